@@ -1,0 +1,92 @@
+"""How messages, events and outcomes are written down: JSON that a person can read.
+
+Lists of stored texts are decoded in one call, which costs a fraction of decoding them one by one.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from eventdemo.aggregates import Product
+from eventdemo.facts import Event
+from eventdemo.ports import Message, Outcome, Undecodable
+from eventdemo.upcasters import StoredEvent
+
+_encoder = msgspec.json.Encoder()
+_messages = msgspec.json.Decoder(list[Message])
+_message = msgspec.json.Decoder(Message)
+_raw_messages = msgspec.json.Decoder(list[msgspec.Raw])
+_envelope = msgspec.json.Decoder(tuple[str, str, str, int, msgspec.Raw])
+_events = msgspec.json.Decoder(list[StoredEvent])
+_outcomes = msgspec.json.Decoder(list[Outcome])
+_product = msgspec.json.Decoder(Product)
+
+
+def encode(value: object) -> bytes:
+    """JSON in UTF-8."""
+    return _encoder.encode(value)
+
+
+def encode_text(value: object) -> str:
+    """JSON as SQLite's text."""
+    return _encoder.encode(value).decode()
+
+
+def decode_message(body: bytes | str) -> Message:
+    """One message; raises ``msgspec.MsgspecError``."""
+    return _message.decode(body)
+
+
+def decode_messages(body: bytes | str, name: str) -> tuple[Sequence[Message], list[Undecodable]]:
+    """A stored list of messages. One that cannot be decoded leaves the others unharmed.
+
+    ``name`` is how a list that is no list at all is called in its dead letter.
+    """
+    try:
+        return _messages.decode(body), []
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _decode_singly(body, name)
+
+
+def _decode_singly(body: bytes | str, name: str) -> tuple[list[Message], list[Undecodable]]:
+    messages: list[Message] = []
+    undecodable: list[Undecodable] = []
+    try:
+        items = _raw_messages.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        whole = body.encode() if isinstance(body, str) else bytes(body)
+        return [], [Undecodable(name, "", whole, str(error))]
+    for index, item in enumerate(items):
+        try:
+            messages.append(_message.decode(item))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            undecodable.append(_undecodable(bytes(item), f"{name}#{index}", str(error)))
+    return messages, undecodable
+
+
+def _undecodable(body: bytes, name: str, reason: str) -> Undecodable:
+    try:
+        message_id, correlation_id, *_ = _envelope.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return Undecodable(name, "", body, reason)
+    return Undecodable(message_id, correlation_id, body, reason)
+
+
+def decode_events(bodies: Sequence[str]) -> list[StoredEvent]:
+    """Events in the shapes in which they were stored."""
+    return _events.decode("[" + ",".join(bodies) + "]")
+
+
+def decode_outcomes(bodies: Sequence[str]) -> list[Outcome]:
+    """Outcomes as the session cache stored them."""
+    return _outcomes.decode("[" + ",".join(bodies) + "]")
+
+
+def decode_product(body: bytes | str) -> Product:
+    """A product's state from its snapshot."""
+    return _product.decode(body)
+
+
+def encode_event(event: Event) -> str:
+    """An event in today's shape."""
+    return _encoder.encode(event).decode()

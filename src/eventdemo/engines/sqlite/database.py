@@ -1,0 +1,291 @@
+"""One SQLite file: a thread that writes in group commits, and a thread that reads."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apsw
+
+from eventdemo.engines.sqlite.write_lock import WriteLock
+from eventdemo.errors import (
+    StorageBusy,
+    StorageCorrupt,
+    StorageError,
+    StorageFull,
+    StorageMissing,
+    StorageReadOnly,
+    StorageTooNew,
+)
+
+#: Marks a file as one of ours ("evdm"); SQLite keeps it in the file's header.
+APPLICATION_ID = 0x6576646D
+SCHEMA_VERSION = 1
+
+#: How long a statement waits for another program's lock.
+BUSY_TIMEOUT_MS = 3_000
+
+#: Work that waits for the next transaction goes into it up to here, so that none grows too long.
+MAX_UNITS_PER_COMMIT = 64
+
+Unit = Callable[[apsw.Connection], Any]
+
+
+class Schema(NamedTuple):
+    """What a new file holds, and after how many pages its log is copied into it.
+
+    Copying seldom makes commits cheap (a page that changes often is copied once) and leaves a
+    longer log to read when the file is opened after a crash.
+    """
+
+    statements: str
+    checkpoint_pages: int
+
+
+class _Waiting(NamedTuple):
+    unit: Unit
+    done: asyncio.Future[Any]
+
+
+class Database:
+    """Runs units of work in transactions that are durable (fsync) before they are answered.
+
+    Everything that waits when a transaction begins goes into it: each unit in a savepoint of its
+    own, all of them in one commit. A unit that raises is undone alone; trouble with the file
+    undoes the whole transaction, and every unit of it raises the ``StorageError``.
+    """
+
+    def __init__(self, path: Path | None, schema: Schema, *, must_exist: bool = False) -> None:
+        """Opens or creates the file; ``path`` None keeps everything in memory."""
+        self.path = path
+        self._lock = WriteLock(path) if path else None
+        self._writer = _open(path, schema, must_exist=must_exist)
+        self._reader = _connect(path, schema) if path else None
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
+        self._waiting: list[_Waiting] = []
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._write_loop, name="sqlite-write", daemon=True)
+        self._thread.start()
+
+    async def write(self, unit: Unit) -> Any:
+        """Runs a unit in the next transaction and returns its result once that is durable."""
+        done = asyncio.get_running_loop().create_future()
+        with self._wake:
+            if self._closing:
+                raise StorageError(f"{self.path or 'memory'} is closed")
+            self._waiting.append(_Waiting(unit, done))
+            self._wake.notify()
+        return await done
+
+    async def read(self, query: Unit) -> Any:
+        """Runs a query against what is committed."""
+        if self._reader is None:
+            return await self.write(query)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reading, self._query, self._reader, query)
+
+    async def close(self) -> None:
+        """Finishes the work that waits and closes the file."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join)
+        self._reading.shutdown()
+        for connection in filter(None, (self._reader, self._writer)):
+            connection.close()
+        if self._lock:
+            self._lock.close()
+
+    def _query(self, connection: apsw.Connection, query: Unit) -> Any:
+        with translated(self.path):
+            return query(connection)
+
+    def _write_loop(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting or self._closing)
+                group = self._waiting[:MAX_UNITS_PER_COMMIT]
+                del self._waiting[: len(group)]
+            if not group:
+                return
+            results = self._commit([waiting.unit for waiting in group])
+            deliver(group, results)
+
+    def _commit(self, units: Sequence[Unit]) -> list[Any]:
+        """The result or the exception of each unit, once all that succeeded is durable."""
+        try:
+            with translated(self.path), self._lock or _no_lock():
+                return self._transaction(units)
+        except Exception as error:  # the thread must outlive whatever a file can do to it
+            return [error] * len(units)
+
+    def _transaction(self, units: Sequence[Unit]) -> list[Any]:
+        connection = self._writer
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [self._in_savepoint(connection, unit) for unit in units]
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return results
+
+    def _in_savepoint(self, connection: apsw.Connection, unit: Unit) -> Any:
+        connection.execute("SAVEPOINT unit")
+        try:
+            with translated(self.path):
+                result = unit(connection)
+        except StorageError:
+            raise
+        except Exception as error:  # the unit's own: told to who asked, harmless to the others
+            connection.execute("ROLLBACK TO unit")
+            result = error
+        connection.execute("RELEASE unit")
+        return result
+
+
+def deliver(group: Sequence[_Waiting], results: Sequence[Any]) -> None:
+    """Hands results to the loops that wait for them, each loop woken once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for waiting, result in zip(group, results, strict=True):
+        by_loop.setdefault(waiting.done.get_loop(), []).append((waiting.done, result))
+    for loop, pairs in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, pairs)
+
+
+def _resolve(pairs: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for done, result in pairs:
+        if done.cancelled():
+            continue
+        if isinstance(result, BaseException):
+            done.set_exception(result)
+        else:
+            done.set_result(result)
+
+
+@contextmanager
+def _no_lock() -> Iterator[None]:
+    yield
+
+
+# --- opening ----------------------------------------------------------------------------------
+
+
+def _connect(path: Path | None, schema: Schema) -> apsw.Connection:
+    connection = apsw.Connection(str(path) if path else ":memory:")
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    # FULL: every commit is on the disk before it is answered, not just at the next checkpoint.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA cache_size = -65536")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {schema.checkpoint_pages}").fetchall()
+    return connection
+
+
+def _open(path: Path | None, schema: Schema, *, must_exist: bool) -> apsw.Connection:
+    if path and not path.exists():
+        if must_exist:
+            raise StorageMissing(f"no data at {path}: start the system once with `eventdemo up`")
+        _make_folder(path.parent)
+    with translated(path):
+        connection = _connect(path, schema)
+        try:
+            _check_or_create(connection, path, schema)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageReadOnly(
+            f"cannot make the data folder {folder} ({error.strerror}): give a writable one "
+            "with --data"
+        ) from error
+
+
+def _check_or_create(connection: apsw.Connection, path: Path | None, schema: Schema) -> None:
+    connection.execute("BEGIN IMMEDIATE")  # two processes may start at once
+    try:
+        _check_or_create_locked(connection, path, schema)
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+
+
+def _check_or_create_locked(
+    connection: apsw.Connection, path: Path | None, schema: Schema
+) -> None:
+    application = connection.pragma("application_id")
+    version = connection.pragma("user_version")
+    if application == 0 and connection.pragma("page_count") <= 1:
+        connection.execute(schema.statements)
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", SCHEMA_VERSION)
+    elif application != APPLICATION_ID:
+        raise StorageCorrupt(f"{path} is not an eventdemo database: give another folder with --data")
+    elif version > SCHEMA_VERSION:
+        raise StorageTooNew(
+            f"{path} was written by a later eventdemo (schema {version}, this one reads up to "
+            f"{SCHEMA_VERSION}): upgrade eventdemo"
+        )
+    elif path:
+        _check_length(connection, path)
+
+
+def _check_length(connection: apsw.Connection, path: Path) -> None:
+    """Finds a file that was cut short; one with a log may be shorter than its header says."""
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        return
+    promised = connection.pragma("page_count") * connection.pragma("page_size")
+    if path.stat().st_size < promised:
+        raise StorageCorrupt(
+            f"{path} is cut short ({path.stat().st_size} of {promised} bytes): "
+            "restore it from a backup"
+        )
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def translated(path: Path | None) -> Iterator[None]:
+    """Turns the driver's errors into ours, each with what to do next."""
+    where = str(path or "memory")
+    try:
+        yield
+    except (apsw.BusyError, apsw.LockedError) as error:
+        raise StorageBusy(
+            f"{where} is locked by another program: close whatever has it open"
+        ) from error
+    except apsw.FullError as error:
+        raise StorageFull(f"no space is left for {where}: free some, then try again") from error
+    except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
+        raise StorageReadOnly(
+            f"{where} cannot be written ({error}): check its permissions, or give another "
+            "folder with --data"
+        ) from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise StorageCorrupt(
+            f"{where} is damaged or no database ({error}): restore it from a backup"
+        ) from error
+    except (apsw.IOError, apsw.NoMemError) as error:
+        raise _input_output_error(where, error) from error
+
+
+def _input_output_error(where: str, error: apsw.Error) -> StorageError:
+    # A file system over its quota says so in the middle of a write, as any other trouble.
+    text = str(error)
+    if "ENOSPC" in text or "EDQUOT" in text or "No space" in text:
+        return StorageFull(f"no space is left for {where}: free some, then try again")
+    return StorageError(f"{where} cannot be read or written ({text}): check the disk")

@@ -1,0 +1,169 @@
+"""The event pool: streams in one table, in the order of their commits."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import apsw
+
+from eventdemo.aggregates import Product
+from eventdemo.codec import decode_events, decode_product, encode_event, encode_text
+from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.neighbours import Neighbours
+from eventdemo.errors import Conflict
+from eventdemo.ports import RecordedEvent, Recording, Snapshot
+from eventdemo.sqlfile import load
+from eventdemo.upcasters import schema_version, upcast
+
+SQL = load("eventdemo.engines.sqlite", "flow.sql")
+
+CHANNEL = "events"
+
+#: Raised when the fields of ``Product`` change: older snapshots are then left unread.
+SNAPSHOT_SHAPE = 1
+
+#: A recording holds at most this many events.
+MAX_EVENTS_PER_RECORDING = 100
+
+EventRow = tuple[str, int, str, int, str, int, str]
+
+
+class SqliteEventPool:
+    """Writers exclude each other, so positions are given in the order of commits: no gaps, and
+    nothing appears below what was read."""
+
+    def __init__(self, database: Database, neighbours: Neighbours) -> None:
+        self._database = database
+        self._neighbours = neighbours
+        self._news: asyncio.Event | None = None
+
+    async def append(self, recordings: Sequence[Recording]) -> int:
+        rows, expected = prepare(recordings)
+
+        def unit(connection: apsw.Connection) -> int:
+            append_rows(connection, rows, expected)
+            return int(connection.execute(SQL["head"]).fetchall()[0][0])
+
+        head = await self._database.write(unit)
+        self._neighbours.notify([CHANNEL])
+        return int(head)
+
+    async def read_streams(self, after: Mapping[str, int]) -> list[RecordedEvent]:
+        return await self._events(SQL["read_streams"], (encode_text(list(after.items())),))
+
+    async def read_stream(
+        self, stream: str, *, after_version: int = 0, limit: int = 100
+    ) -> list[RecordedEvent]:
+        return await self._events(SQL["read_stream"], (stream, after_version, limit))
+
+    async def read_all(self, *, after_position: int, limit: int) -> list[RecordedEvent]:
+        return await self._events(SQL["read_all"], (after_position, limit))
+
+    async def caused_by(self, causation_id: str) -> list[RecordedEvent]:
+        bindings = {"causation_id": causation_id, "limit": MAX_EVENTS_PER_RECORDING}
+        return await self._events(SQL["caused_by"], bindings)
+
+    async def head(self) -> int:
+        return int((await self._rows(SQL["head"], ()))[0][0])
+
+    async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
+        rows = snapshot_rows(snapshots)
+        await self._database.write(lambda connection: save_snapshot_rows(connection, rows))
+
+    async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
+        bindings = {"streams": encode_text(list(streams)), "shape": SNAPSHOT_SHAPE}
+        return [_snapshot(row) for row in await self._rows(SQL["latest_snapshots"], bindings)]
+
+    async def snapshot_before(
+        self, stream: str, *, at_version: int | None = None, at_us: int | None = None
+    ) -> Snapshot | None:
+        for_ever = 2**63 - 1
+        bindings = {
+            "stream": stream,
+            "shape": SNAPSHOT_SHAPE,
+            "at_version": for_ever if at_version is None else at_version,
+            "at_us": for_ever if at_us is None else at_us,
+        }
+        rows = await self._rows(SQL["snapshot_before"], bindings)
+        return _snapshot(rows[0]) if rows else None
+
+    async def wait(self, timeout_s: float) -> None:
+        if self._news is None:
+            self._news = self._neighbours.subscribe(CHANNEL)
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        except TimeoutError:
+            return
+        self._news.clear()
+
+    async def _rows(self, sql: str, bindings: Any) -> list[Any]:
+        rows: list[Any] = await self._database.read(
+            lambda connection: connection.execute(sql, bindings).fetchall()
+        )
+        return rows
+
+    async def _events(self, sql: str, bindings: Any) -> list[RecordedEvent]:
+        rows = await self._rows(sql, bindings)
+        stored = decode_events([row[7] for row in rows])
+        return [
+            RecordedEvent(*row[:7], schema_version(event), upcast(event))
+            for row, event in zip(rows, stored, strict=True)
+        ]
+
+
+def prepare(recordings: Sequence[Recording]) -> tuple[list[EventRow], dict[str, int]]:
+    """The rows to insert, and the version each stream must have reached before.
+
+    The unique index on stream and version refuses whoever comes second, so only a stream's first
+    write needs a look, lest a version that was never there be skipped.
+    """
+    rows: list[EventRow] = []
+    expected: dict[str, int] = {}
+    for recording in recordings:
+        caused, correlated, at_us = recording.causation_id, recording.correlation_id, recording.at_us
+        for ordinal, write in enumerate(recording.writes):
+            stream = write.event.stream
+            expected.setdefault(stream, write.expected_version)
+            body = encode_event(write.event)
+            rows.append(
+                (stream, write.expected_version + 1, caused, ordinal, correlated, at_us, body)
+            )
+    return rows, {stream: version for stream, version in expected.items() if version}
+
+
+def append_rows(
+    connection: apsw.Connection, rows: Sequence[EventRow], expected: Mapping[str, int]
+) -> None:
+    """Appends within the transaction under way; raises ``Conflict``."""
+    if expected:
+        wanted = (encode_text(list(expected.items())),)
+        if missing := connection.execute(SQL["missing_version"], wanted).fetchone():
+            raise Conflict(f"{missing[0]} is not at the expected version")
+    try:
+        connection.executemany(SQL["append_event"], rows)
+    except apsw.ConstraintError as error:
+        raise Conflict(f"someone else was first: {error}") from error
+
+
+def snapshot_rows(snapshots: Sequence[Snapshot]) -> list[tuple[str, int, int, int, str]]:
+    """Snapshots as they are stored."""
+    return [
+        (kept.stream, kept.version, kept.at_us, SNAPSHOT_SHAPE, encode_text(kept.state))
+        for kept in snapshots
+    ]
+
+
+def save_snapshot_rows(
+    connection: apsw.Connection, rows: Sequence[tuple[str, int, int, int, str]]
+) -> None:
+    """Keeps states within the transaction under way."""
+    if rows:
+        connection.executemany(SQL["save_snapshot"], rows)
+
+
+def _snapshot(row: tuple[str, int, int, str]) -> Snapshot:
+    stream, version, at_us, body = row
+    state: Product = decode_product(body)
+    return Snapshot(stream, version, at_us, state)

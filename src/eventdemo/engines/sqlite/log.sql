@@ -1,0 +1,55 @@
+-- The log of a topic: record batches in partitions, kept in order of their offsets.
+
+-- name: schema
+-- A record batch is a run of messages that were published together, as one JSON list.
+CREATE TABLE record_batch (
+    id INTEGER PRIMARY KEY,
+    topic TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    base_offset INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    first_at_us INTEGER NOT NULL,
+    last_at_us INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (topic, partition, base_offset)
+);
+CREATE INDEX record_batch_time ON record_batch (topic, last_at_us, first_at_us);
+
+-- name: end_offset
+-- Where the next record batch of a partition begins.
+SELECT base_offset + count FROM record_batch
+WHERE topic = ? AND partition = ? ORDER BY base_offset DESC LIMIT 1;
+
+-- name: append
+-- One record batch.
+INSERT INTO record_batch (topic, partition, base_offset, count, first_at_us, last_at_us, body)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: read
+-- Record batches of a partition from an offset on.
+SELECT base_offset, count, body FROM record_batch
+WHERE topic = ? AND partition = ? AND base_offset >= ? ORDER BY base_offset;
+
+-- name: oldest_waiting
+-- When the first message from an offset on was said.
+SELECT first_at_us FROM record_batch
+WHERE topic = ? AND partition = ? AND base_offset >= ? ORDER BY base_offset LIMIT 1;
+
+-- name: said_between
+-- Record batches of a topic that hold messages of a span of time.
+SELECT body FROM record_batch
+WHERE topic = :topic AND last_at_us >= :from_us AND first_at_us <= :to_us
+  AND partition = :partition
+ORDER BY last_at_us;
+
+-- name: trim
+-- Forgets handled record batches older than a moment; a partition's newest one stays, since its
+-- end offset is where the next begins.
+DELETE FROM record_batch WHERE id IN (
+    SELECT id FROM record_batch AS old
+    WHERE topic = :topic AND partition = :partition AND base_offset + count <= :handled
+      AND last_at_us < :before_us
+      AND EXISTS (SELECT 1 FROM record_batch AS newer WHERE newer.topic = old.topic
+                  AND newer.partition = old.partition AND newer.base_offset > old.base_offset)
+    ORDER BY base_offset LIMIT :limit
+);

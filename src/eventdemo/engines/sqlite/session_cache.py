@@ -1,0 +1,124 @@
+"""The session cache: outcomes by request id, and a nudge to whoever waits for one."""
+
+import asyncio
+from collections.abc import Sequence
+
+import apsw
+
+from eventdemo.codec import decode_outcomes, encode_text
+from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.neighbours import Neighbours
+from eventdemo.errors import StorageError
+from eventdemo.ports import Outcome
+from eventdemo.sqlfile import load
+
+SQL = load("eventdemo.engines.sqlite", "flow.sql")
+
+CHANNEL = "session"
+
+_PAGE = 1_000
+
+#: How long who waits goes without looking, should a nudge get lost.
+_LOOK_ANYWAY_S = 0.5
+
+
+class SqliteSessionCache:
+    """All who wait in this process share one reader that follows the outcomes as they come."""
+
+    def __init__(self, database: Database, neighbours: Neighbours) -> None:
+        self._database = database
+        self._neighbours = neighbours
+        self._news: asyncio.Event | None = None
+        self._waiting: dict[str, list[asyncio.Future[Outcome]]] = {}
+        self._following: asyncio.Task[None] | None = None
+
+    async def put(self, outcomes: Sequence[Outcome]) -> None:
+        rows = outcome_rows(outcomes)
+        await self._database.write(lambda connection: put_rows(connection, rows))
+        self._neighbours.notify([CHANNEL])
+
+    async def get(self, request_id: str) -> Outcome | None:
+        outcomes = await self._read(SQL["outcome"], (request_id,))
+        return outcomes[0][1] if outcomes else None
+
+    async def entries(self, after: int, limit: int) -> list[tuple[int, Outcome]]:
+        return await self._read(SQL["outcomes_after"], (after, limit))
+
+    async def wait(self, request_id: str, timeout_s: float) -> Outcome | None:
+        told: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(request_id, []).append(told)
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow())
+        try:
+            # Looked at only after registering: whatever comes later, the follower sees.
+            if outcome := await self.get(request_id):
+                return outcome
+            async with asyncio.timeout(timeout_s):
+                return await told
+        except TimeoutError:
+            return None
+        finally:
+            self._unregister(request_id, told)
+
+    async def close(self) -> None:
+        """Ends the reader."""
+        if self._following:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+
+    def _unregister(self, request_id: str, told: asyncio.Future[Outcome]) -> None:
+        waiting = self._waiting.get(request_id, [])
+        if told in waiting:
+            waiting.remove(told)
+        if not waiting:
+            self._waiting.pop(request_id, None)
+
+    async def _follow(self) -> None:
+        self._news = self._news or self._neighbours.subscribe(CHANNEL)
+        try:
+            cursor = await self._last_cursor()
+            while self._waiting:
+                cursor = await self._tell_after(cursor)
+                try:
+                    async with asyncio.timeout(_LOOK_ANYWAY_S):
+                        await self._news.wait()
+                except TimeoutError:
+                    pass
+                self._news.clear()
+        except StorageError:
+            pass  # who waits times out and asks again, and is told then
+        finally:
+            self._following = None
+
+    async def _last_cursor(self) -> int:
+        def query(connection: apsw.Connection) -> int:
+            return int(connection.execute(SQL["last_outcome"]).fetchall()[0][0])
+
+        return int(await self._database.read(query))
+
+    async def _tell_after(self, cursor: int) -> int:
+        while page := await self.entries(cursor, _PAGE):
+            for cursor, outcome in page:  # noqa: B020 - the last one's cursor is where to go on
+                for told in self._waiting.get(outcome.request_id, ()):
+                    if not told.done():
+                        told.set_result(outcome)
+            if len(page) < _PAGE:
+                break
+        return cursor
+
+    async def _read(self, sql: str, bindings: tuple[object, ...]) -> list[tuple[int, Outcome]]:
+        rows = await self._database.read(
+            lambda connection: connection.execute(sql, bindings).fetchall()
+        )
+        outcomes = decode_outcomes([row[-1] for row in rows])
+        return [(row[0], outcome) for row, outcome in zip(rows, outcomes, strict=True)]
+
+
+def outcome_rows(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
+    """Outcomes as they are stored."""
+    return [(outcome.request_id, encode_text(outcome)) for outcome in outcomes]
+
+
+def put_rows(connection: apsw.Connection, rows: Sequence[tuple[str, str]]) -> None:
+    """Keeps outcomes within the transaction under way."""
+    connection.executemany(SQL["put_outcome"], rows)

@@ -1,0 +1,114 @@
+"""The task queue: what enters it is in TOPIC-1's log, so it is published by itself."""
+
+import asyncio
+from typing import NamedTuple
+
+import apsw
+
+from eventdemo.codec import decode_messages
+from eventdemo.engines.sqlite import log
+from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.neighbours import Neighbours
+from eventdemo.errors import IdempotencyMismatch
+from eventdemo.ids import requested_at_us
+from eventdemo.ports import Accepted, IdempotencyKey, Message
+from eventdemo.sqlfile import load
+
+SQL = load("eventdemo.engines.sqlite", "queue.sql")
+
+
+class _Entry(NamedTuple):
+    message: Message
+    key: IdempotencyKey | None
+    accepted: asyncio.Future[Accepted]
+
+
+class SqliteTaskQueue:
+    """Purchases that arrive while one transaction is being made durable share the next one."""
+
+    def __init__(self, database: Database, neighbours: Neighbours, topic: str) -> None:
+        self._database = database
+        self._neighbours = neighbours
+        self._topic = topic
+        self._entries: list[_Entry] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def enqueue(self, message: Message, key: IdempotencyKey | None = None) -> Accepted:
+        accepted: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        self._entries.append(_Entry(message, key, accepted))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        return await accepted
+
+    async def find(self, request_id: str) -> Message | None:
+        at_us = requested_at_us(request_id)
+        bindings = {"topic": self._topic, "from_us": at_us, "to_us": at_us + 1_000}
+
+        def query(connection: apsw.Connection) -> str | None:
+            for (body,) in connection.execute(SQL["batches_at"], bindings):
+                if request_id in body:
+                    return str(body)
+            return None
+
+        body = await self._database.read(query)
+        messages, _ = decode_messages(body or "[]", self._topic)
+        return next((m for m in messages if m.correlation_id == request_id), None)
+
+    async def accepted(self) -> int:
+        def query(connection: apsw.Connection) -> int:
+            return sum(log.end_offsets(connection, self._topic))
+
+        return int(await self._database.read(query))
+
+    async def _flush(self) -> None:
+        try:
+            while self._entries:
+                entries, self._entries = self._entries, []
+                await self._write(entries)
+        finally:
+            self._flushing = None
+
+    async def _write(self, entries: list[_Entry]) -> None:
+        try:
+            results = await self._database.write(lambda connection: self._accept(connection, entries))
+        except Exception as error:  # whatever it was, every buyer that waits is told
+            results = [error] * len(entries)
+        else:
+            self._neighbours.notify([self._topic])
+        for entry, result in zip(entries, results, strict=True):
+            if entry.accepted.cancelled():
+                continue
+            if isinstance(result, Exception):
+                entry.accepted.set_exception(result)
+            else:
+                entry.accepted.set_result(result)
+
+    def _accept(
+        self, connection: apsw.Connection, entries: list[_Entry]
+    ) -> list[Accepted | IdempotencyMismatch]:
+        results = [
+            _claim(connection, entry.key, entry.message.correlation_id)
+            if entry.key
+            else Accepted(entry.message.correlation_id)
+            for entry in entries
+        ]
+        admitted = [
+            entry.message
+            for entry, result in zip(entries, results, strict=True)
+            if isinstance(result, Accepted) and not result.repeated
+        ]
+        log.append(connection, log.batches_of(self._topic, admitted))
+        return results
+
+
+def _claim(
+    connection: apsw.Connection, key: IdempotencyKey, request_id: str
+) -> Accepted | IdempotencyMismatch:
+    bindings = {"key": key.key, "digest": key.digest, "request_id": request_id}
+    connection.execute(SQL["claim_key"], bindings)
+    if connection.changes():
+        return Accepted(request_id)
+    digest, first_request_id = connection.execute(SQL["key"], bindings).fetchall()[0]
+    if digest != key.digest:
+        return IdempotencyMismatch(f"the key {key.key!r} was used for another purchase")
+    return Accepted(first_request_id, repeated=True)

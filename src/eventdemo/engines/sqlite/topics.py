@@ -1,0 +1,388 @@
+"""Topics and their subscribers: receiving, settling, retries and dead letters.
+
+A service's place in a partition is one number, and settling moves it only from where the batch
+began. So two instances may read the same messages, but only one of them commits; nobody holds a
+lease that would have to run out when its holder dies.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import apsw
+
+from eventdemo.codec import decode_messages, encode_text
+from eventdemo.engines.sqlite import log
+from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.neighbours import Neighbours
+from eventdemo.errors import AlreadyHandled, NotFound
+from eventdemo.ids import now_us, requested_at_us
+from eventdemo.ports import DeadLetter, HopCounts, Message, Received, Retry, Undecodable
+from eventdemo.sqlfile import load
+
+SQL = load("eventdemo.engines.sqlite", "flow.sql")
+
+#: How often the living instances of a service are counted anew, at the latest.
+_SHARE_LASTS_S = 1.0
+
+#: Another instance's partition that stands still for this long is looked after as well.
+_STALLED_S = 2.0
+
+
+class Span(NamedTuple):
+    """What one delivery takes of a partition."""
+
+    partition: int
+    start: int
+    end: int
+
+
+class RetryReceipt(NamedTuple):
+    """Which retry, at which attempt, was handed out."""
+
+    id: int
+    attempt: int
+
+
+class _Place(NamedTuple):
+    """How far a service was in a partition when this instance last looked, and since when."""
+
+    offset: int
+    since: float
+
+
+class _Subscriber:
+    """What this instance knows of one service's subscription; a guess that settling verifies."""
+
+    def __init__(self, neighbours: Neighbours, service: str, topic: str) -> None:
+        self.news = neighbours.subscribe(topic)
+        self.comings_and_goings = neighbours.subscribe(f"members:{service}")
+        self.places: dict[int, _Place] = {}
+        self.mine: set[int] = set()
+        self.share_known_until = 0.0
+        self.retry_due_at_us: int | None = 0
+
+
+class SqliteTopics:
+    """``hears`` maps each service to its topic; ``queue`` holds the log of ``queue_topic``."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: Database,
+        neighbours: Neighbours,
+        hears: Mapping[str, str],
+        queue_topic: str,
+        clock: Callable[[], int] = now_us,
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._neighbours = neighbours
+        self._hears = hears
+        self._topics = list(dict.fromkeys(hears.values()))
+        self._queue_topic = queue_topic
+        self._clock = clock
+        self._subscribers: dict[str, _Subscriber] = {}
+
+    # --- publishing and settling ----------------------------------------------------------
+
+    async def publish(self, topic: str, messages: Sequence[Message]) -> None:
+        batches = log.batches_of(topic, messages)
+        await self._log_of(topic).write(lambda connection: log.append(connection, batches))
+        self._neighbours.notify([topic])
+
+    async def settle(
+        self, received: Received, retries: Sequence[Retry], dead: Sequence[DeadLetter]
+    ) -> None:
+        try:
+            await self._database.write(
+                lambda connection: settle(connection, received, retries, dead)
+            )
+        except AlreadyHandled:
+            self.forget_place(received.service)
+            raise
+        self.settled(received, retries)
+
+    def settled(self, received: Received, retries: Sequence[Retry]) -> None:
+        """Notes that a batch was settled, so that the next one is read from behind it."""
+        subscriber = self._subscriber(received.service)
+        now = time.monotonic()
+        if isinstance(received.receipt, RetryReceipt):
+            subscriber.retry_due_at_us = 0
+        else:
+            for span in received.receipt:
+                subscriber.places[span.partition] = _Place(span.end, now)
+        for retry in retries:
+            if subscriber.retry_due_at_us is not None:
+                subscriber.retry_due_at_us = min(subscriber.retry_due_at_us, retry.due_at_us)
+            else:
+                subscriber.retry_due_at_us = retry.due_at_us
+
+    def forget_place(self, service: str) -> None:
+        """Another instance went ahead: look up where the service is before reading on."""
+        subscriber = self._subscriber(service)
+        subscriber.mine.clear()
+        subscriber.share_known_until = 0.0
+
+    # --- receiving ------------------------------------------------------------------------
+
+    async def receive(self, service: str, limit: int) -> Received | None:
+        subscriber = self._subscriber(service)
+        subscriber.news.clear()
+        if received := await self._due_retry(service, subscriber):
+            return received
+        if time.monotonic() >= subscriber.share_known_until or (
+            subscriber.comings_and_goings.is_set()
+        ):
+            await self._take_share(service, subscriber)
+        offsets = sorted((p, subscriber.places[p].offset) for p in subscriber.mine)
+        if not offsets:
+            return None
+        # Who reads always from the same partition first starves the last one.
+        first = int(time.monotonic() * 1_000) % len(offsets)
+        topic = self._hears[service]
+        batches = await self._log_of(topic).read(
+            lambda connection: log.read(
+                connection, topic, offsets[first:] + offsets[:first], limit
+            )
+        )
+        return _delivery(service, topic, batches) if batches else None
+
+    async def wait(self, service: str, timeout_s: float) -> None:
+        subscriber = self._subscriber(service)
+        if subscriber.retry_due_at_us is not None:
+            timeout_s = min(timeout_s, (subscriber.retry_due_at_us - self._clock()) / 1_000_000)
+        if timeout_s <= 0:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await subscriber.news.wait()
+        except TimeoutError:
+            pass
+
+    def _subscriber(self, service: str) -> _Subscriber:
+        subscriber = self._subscribers.get(service)
+        if subscriber is None:
+            subscriber = _Subscriber(self._neighbours, service, self._hears[service])
+            self._subscribers[service] = subscriber
+            self._neighbours.join(service)
+        return subscriber
+
+    async def _due_retry(self, service: str, subscriber: _Subscriber) -> Received | None:
+        now = self._clock()
+        if subscriber.retry_due_at_us is None or subscriber.retry_due_at_us > now:
+            return None
+
+        def query(connection: apsw.Connection) -> tuple[Any, int | None]:
+            due = connection.execute(SQL["due_retry"], (service, now)).fetchone()
+            next_due = connection.execute(SQL["next_retry_due"], (service,)).fetchone()
+            return due, next_due[0]
+
+        due, subscriber.retry_due_at_us = await self._database.read(query)
+        if due is None:
+            return None
+        retry_id, attempt, body = due
+        messages, undecodable = decode_messages(f"[{body}]", f"{service}/retry-{retry_id}")
+        receipt = RetryReceipt(retry_id, attempt)
+        return Received(service, messages, undecodable, attempt, receipt)
+
+    async def _take_share(self, service: str, subscriber: _Subscriber) -> None:
+        """Which partitions are this instance's, by its place among the living ones."""
+        now = time.monotonic()
+        subscriber.comings_and_goings.clear()
+        place, instances = self._neighbours.share(service)
+        offsets: dict[int, int] = await self._database.read(
+            lambda connection: dict(connection.execute(SQL["offsets"], (service,)).fetchall())
+        )
+        before, subscriber.places = subscriber.places, {}
+        mine = set[int]()
+        for partition in range(log.PARTITIONS):
+            offset = offsets.get(partition, 0)
+            known = before.get(partition)
+            since = known.since if known and known.offset == offset else now
+            subscriber.places[partition] = _Place(offset, since)
+            if partition % instances == place or now - since > _STALLED_S:
+                mine.add(partition)
+        subscriber.mine = mine
+        subscriber.share_known_until = now + _SHARE_LASTS_S
+        subscriber.retry_due_at_us = 0  # another instance may have scheduled one
+
+    # --- looking --------------------------------------------------------------------------
+
+    async def path_of(self, request_id: str, *, until_us: int | None = None) -> list[Message]:
+        from_us = requested_at_us(request_id)
+        to_us = until_us or self._clock()
+        path: list[Message] = []
+        found = await self._find_in_queue(request_id, from_us)
+        if found is None:
+            return path
+        path.append(found)
+        partition = log.partition_of(found.data.product_id)
+        for topic in self._topics:
+            if topic != self._queue_topic:
+                path += await self._said(topic, partition, request_id, found.at_us, to_us)
+        return path
+
+    async def _find_in_queue(self, request_id: str, from_us: int) -> Message | None:
+        for partition in range(log.PARTITIONS):
+            said = await self._said(
+                self._queue_topic, partition, request_id, from_us, from_us + 999
+            )
+            if said:
+                return said[0]
+        return None
+
+    async def _said(
+        self, topic: str, partition: int, request_id: str, from_us: int, to_us: int
+    ) -> list[Message]:
+        """What was said on a topic for one purchase; a search in text, decoded only on a hit."""
+
+        def query(connection: apsw.Connection) -> str | None:
+            bodies = log.said_between(connection, topic, partition, from_us, to_us)
+            return next((body for body in bodies if request_id in body), None)
+
+        body = await self._log_of(topic).read(query)
+        messages, _ = decode_messages(body or "[]", topic)
+        return [message for message in messages if message.correlation_id == request_id]
+
+    async def counts(self) -> dict[str, HopCounts]:
+        queue_ends = await self._queue.read(
+            lambda connection: log.end_offsets(connection, self._queue_topic)
+        )
+
+        def query(connection: apsw.Connection) -> dict[str, HopCounts]:
+            retries = dict(connection.execute(SQL["count_retries"]).fetchall())
+            dead = dict(connection.execute(SQL["count_dead_letters"]).fetchall())
+            return {
+                service: _counts(
+                    queue_ends
+                    if topic == self._queue_topic
+                    else log.end_offsets(connection, topic),
+                    dict(connection.execute(SQL["offsets"], (service,)).fetchall()),
+                    retries.get(service, 0),
+                    dead.get(service, 0),
+                )
+                for service, topic in self._hears.items()
+            }
+
+        counts: dict[str, HopCounts] = await self._database.read(query)
+        return counts
+
+    async def oldest_waiting_us(self) -> dict[str, int]:
+        oldest: dict[str, int] = await self._database.read(
+            lambda connection: dict(connection.execute(SQL["oldest_retries"]).fetchall())
+        )
+        for service, topic in self._hears.items():
+            times = await self._waiting_since(service, topic)
+            if service in oldest:
+                times.append(oldest[service])
+            if times:
+                oldest[service] = min(times)
+        return oldest
+
+    async def _waiting_since(self, service: str, topic: str) -> list[int]:
+        offsets: dict[int, int] = await self._database.read(
+            lambda connection: dict(connection.execute(SQL["offsets"], (service,)).fetchall())
+        )
+
+        def query(connection: apsw.Connection) -> list[int]:
+            rows = (
+                connection.execute(
+                    log.SQL["oldest_waiting"], (topic, partition, offsets.get(partition, 0))
+                ).fetchone()
+                for partition in range(log.PARTITIONS)
+            )
+            return [row[0] for row in rows if row]
+
+        times: list[int] = await self._log_of(topic).read(query)
+        return times
+
+    def _log_of(self, topic: str) -> Database:
+        return self._queue if topic == self._queue_topic else self._database
+
+    # --- dead letters ---------------------------------------------------------------------
+
+    async def dead_letters(
+        self, *, after_id: int = 0, limit: int = 100, service: str | None = None
+    ) -> list[DeadLetter]:
+        bindings = {"after_id": after_id, "limit": limit, "service": service}
+        rows = await self._database.read(
+            lambda connection: connection.execute(SQL["dead_letters"], bindings).fetchall()
+        )
+        return [DeadLetter(*row) for row in rows]
+
+    async def redrive(self, dead_letter_id: int) -> None:
+        now = self._clock()
+
+        def unit(connection: apsw.Connection) -> str:
+            row = connection.execute(SQL["dead_letter"], (dead_letter_id,)).fetchone()
+            if row is None:
+                raise NotFound(f"there is no dead letter {dead_letter_id}")
+            service, body, redriven_at_us = row
+            if redriven_at_us is None:
+                text = bytes(body).decode(errors="replace")
+                connection.execute(SQL["mark_redriven"], (now, dead_letter_id))
+                connection.execute(SQL["add_retry"], (service, now, 1, "redriven", text))
+            return str(service)
+
+        service = await self._database.write(unit)
+        if service in self._subscribers:
+            self._subscribers[service].retry_due_at_us = 0
+        # Whoever counts its share anew also looks for retries.
+        self._neighbours.notify([self._hears[service], f"members:{service}"])
+
+
+def _delivery(service: str, topic: str, batches: Sequence[log.RecordBatch]) -> Received:
+    messages: list[Message] = []
+    undecodable: list[Undecodable] = []
+    spans: dict[int, Span] = {}
+    for batch in batches:
+        name = f"{topic}/{batch.partition}/{batch.base_offset}"
+        decoded, spoiled = decode_messages(batch.body, name)
+        messages += decoded
+        undecodable += spoiled
+        start = spans[batch.partition].start if batch.partition in spans else batch.base_offset
+        spans[batch.partition] = Span(batch.partition, start, batch.end_offset)
+    return Received(service, messages, undecodable, 1, tuple(spans.values()))
+
+
+def _counts(ends: Sequence[int], offsets: Mapping[int, int], retries: int, dead: int) -> HopCounts:
+    handled = sum(offsets.values())
+    return HopCounts(sum(ends) - handled, retries, handled - retries - dead, dead)
+
+
+def settle(
+    connection: apsw.Connection,
+    received: Received,
+    retries: Sequence[Retry],
+    dead: Sequence[DeadLetter],
+) -> None:
+    """Acknowledges within the transaction under way; raises ``AlreadyHandled``."""
+    _acknowledge(connection, received)
+    for retry in retries:
+        body = encode_text(retry.message)
+        row = (received.service, retry.due_at_us, retry.attempt, retry.reason, body)
+        connection.execute(SQL["add_retry"], row)
+    for letter in dead:
+        connection.execute(
+            SQL["add_dead_letter"],
+            (letter.service, letter.topic, letter.message_id, letter.correlation_id, letter.body)
+            + (letter.reason, letter.stack, letter.attempts, letter.at_us),
+        )
+
+
+def _acknowledge(connection: apsw.Connection, received: Received) -> None:
+    receipt = received.receipt
+    if isinstance(receipt, RetryReceipt):
+        connection.execute(SQL["take_retry"], receipt)
+        if not connection.changes():
+            raise AlreadyHandled(f"{received.service}: the retry was handled by another instance")
+        return
+    for partition, start, end in receipt:
+        bindings = {"service": received.service, "partition": partition, "start": start, "end": end}
+        connection.execute(SQL["acknowledge"], bindings)
+        if not connection.changes():
+            raise AlreadyHandled(f"{received.service}: another instance was first")
+
+

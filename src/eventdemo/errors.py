@@ -1,0 +1,68 @@
+"""The machine's troubles, each with a message that says what to do next.
+
+Business answers (sold out, unknown product) are facts, never exceptions.
+"""
+
+
+class EventdemoError(Exception):
+    """Anything that ends a command with one line on standard error and this exit code."""
+
+    exit_code = 1
+
+
+class Misconfigured(EventdemoError):
+    """A setting cannot be used."""
+
+    exit_code = 2
+
+
+class PortInUse(EventdemoError):
+    """Another program listens on the address."""
+
+    exit_code = 3
+
+
+class StorageError(EventdemoError):
+    """The store cannot do what was asked; nothing of it was done."""
+
+    exit_code = 4
+
+
+class StorageMissing(StorageError):
+    """There is no data where it was looked for."""
+
+
+class StorageFull(StorageError):
+    """No space is left on the disk."""
+
+
+class StorageBusy(StorageError):
+    """Another program has kept the database locked for too long."""
+
+
+class StorageReadOnly(StorageError):
+    """The database or its folder cannot be written."""
+
+
+class StorageCorrupt(StorageError):
+    """The file is damaged or is no database of this program."""
+
+
+class StorageTooNew(StorageError):
+    """The database was written by a later version of this program."""
+
+
+class Conflict(EventdemoError):
+    """Someone else appended to a stream first, or recorded what this message caused."""
+
+
+class AlreadyHandled(EventdemoError):
+    """Another instance acknowledged these messages first; nothing of this batch was kept."""
+
+
+class IdempotencyMismatch(EventdemoError):
+    """The idempotency key was used before, with another body."""
+
+
+class NotFound(EventdemoError):
+    """What was asked for does not exist."""

@@ -1,0 +1,1 @@
+"""Handling, written once for every service and engine."""

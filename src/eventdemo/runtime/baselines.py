@@ -1,0 +1,64 @@
+"""States that were folded before, so that a batch reads only the events since.
+
+They can cost time, never correctness: a version conflict shows that one was stale, and it is
+dropped. All services of a process share them.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from eventdemo.aggregates import Aggregate
+from eventdemo.facts import Event
+from eventdemo.ports import EventPool
+
+MAX_BASELINES = 50_000
+
+
+class Baselines:
+    """The states of long-lived streams as of the last batch that saw them."""
+
+    def __init__(self, capacity: int = MAX_BASELINES) -> None:
+        self._capacity = capacity
+        self._states: dict[str, Aggregate] = {}
+
+    async def load(
+        self, pool: EventPool, streams: Mapping[str, type[Aggregate]]
+    ) -> tuple[dict[str, Aggregate], dict[str, list[Event]]]:
+        """The state of each stream now, and what each message recorded that the streams hold.
+
+        Purchases are read from their beginning, so a service that records its part there finds
+        out what a redelivered message caused.
+        """
+        if not streams:
+            return {}, {}
+        states = await self._starting_points(pool, streams)
+        recorded: dict[str, list[Event]] = {}
+        for event in await pool.read_streams({s: state.version for s, state in states.items()}):
+            states[event.stream] = states[event.stream].evolve(event.data)
+            recorded.setdefault(event.causation_id, []).append(event.data)
+        return states, recorded
+
+    async def _starting_points(
+        self, pool: EventPool, streams: Mapping[str, type[Aggregate]]
+    ) -> dict[str, Aggregate]:
+        known = self._states
+        states = {s: known.get(s) or aggregate() for s, aggregate in streams.items()}
+        cold = [s for s, aggregate in streams.items() if aggregate.long_lived and s not in known]
+        if cold:
+            for snapshot in await pool.snapshots(cold):
+                states[snapshot.stream] = snapshot.state
+        return states
+
+    def keep(self, states: Mapping[str, Aggregate]) -> None:
+        """Remembers the states of long-lived streams, the latest version of each."""
+        for stream, state in states.items():
+            if state.long_lived:
+                known = self._states.get(stream)
+                if known is None or known.version < state.version:
+                    self._states[stream] = state
+        while len(self._states) > self._capacity:
+            del self._states[next(iter(self._states))]
+
+    def forget(self, streams: Iterable[str]) -> None:
+        """Drops states that turned out to be stale."""
+        for stream in streams:
+            self._states.pop(stream, None)

@@ -1,0 +1,71 @@
+"""Runs services: each receives, handles and receives again until it is told to stop."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from eventdemo.errors import StorageError
+from eventdemo.flow import row_of
+from eventdemo.ports import Engine
+from eventdemo.runtime.baselines import Baselines
+from eventdemo.runtime.handler import Handler
+from eventdemo.runtime.retries import RetryPolicy
+
+#: About how many messages one transaction of one service holds under load.
+MESSAGES_PER_BATCH = 512
+
+#: How long an idle service goes without looking, should a nudge get lost.
+LOOK_ANYWAY_S = 0.5
+
+#: How long a service waits after the storage failed, at first and at most.
+STORAGE_DELAYS_S = (0.1, 5.0)
+
+log = structlog.get_logger()
+
+
+async def run_services(
+    engine: Engine,
+    services: Sequence[str],
+    stop: asyncio.Event,
+    *,
+    retries: RetryPolicy | None = None,
+) -> None:
+    """Runs rows of the flow until ``stop`` is set; each finishes the batch it is in."""
+    baselines = Baselines()
+    policy = retries or RetryPolicy()
+    async with asyncio.TaskGroup() as group:
+        for service in services:
+            handler = Handler(row_of(service), engine, baselines, policy)
+            group.create_task(_consume(engine, service, handler, stop), name=service)
+
+
+async def _consume(engine: Engine, service: str, handler: Handler, stop: asyncio.Event) -> None:
+    delay_s, longest_s = STORAGE_DELAYS_S
+    failing = False
+    while not stop.is_set():
+        try:
+            received = await engine.topics.receive(service, MESSAGES_PER_BATCH)
+            if received is None:
+                await engine.topics.wait(service, LOOK_ANYWAY_S)
+            else:
+                await handler.handle(received)
+        except StorageError as error:
+            if not failing:
+                log.error("storage failed, trying again until it works", service=service,
+                          error=str(error))
+            failing = True
+            await _sleep_unless(stop, delay_s)
+            delay_s = min(delay_s * 2, longest_s)
+        else:
+            if failing:
+                log.info("storage works again", service=service)
+            failing, delay_s = False, STORAGE_DELAYS_S[0]
+
+
+async def _sleep_unless(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

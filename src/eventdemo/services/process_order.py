@@ -1,0 +1,28 @@
+"""TOPIC-3 -> Process Order -> TOPIC-5 | TOPIC-4: take it off the shelf, or say it went meanwhile."""
+
+from eventdemo.aggregates import Product, Purchase
+from eventdemo.facts import (
+    FailureCode,
+    PurchaseApproved,
+    PurchaseRefused,
+    StockFound,
+    StockReserved,
+)
+
+
+def decide(
+    message: StockFound, product: Product, purchase: Purchase
+) -> tuple[StockReserved, PurchaseApproved] | tuple[PurchaseRefused] | tuple[()]:
+    """Reserves the units and approves the purchase together, so that neither is without the other."""
+    request_id, product_id, quantity = message.request_id, message.product_id, message.quantity
+    if purchase.decided:
+        return ()
+    if quantity > product.available:
+        detail = f"{quantity} asked for, {product.available} left when it was their turn."
+        return (
+            PurchaseRefused(request_id, product_id, quantity, FailureCode.OUT_OF_STOCK, detail),
+        )
+    return (
+        StockReserved(product_id, quantity, request_id),
+        PurchaseApproved(request_id, product_id, quantity, product.price_cents),
+    )

@@ -1,0 +1,52 @@
+"""Old shapes of events, and how each is read as today's.
+
+A shape's version stands in its tag (``ProductRegistered`` is version 1, ``ProductRegistered.v2``
+version 2), so that the event pool never has to be rewritten: what was recorded in an old shape
+stays as it is and is turned into the current one when it is read.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, get_args
+
+from msgspec import Struct
+
+from eventdemo.facts import Event, ProductRegistered
+
+
+class ProductRegisteredV1(Struct, frozen=True, tag_field="type", tag="ProductRegistered"):
+    """The price was a decimal text such as ``"12.99"``; sums of it had to be rounded."""
+
+    product_id: str
+    name: str
+    price: str
+
+
+def _price_in_cents(old: ProductRegisteredV1) -> ProductRegistered:
+    return ProductRegistered(
+        product_id=old.product_id, name=old.name, price_cents=int(Decimal(old.price) * 100)
+    )
+
+
+UPCASTERS: dict[type, Callable[[Any], Event]] = {ProductRegisteredV1: _price_in_cents}
+
+StoredEvent = Event | ProductRegisteredV1
+
+
+def upcast(stored: StoredEvent) -> Event:
+    """The event in its current shape."""
+    step = UPCASTERS.get(type(stored))
+    return step(stored) if step else stored  # type: ignore[return-value]
+
+
+def _version_in_tag(shape: type[Struct]) -> int:
+    _, _, version = str(shape.__struct_config__.tag).partition(".v")
+    return int(version or 1)
+
+
+_SCHEMA_VERSIONS = {shape: _version_in_tag(shape) for shape in get_args(StoredEvent)}
+
+
+def schema_version(event: StoredEvent) -> int:
+    """The version of an event's shape: what its tag says, 1 where it says nothing."""
+    return _SCHEMA_VERSIONS[type(event)]
