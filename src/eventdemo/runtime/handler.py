@@ -13,7 +13,7 @@ import msgspec
 from eventdemo.aggregates import Aggregate
 from eventdemo.codec import encode
 from eventdemo.errors import AlreadyHandled, Conflict
-from eventdemo.facts import Event, Fact, FailureCode, PurchaseRefused
+from eventdemo.facts import EVENT_TYPES, Event, Fact, FailureCode, PurchaseRefused
 from eventdemo.flow import DEAD_PURCHASES_TOPIC, Row, SessionCacheSink
 from eventdemo.ids import message_id, now_us
 from eventdemo.outcomes import outcome_of
@@ -141,7 +141,7 @@ class _Work:
         data = message.data
         states = [self.states[aggregate.stream_of(data)] for aggregate in self._row.reads]
         facts = decide(data, *states)
-        self._record(message, [fact for fact in facts if isinstance(fact, Event)])
+        self._record(message, [fact for fact in facts if type(fact) in EVENT_TYPES])
         return facts
 
     def conclude(self, message: Message, facts: Sequence[Fact]) -> None:
