@@ -271,6 +271,10 @@ class Topics(Protocol):
     async def oldest_waiting_us(self) -> dict[str, int]:
         """When the oldest message that waits for each service was said; idle ones left out."""
 
+    async def forget(self, before_us: int) -> int:
+        """Forgets messages that were settled by every subscriber and said before a time; returns
+        how many record batches went. Nothing that waits or is retried is touched."""
+
     async def dead_letters(
         self, *, after_id: int = 0, limit: int = 100, service: str | None = None
     ) -> list[DeadLetter]:
@@ -302,10 +306,14 @@ class SessionCache(Protocol):
 class Engine(Protocol):
     """The four parts of one deployment, and how a batch is committed to them."""
 
-    pool: EventPool
-    queue: TaskQueue
-    topics: Topics
-    cache: SessionCache
+    @property
+    def pool(self) -> EventPool: ...
+    @property
+    def queue(self) -> TaskQueue: ...
+    @property
+    def topics(self) -> Topics: ...
+    @property
+    def cache(self) -> SessionCache: ...
 
     async def commit(self, batch: Batch) -> None:
         """Makes a batch so; raises ``Conflict`` or ``AlreadyHandled``, then it can be redone."""

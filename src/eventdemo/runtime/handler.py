@@ -7,6 +7,7 @@ and not decided again, so that a redelivered message changes nothing.
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import msgspec
 
@@ -87,7 +88,7 @@ class Handler:
         for message in received.messages:
             try:
                 work.conclude(message, work.facts_of(message, self._decide))
-            except Exception as error:  # whatever a decider raises harms its own message only
+            except Exception as error:  # noqa: BLE001 - whatever a decider raises harms its own message only
                 self._set_aside(work, message, error)
         return work
 
@@ -141,7 +142,7 @@ class _Work:
         data = message.data
         states = [self.states[aggregate.stream_of(data)] for aggregate in self._row.reads]
         facts = decide(data, *states)
-        self._record(message, [fact for fact in facts if type(fact) in EVENT_TYPES])
+        self._record(message, [cast(Event, fact) for fact in facts if type(fact) in EVENT_TYPES])
         return facts
 
     def conclude(self, message: Message, facts: Sequence[Fact]) -> None:
@@ -183,15 +184,14 @@ class _Work:
         )
         for stream, state in evolved.items():
             if state.long_lived and state.version % EVENTS_PER_SNAPSHOT == 0:
-                self.batch.snapshots.append(
-                    Snapshot(stream, state.version, self.now_us, state)
-                )
+                self.batch.snapshots.append(Snapshot(stream, state.version, self.now_us, state))
 
     def bury(self, message: Message, reason: str, stack: str, attempts: int) -> None:
         """Gives a message up, and lets the buyer know if the purchase had no outcome yet."""
         self._bury(message.id, message.correlation_id, encode(message), reason, stack, attempts)
-        self._tell_buyer(message.id, message.correlation_id, message.data.product_id,
-                         message.data.quantity)
+        self._tell_buyer(
+            message.id, message.correlation_id, message.data.product_id, message.data.quantity
+        )
 
     def bury_undecodable(self, spoiled: Undecodable) -> None:
         """What cannot be read will not be readable later: it is given up at once."""

@@ -21,5 +21,5 @@ class RetryPolicy(Struct, frozen=True):
         """When to try again after this attempt failed; None when it was the last."""
         if attempt >= self.max_attempts:
             return None
-        delay_us = min(self.max_delay_us, self.first_delay_us * 4 ** (attempt - 1))
+        delay_us = min(self.max_delay_us, self.first_delay_us << 2 * (attempt - 1))
         return now_us + delay_us // 2 + int(delay_us / 2 * self.jitter())

@@ -7,6 +7,7 @@ import structlog
 
 from eventdemo.errors import StorageError
 from eventdemo.flow import row_of
+from eventdemo.ids import now_us
 from eventdemo.ports import Engine
 from eventdemo.runtime.baselines import Baselines
 from eventdemo.runtime.handler import Handler
@@ -21,6 +22,9 @@ LOOK_ANYWAY_S = 0.5
 #: How long a service waits after the storage failed, at first and at most.
 STORAGE_DELAYS_S = (0.1, 5.0)
 
+#: How often old messages are forgotten.
+FORGET_EVERY_S = 60.0
+
 log = structlog.get_logger()
 
 
@@ -30,14 +34,19 @@ async def run_services(
     stop: asyncio.Event,
     *,
     retries: RetryPolicy | None = None,
+    message_retention_s: int = 86_400,
 ) -> None:
-    """Runs rows of the flow until ``stop`` is set; each finishes the batch it is in."""
+    """Runs rows of the flow until ``stop`` is set; each finishes the batch it is in.
+
+    Messages settled longer than ``message_retention_s`` ago are forgotten.
+    """
     baselines = Baselines()
     policy = retries or RetryPolicy()
     async with asyncio.TaskGroup() as group:
         for service in services:
             handler = Handler(row_of(service), engine, baselines, policy)
             group.create_task(_consume(engine, service, handler, stop), name=service)
+        group.create_task(_forget_old_messages(engine, message_retention_s, stop), name="retention")
 
 
 async def _consume(engine: Engine, service: str, handler: Handler, stop: asyncio.Event) -> None:
@@ -52,8 +61,9 @@ async def _consume(engine: Engine, service: str, handler: Handler, stop: asyncio
                 await handler.handle(received)
         except StorageError as error:
             if not failing:
-                log.error("storage failed, trying again until it works", service=service,
-                          error=str(error))
+                log.error(
+                    "storage failed, trying again until it works", service=service, error=str(error)
+                )
             failing = True
             await _sleep_unless(stop, delay_s)
             delay_s = min(delay_s * 2, longest_s)
@@ -61,6 +71,16 @@ async def _consume(engine: Engine, service: str, handler: Handler, stop: asyncio
             if failing:
                 log.info("storage works again", service=service)
             failing, delay_s = False, STORAGE_DELAYS_S[0]
+
+
+async def _forget_old_messages(engine: Engine, retention_s: int, stop: asyncio.Event) -> None:
+    """Topics carry messages; the history is the event pool's."""
+    while not stop.is_set():
+        try:
+            await engine.topics.forget(now_us() - retention_s * 1_000_000)
+        except StorageError as error:
+            log.warning("old messages stay for the time being", error=str(error))
+        await _sleep_unless(stop, FORGET_EVERY_S)
 
 
 async def _sleep_unless(stop: asyncio.Event, seconds: float) -> None:

@@ -31,6 +31,9 @@ BUSY_TIMEOUT_MS = 3_000
 #: Work that waits for the next transaction goes into it up to here, so that none grows too long.
 MAX_UNITS_PER_COMMIT = 64
 
+#: How long closing waits for a transaction that is under way.
+CLOSE_TIMEOUT_S = 4.0
+
 Unit = Callable[[apsw.Connection], Any]
 
 
@@ -93,7 +96,9 @@ class Database:
         with self._wake:
             self._closing = True
             self._wake.notify()
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._thread.join, CLOSE_TIMEOUT_S)
+        if self._thread.is_alive():
+            return  # it waits for another process's lock, and what it holds was never answered
         self._reading.shutdown()
         for connection in filter(None, (self._reader, self._writer)):
             connection.close()
@@ -120,7 +125,7 @@ class Database:
         try:
             with translated(self.path), self._lock or _no_lock():
                 return self._transaction(units)
-        except Exception as error:  # the thread must outlive whatever a file can do to it
+        except Exception as error:  # noqa: BLE001 - the thread must outlive whatever a file can do to it
             return [error] * len(units)
 
     def _transaction(self, units: Sequence[Unit]) -> list[Any]:
@@ -142,7 +147,7 @@ class Database:
                 result = unit(connection)
         except StorageError:
             raise
-        except Exception as error:  # the unit's own: told to who asked, harmless to the others
+        except Exception as error:  # noqa: BLE001 - the unit's own: told to who asked, harmless to the others
             connection.execute("ROLLBACK TO unit")
             result = error
         connection.execute("RELEASE unit")
@@ -222,9 +227,7 @@ def _check_or_create(connection: apsw.Connection, path: Path | None, schema: Sch
             connection.execute("COMMIT")
 
 
-def _check_or_create_locked(
-    connection: apsw.Connection, path: Path | None, schema: Schema
-) -> None:
+def _check_or_create_locked(connection: apsw.Connection, path: Path | None, schema: Schema) -> None:
     application = connection.pragma("application_id")
     version = connection.pragma("user_version")
     if application == 0 and connection.pragma("page_count") <= 1:
@@ -232,7 +235,9 @@ def _check_or_create_locked(
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", SCHEMA_VERSION)
     elif application != APPLICATION_ID:
-        raise StorageCorrupt(f"{path} is not an eventdemo database: give another folder with --data")
+        raise StorageCorrupt(
+            f"{path} is not an eventdemo database: give another folder with --data"
+        )
     elif version > SCHEMA_VERSION:
         raise StorageTooNew(
             f"{path} was written by a later eventdemo (schema {version}, this one reads up to "
@@ -253,6 +258,18 @@ def _check_length(connection: apsw.Connection, path: Path) -> None:
             f"{path} is cut short ({path.stat().st_size} of {promised} bytes): "
             "restore it from a backup"
         )
+
+
+def rows(connection: apsw.Connection, sql: str, bindings: Any = None) -> list[Any]:
+    """All rows of a query, as tuples."""
+    found: list[Any] = connection.execute(sql, bindings).fetchall()
+    return found
+
+
+def value(connection: apsw.Connection, sql: str, bindings: Any = None) -> Any:
+    """The one value that a query of one row and column finds; None for no row."""
+    found = rows(connection, sql, bindings)
+    return found[0][0] if found else None
 
 
 # --- errors -----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The embedded engine put together: one batch of one service is one transaction."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import apsw
@@ -14,12 +15,8 @@ from eventdemo.engines.sqlite.task_queue import SqliteTaskQueue
 from eventdemo.engines.sqlite.topics import SqliteTopics
 from eventdemo.ports import Batch
 
-FLOW_SCHEMA = Schema(
-    log.SQL["schema"] + ";" + event_pool.SQL["schema"], checkpoint_pages=16_000
-)
-QUEUE_SCHEMA = Schema(
-    log.SQL["schema"] + ";" + task_queue.SQL["schema"], checkpoint_pages=2_000
-)
+FLOW_SCHEMA = Schema(log.SQL["schema"] + ";" + event_pool.SQL["schema"], checkpoint_pages=16_000)
+QUEUE_SCHEMA = Schema(log.SQL["schema"] + ";" + task_queue.SQL["schema"], checkpoint_pages=2_000)
 
 
 class SqliteEngine:
@@ -39,23 +36,37 @@ class SqliteEngine:
     ) -> None:
         """``path`` None keeps everything in memory. Raises a ``StorageError`` that says why a
         file can't be used."""
-        queue_path = path and path.with_name(f"{path.stem}.queue{path.suffix}")
+        self._path = path
+        self._hears = hears
+        self._queue_topic = queue_topic
         self._flow = Database(path, FLOW_SCHEMA, must_exist=must_exist)
-        self._queue = Database(queue_path, QUEUE_SCHEMA)
         self._neighbours = Neighbours(path)
-        self._cache = SqliteSessionCache(self._flow, self._neighbours)
-        self._topics = SqliteTopics(
-            self._flow, self._queue, self._neighbours, hears, queue_topic
-        )
         self.pool = SqliteEventPool(self._flow, self._neighbours)
-        self.queue = SqliteTaskQueue(self._queue, self._neighbours, queue_topic)
-        self.topics = self._topics
-        self.cache = self._cache
-        self._services = tuple(hears)
+        self.cache = SqliteSessionCache(self._flow, self._neighbours)
+
+    @cached_property
+    def _queue(self) -> Database:
+        path = self._path and self._path.with_name(f"{self._path.stem}.queue{self._path.suffix}")
+        return Database(path, QUEUE_SCHEMA)
+
+    @cached_property
+    def queue(self) -> SqliteTaskQueue:
+        return SqliteTaskQueue(self._queue, self._neighbours, self._queue_topic)
+
+    @cached_property
+    def topics(self) -> SqliteTopics:
+        return SqliteTopics(
+            self._flow, self._queue, self._neighbours, self._hears, self._queue_topic
+        )
+
+    def open_topics(self) -> None:
+        """Opens the task queue's file at once, so that trouble with it shows at the start; an
+        engine that serves another part only never makes one."""
+        self.queue, self.topics  # noqa: B018 - opened by being looked at
 
     async def subscribe(self) -> None:
         """Lets every service read its topic from the beginning, once."""
-        rows = [(s, partition) for s in self._services for partition in range(log.PARTITIONS)]
+        rows = [(s, partition) for s in self._hears for partition in range(log.PARTITIONS)]
         await self._flow.write(
             lambda connection: connection.executemany(topics.SQL["subscribe"], rows)
         )
@@ -78,14 +89,15 @@ class SqliteEngine:
             session_cache.put_rows(connection, outcomes)
 
         await self._flow.write(unit)
-        self._topics.settled(batch.received, batch.retries)
+        self.topics.settled(batch.received, batch.retries)
         self._neighbours.notify(_news(batch))
 
     async def close(self) -> None:
         self._neighbours.leave()
-        await self._cache.close()
+        await self.cache.close()
         await self._flow.close()
-        await self._queue.close()
+        if "_queue" in self.__dict__:
+            await self._queue.close()
         self._neighbours.close()
 
 

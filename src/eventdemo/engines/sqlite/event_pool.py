@@ -8,7 +8,7 @@ import apsw
 
 from eventdemo.aggregates import Product
 from eventdemo.codec import decode_events, decode_product, encode_event, encode_text
-from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.database import Database, rows, value
 from eventdemo.engines.sqlite.neighbours import Neighbours
 from eventdemo.errors import Conflict
 from eventdemo.ports import RecordedEvent, Recording, Snapshot
@@ -38,11 +38,11 @@ class SqliteEventPool:
         self._news: asyncio.Event | None = None
 
     async def append(self, recordings: Sequence[Recording]) -> int:
-        rows, expected = prepare(recordings)
+        new, expected = prepare(recordings)
 
         def unit(connection: apsw.Connection) -> int:
-            append_rows(connection, rows, expected)
-            return int(connection.execute(SQL["head"]).fetchall()[0][0])
+            append_rows(connection, new, expected)
+            return int(value(connection, SQL["head"]))
 
         head = await self._database.write(unit)
         self._neighbours.notify([CHANNEL])
@@ -67,8 +67,8 @@ class SqliteEventPool:
         return int((await self._rows(SQL["head"], ()))[0][0])
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
-        rows = snapshot_rows(snapshots)
-        await self._database.write(lambda connection: save_snapshot_rows(connection, rows))
+        kept = snapshot_rows(snapshots)
+        await self._database.write(lambda connection: save_snapshot_rows(connection, kept))
 
     async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
         bindings = {"streams": encode_text(list(streams)), "shape": SNAPSHOT_SHAPE}
@@ -84,8 +84,8 @@ class SqliteEventPool:
             "at_version": for_ever if at_version is None else at_version,
             "at_us": for_ever if at_us is None else at_us,
         }
-        rows = await self._rows(SQL["snapshot_before"], bindings)
-        return _snapshot(rows[0]) if rows else None
+        kept = await self._rows(SQL["snapshot_before"], bindings)
+        return _snapshot(kept[0]) if kept else None
 
     async def wait(self, timeout_s: float) -> None:
         if self._news is None:
@@ -99,17 +99,17 @@ class SqliteEventPool:
         self._news.clear()
 
     async def _rows(self, sql: str, bindings: Any) -> list[Any]:
-        rows: list[Any] = await self._database.read(
-            lambda connection: connection.execute(sql, bindings).fetchall()
+        found: list[Any] = await self._database.read(
+            lambda connection: rows(connection, sql, bindings)
         )
-        return rows
+        return found
 
     async def _events(self, sql: str, bindings: Any) -> list[RecordedEvent]:
-        rows = await self._rows(sql, bindings)
-        stored = decode_events([row[7] for row in rows])
+        found = await self._rows(sql, bindings)
+        stored = decode_events([row[7] for row in found])
         return [
-            RecordedEvent(*row[:7], schema_version(event), upcast(event))
-            for row, event in zip(rows, stored, strict=True)
+            RecordedEvent(*(*row[:7], schema_version(event), upcast(event)))
+            for row, event in zip(found, stored, strict=True)
         ]
 
 
@@ -119,22 +119,26 @@ def prepare(recordings: Sequence[Recording]) -> tuple[list[EventRow], dict[str, 
     The unique index on stream and version refuses whoever comes second, so only a stream's first
     write needs a look, lest a version that was never there be skipped.
     """
-    rows: list[EventRow] = []
+    new: list[EventRow] = []
     expected: dict[str, int] = {}
     for recording in recordings:
-        caused, correlated, at_us = recording.causation_id, recording.correlation_id, recording.at_us
+        caused, correlated, at_us = (
+            recording.causation_id,
+            recording.correlation_id,
+            recording.at_us,
+        )
         for ordinal, write in enumerate(recording.writes):
             stream = write.event.stream
             expected.setdefault(stream, write.expected_version)
             body = encode_event(write.event)
-            rows.append(
+            new.append(
                 (stream, write.expected_version + 1, caused, ordinal, correlated, at_us, body)
             )
-    return rows, {stream: version for stream, version in expected.items() if version}
+    return new, {stream: version for stream, version in expected.items() if version}
 
 
 def append_rows(
-    connection: apsw.Connection, rows: Sequence[EventRow], expected: Mapping[str, int]
+    connection: apsw.Connection, new: Sequence[EventRow], expected: Mapping[str, int]
 ) -> None:
     """Appends within the transaction under way; raises ``Conflict``."""
     if expected:
@@ -142,7 +146,7 @@ def append_rows(
         if missing := connection.execute(SQL["missing_version"], wanted).fetchone():
             raise Conflict(f"{missing[0]} is not at the expected version")
     try:
-        connection.executemany(SQL["append_event"], rows)
+        connection.executemany(SQL["append_event"], new)
     except apsw.ConstraintError as error:
         raise Conflict(f"someone else was first: {error}") from error
 
@@ -156,11 +160,11 @@ def snapshot_rows(snapshots: Sequence[Snapshot]) -> list[tuple[str, int, int, in
 
 
 def save_snapshot_rows(
-    connection: apsw.Connection, rows: Sequence[tuple[str, int, int, int, str]]
+    connection: apsw.Connection, kept: Sequence[tuple[str, int, int, int, str]]
 ) -> None:
     """Keeps states within the transaction under way."""
-    if rows:
-        connection.executemany(SQL["save_snapshot"], rows)
+    if kept:
+        connection.executemany(SQL["save_snapshot"], kept)
 
 
 def _snapshot(row: tuple[str, int, int, str]) -> Snapshot:

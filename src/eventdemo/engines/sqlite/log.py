@@ -1,6 +1,6 @@
 """A topic's log: record batches in partitions, read from an offset on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from typing import NamedTuple
 from zlib import crc32
@@ -25,12 +25,12 @@ class RecordBatch(NamedTuple):
 
     partition: int
     base_offset: int
-    count: int
+    size: int
     body: str
 
     @property
     def end_offset(self) -> int:
-        return self.base_offset + self.count
+        return self.base_offset + self.size
 
 
 class NewRecordBatch(NamedTuple):
@@ -38,7 +38,7 @@ class NewRecordBatch(NamedTuple):
 
     topic: str
     partition: int
-    count: int
+    size: int
     first_at_us: int
     last_at_us: int
     body: str
@@ -77,11 +77,11 @@ def _batch(topic: str, partition: int, run: Sequence[Message]) -> NewRecordBatch
 
 def append(connection: apsw.Connection, batches: Sequence[NewRecordBatch]) -> None:
     """Adds record batches at the end of their partitions."""
-    for topic, partition, count, first_at_us, last_at_us, body in batches:
+    for topic, partition, size, first_at_us, last_at_us, body in batches:
         row = connection.execute(SQL["end_offset"], (topic, partition)).fetchone()
         base = row[0] if row else 0
         connection.execute(
-            SQL["append"], (topic, partition, base, count, first_at_us, last_at_us, body)
+            SQL["append"], (topic, partition, base, size, first_at_us, last_at_us, body)
         )
 
 
@@ -127,3 +127,9 @@ def said_between(
     bindings = {"topic": topic, "partition": partition, "from_us": from_us, "to_us": to_us}
     for (body,) in connection.execute(SQL["said_between"], bindings):
         yield body
+
+
+def trim(connection: apsw.Connection, bindings: Mapping[str, str | int]) -> int:
+    """Forgets handled record batches older than a moment; returns how many."""
+    connection.execute(SQL["trim"], bindings)
+    return connection.changes()

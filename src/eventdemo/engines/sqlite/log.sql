@@ -7,7 +7,7 @@ CREATE TABLE record_batch (
     topic TEXT NOT NULL,
     partition INTEGER NOT NULL,
     base_offset INTEGER NOT NULL,
-    count INTEGER NOT NULL,
+    size INTEGER NOT NULL,
     first_at_us INTEGER NOT NULL,
     last_at_us INTEGER NOT NULL,
     body TEXT NOT NULL,
@@ -17,17 +17,17 @@ CREATE INDEX record_batch_time ON record_batch (topic, last_at_us, first_at_us);
 
 -- name: end_offset
 -- Where the next record batch of a partition begins.
-SELECT base_offset + count FROM record_batch
+SELECT base_offset + size FROM record_batch
 WHERE topic = ? AND partition = ? ORDER BY base_offset DESC LIMIT 1;
 
 -- name: append
 -- One record batch.
-INSERT INTO record_batch (topic, partition, base_offset, count, first_at_us, last_at_us, body)
+INSERT INTO record_batch (topic, partition, base_offset, size, first_at_us, last_at_us, body)
 VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: read
 -- Record batches of a partition from an offset on.
-SELECT base_offset, count, body FROM record_batch
+SELECT base_offset, size, body FROM record_batch
 WHERE topic = ? AND partition = ? AND base_offset >= ? ORDER BY base_offset;
 
 -- name: oldest_waiting
@@ -47,7 +47,7 @@ ORDER BY last_at_us;
 -- end offset is where the next begins.
 DELETE FROM record_batch WHERE id IN (
     SELECT id FROM record_batch AS old
-    WHERE topic = :topic AND partition = :partition AND base_offset + count <= :handled
+    WHERE topic = :topic AND partition = :partition AND base_offset + size <= :handled
       AND last_at_us < :before_us
       AND EXISTS (SELECT 1 FROM record_batch AS newer WHERE newer.topic = old.topic
                   AND newer.partition = old.partition AND newer.base_offset > old.base_offset)

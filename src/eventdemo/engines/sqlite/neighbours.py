@@ -14,6 +14,8 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
+from eventdemo.errors import Misconfigured
+
 # The kernel limits a socket's path to about a hundred characters, so it can't lie in the data.
 _MAX_FOLDER_CHARS = 60
 
@@ -141,9 +143,11 @@ class Neighbours:
 def _folder_for(path: Path) -> Path:
     base = tempfile.gettempdir()
     if len(base) > _MAX_FOLDER_CHARS:
-        base = "/tmp"  # noqa: S108 - a folder of our own in it, closed to others, see below
+        base = "/tmp"
     user = os.getuid() if hasattr(os, "getuid") else 0
     digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=8).hexdigest()
     folder = Path(base) / f"eventdemo-{user}-{digest}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != user:
+        raise Misconfigured(f"{folder} belongs to another user: remove it, or set TMPDIR")
     return folder

@@ -27,6 +27,6 @@ ORDER BY last_at_us;
 -- name: accepted
 -- How many messages ever entered, over all partitions.
 SELECT coalesce(sum(end_offset), 0) FROM (
-    SELECT max(base_offset + count) AS end_offset FROM record_batch
+    SELECT max(base_offset + size) AS end_offset FROM record_batch
     WHERE topic = :topic GROUP BY partition
 );

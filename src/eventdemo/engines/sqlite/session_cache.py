@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import apsw
 
 from eventdemo.codec import decode_outcomes, encode_text
-from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.database import Database, rows, value
 from eventdemo.engines.sqlite.neighbours import Neighbours
 from eventdemo.errors import StorageError
 from eventdemo.ports import Outcome
@@ -33,8 +33,8 @@ class SqliteSessionCache:
         self._following: asyncio.Task[None] | None = None
 
     async def put(self, outcomes: Sequence[Outcome]) -> None:
-        rows = outcome_rows(outcomes)
-        await self._database.write(lambda connection: put_rows(connection, rows))
+        new = outcome_rows(outcomes)
+        await self._database.write(lambda connection: put_rows(connection, new))
         self._neighbours.notify([CHANNEL])
 
     async def get(self, request_id: str) -> Outcome | None:
@@ -92,26 +92,25 @@ class SqliteSessionCache:
 
     async def _last_cursor(self) -> int:
         def query(connection: apsw.Connection) -> int:
-            return int(connection.execute(SQL["last_outcome"]).fetchall()[0][0])
+            return int(value(connection, SQL["last_outcome"]))
 
         return int(await self._database.read(query))
 
     async def _tell_after(self, cursor: int) -> int:
         while page := await self.entries(cursor, _PAGE):
-            for cursor, outcome in page:  # noqa: B020 - the last one's cursor is where to go on
+            for _, outcome in page:
                 for told in self._waiting.get(outcome.request_id, ()):
                     if not told.done():
                         told.set_result(outcome)
+            cursor = page[-1][0]
             if len(page) < _PAGE:
                 break
         return cursor
 
     async def _read(self, sql: str, bindings: tuple[object, ...]) -> list[tuple[int, Outcome]]:
-        rows = await self._database.read(
-            lambda connection: connection.execute(sql, bindings).fetchall()
-        )
-        outcomes = decode_outcomes([row[-1] for row in rows])
-        return [(row[0], outcome) for row, outcome in zip(rows, outcomes, strict=True)]
+        found = await self._database.read(lambda connection: rows(connection, sql, bindings))
+        outcomes = decode_outcomes([row[-1] for row in found])
+        return [(row[0], outcome) for row, outcome in zip(found, outcomes, strict=True)]
 
 
 def outcome_rows(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
@@ -119,6 +118,6 @@ def outcome_rows(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
     return [(outcome.request_id, encode_text(outcome)) for outcome in outcomes]
 
 
-def put_rows(connection: apsw.Connection, rows: Sequence[tuple[str, str]]) -> None:
+def put_rows(connection: apsw.Connection, new: Sequence[tuple[str, str]]) -> None:
     """Keeps outcomes within the transaction under way."""
-    connection.executemany(SQL["put_outcome"], rows)
+    connection.executemany(SQL["put_outcome"], new)

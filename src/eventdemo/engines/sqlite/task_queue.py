@@ -7,7 +7,7 @@ import apsw
 
 from eventdemo.codec import decode_messages
 from eventdemo.engines.sqlite import log
-from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.database import Database, rows
 from eventdemo.engines.sqlite.neighbours import Neighbours
 from eventdemo.errors import IdempotencyMismatch
 from eventdemo.ids import requested_at_us
@@ -70,8 +70,10 @@ class SqliteTaskQueue:
 
     async def _write(self, entries: list[_Entry]) -> None:
         try:
-            results = await self._database.write(lambda connection: self._accept(connection, entries))
-        except Exception as error:  # whatever it was, every buyer that waits is told
+            results = await self._database.write(
+                lambda connection: self._accept(connection, entries)
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it was, every buyer that waits is told
             results = [error] * len(entries)
         else:
             self._neighbours.notify([self._topic])
@@ -108,7 +110,7 @@ def _claim(
     connection.execute(SQL["claim_key"], bindings)
     if connection.changes():
         return Accepted(request_id)
-    digest, first_request_id = connection.execute(SQL["key"], bindings).fetchall()[0]
+    digest, first_request_id = rows(connection, SQL["key"], bindings)[0]
     if digest != key.digest:
         return IdempotencyMismatch(f"the key {key.key!r} was used for another purchase")
     return Accepted(first_request_id, repeated=True)

@@ -6,16 +6,17 @@ lease that would have to run out when its holder dies.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import apsw
 
 from eventdemo.codec import decode_messages, encode_text
 from eventdemo.engines.sqlite import log
-from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.database import Database, rows, value
 from eventdemo.engines.sqlite.neighbours import Neighbours
+from eventdemo.engines.sqlite.subscriber import Subscriber
 from eventdemo.errors import AlreadyHandled, NotFound
 from eventdemo.ids import now_us, requested_at_us
 from eventdemo.ports import DeadLetter, HopCounts, Message, Received, Retry, Undecodable
@@ -23,11 +24,8 @@ from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "flow.sql")
 
-#: How often the living instances of a service are counted anew, at the latest.
-_SHARE_LASTS_S = 1.0
-
-#: Another instance's partition that stands still for this long is looked after as well.
-_STALLED_S = 2.0
+#: Record batches that one transaction removes: few enough not to hold up the flow.
+_FORGET_PER_TRANSACTION = 50
 
 
 class Span(NamedTuple):
@@ -43,25 +41,6 @@ class RetryReceipt(NamedTuple):
 
     id: int
     attempt: int
-
-
-class _Place(NamedTuple):
-    """How far a service was in a partition when this instance last looked, and since when."""
-
-    offset: int
-    since: float
-
-
-class _Subscriber:
-    """What this instance knows of one service's subscription; a guess that settling verifies."""
-
-    def __init__(self, neighbours: Neighbours, service: str, topic: str) -> None:
-        self.news = neighbours.subscribe(topic)
-        self.comings_and_goings = neighbours.subscribe(f"members:{service}")
-        self.places: dict[int, _Place] = {}
-        self.mine: set[int] = set()
-        self.share_known_until = 0.0
-        self.retry_due_at_us: int | None = 0
 
 
 class SqliteTopics:
@@ -83,7 +62,7 @@ class SqliteTopics:
         self._topics = list(dict.fromkeys(hears.values()))
         self._queue_topic = queue_topic
         self._clock = clock
-        self._subscribers: dict[str, _Subscriber] = {}
+        self._subscribers: dict[str, Subscriber] = {}
 
     # --- publishing and settling ----------------------------------------------------------
 
@@ -107,23 +86,16 @@ class SqliteTopics:
     def settled(self, received: Received, retries: Sequence[Retry]) -> None:
         """Notes that a batch was settled, so that the next one is read from behind it."""
         subscriber = self._subscriber(received.service)
-        now = time.monotonic()
         if isinstance(received.receipt, RetryReceipt):
-            subscriber.retry_due_at_us = 0
+            subscriber.look_for_retries()
         else:
-            for span in received.receipt:
-                subscriber.places[span.partition] = _Place(span.end, now)
+            subscriber.advance({span.partition: span.end for span in received.receipt})
         for retry in retries:
-            if subscriber.retry_due_at_us is not None:
-                subscriber.retry_due_at_us = min(subscriber.retry_due_at_us, retry.due_at_us)
-            else:
-                subscriber.retry_due_at_us = retry.due_at_us
+            subscriber.expect_retry(retry.due_at_us)
 
     def forget_place(self, service: str) -> None:
         """Another instance went ahead: look up where the service is before reading on."""
-        subscriber = self._subscriber(service)
-        subscriber.mine.clear()
-        subscriber.share_known_until = 0.0
+        self._subscriber(service).lose_place()
 
     # --- receiving ------------------------------------------------------------------------
 
@@ -132,20 +104,14 @@ class SqliteTopics:
         subscriber.news.clear()
         if received := await self._due_retry(service, subscriber):
             return received
-        if time.monotonic() >= subscriber.share_known_until or (
-            subscriber.comings_and_goings.is_set()
-        ):
-            await self._take_share(service, subscriber)
-        offsets = sorted((p, subscriber.places[p].offset) for p in subscriber.mine)
+        if subscriber.share_is_old():
+            subscriber.take_share(await self._offsets(service))
+        offsets = subscriber.offsets()
         if not offsets:
             return None
-        # Who reads always from the same partition first starves the last one.
-        first = int(time.monotonic() * 1_000) % len(offsets)
         topic = self._hears[service]
         batches = await self._log_of(topic).read(
-            lambda connection: log.read(
-                connection, topic, offsets[first:] + offsets[:first], limit
-            )
+            lambda connection: log.read(connection, topic, offsets, limit)
         )
         return _delivery(service, topic, batches) if batches else None
 
@@ -161,52 +127,36 @@ class SqliteTopics:
         except TimeoutError:
             pass
 
-    def _subscriber(self, service: str) -> _Subscriber:
+    def _subscriber(self, service: str) -> Subscriber:
         subscriber = self._subscribers.get(service)
         if subscriber is None:
-            subscriber = _Subscriber(self._neighbours, service, self._hears[service])
+            subscriber = Subscriber(self._neighbours, service, self._hears[service])
             self._subscribers[service] = subscriber
             self._neighbours.join(service)
         return subscriber
 
-    async def _due_retry(self, service: str, subscriber: _Subscriber) -> Received | None:
+    async def _due_retry(self, service: str, subscriber: Subscriber) -> Received | None:
         now = self._clock()
         if subscriber.retry_due_at_us is None or subscriber.retry_due_at_us > now:
             return None
 
-        def query(connection: apsw.Connection) -> tuple[Any, int | None]:
-            due = connection.execute(SQL["due_retry"], (service, now)).fetchone()
-            next_due = connection.execute(SQL["next_retry_due"], (service,)).fetchone()
-            return due, next_due[0]
+        def query(connection: apsw.Connection) -> tuple[list[Any], int | None]:
+            due = rows(connection, SQL["due_retry"], (service, now))
+            return due, value(connection, SQL["next_retry_due"], (service,))
 
         due, subscriber.retry_due_at_us = await self._database.read(query)
-        if due is None:
+        if not due:
             return None
-        retry_id, attempt, body = due
+        retry_id, attempt, body = due[0]
         messages, undecodable = decode_messages(f"[{body}]", f"{service}/retry-{retry_id}")
         receipt = RetryReceipt(retry_id, attempt)
         return Received(service, messages, undecodable, attempt, receipt)
 
-    async def _take_share(self, service: str, subscriber: _Subscriber) -> None:
-        """Which partitions are this instance's, by its place among the living ones."""
-        now = time.monotonic()
-        subscriber.comings_and_goings.clear()
-        place, instances = self._neighbours.share(service)
+    async def _offsets(self, service: str) -> dict[int, int]:
         offsets: dict[int, int] = await self._database.read(
-            lambda connection: dict(connection.execute(SQL["offsets"], (service,)).fetchall())
+            lambda connection: dict(rows(connection, SQL["offsets"], (service,)))
         )
-        before, subscriber.places = subscriber.places, {}
-        mine = set[int]()
-        for partition in range(log.PARTITIONS):
-            offset = offsets.get(partition, 0)
-            known = before.get(partition)
-            since = known.since if known and known.offset == offset else now
-            subscriber.places[partition] = _Place(offset, since)
-            if partition % instances == place or now - since > _STALLED_S:
-                mine.add(partition)
-        subscriber.mine = mine
-        subscriber.share_known_until = now + _SHARE_LASTS_S
-        subscriber.retry_due_at_us = 0  # another instance may have scheduled one
+        return offsets
 
     # --- looking --------------------------------------------------------------------------
 
@@ -252,14 +202,14 @@ class SqliteTopics:
         )
 
         def query(connection: apsw.Connection) -> dict[str, HopCounts]:
-            retries = dict(connection.execute(SQL["count_retries"]).fetchall())
-            dead = dict(connection.execute(SQL["count_dead_letters"]).fetchall())
+            retries = dict(rows(connection, SQL["count_retries"]))
+            dead = dict(rows(connection, SQL["count_dead_letters"]))
             return {
                 service: _counts(
                     queue_ends
                     if topic == self._queue_topic
                     else log.end_offsets(connection, topic),
-                    dict(connection.execute(SQL["offsets"], (service,)).fetchall()),
+                    dict(rows(connection, SQL["offsets"], (service,))),
                     retries.get(service, 0),
                     dead.get(service, 0),
                 )
@@ -271,7 +221,7 @@ class SqliteTopics:
 
     async def oldest_waiting_us(self) -> dict[str, int]:
         oldest: dict[str, int] = await self._database.read(
-            lambda connection: dict(connection.execute(SQL["oldest_retries"]).fetchall())
+            lambda connection: dict(rows(connection, SQL["oldest_retries"]))
         )
         for service, topic in self._hears.items():
             times = await self._waiting_since(service, topic)
@@ -282,18 +232,14 @@ class SqliteTopics:
         return oldest
 
     async def _waiting_since(self, service: str, topic: str) -> list[int]:
-        offsets: dict[int, int] = await self._database.read(
-            lambda connection: dict(connection.execute(SQL["offsets"], (service,)).fetchall())
-        )
+        offsets = await self._offsets(service)
 
         def query(connection: apsw.Connection) -> list[int]:
-            rows = (
-                connection.execute(
-                    log.SQL["oldest_waiting"], (topic, partition, offsets.get(partition, 0))
-                ).fetchone()
-                for partition in range(log.PARTITIONS)
+            oldest = (
+                value(connection, log.SQL["oldest_waiting"], (topic, partition, offset))
+                for partition, offset in offsets.items()
             )
-            return [row[0] for row in rows if row]
+            return [said_at_us for said_at_us in oldest if said_at_us is not None]
 
         times: list[int] = await self._log_of(topic).read(query)
         return times
@@ -301,25 +247,48 @@ class SqliteTopics:
     def _log_of(self, topic: str) -> Database:
         return self._queue if topic == self._queue_topic else self._database
 
+    async def forget(self, before_us: int) -> int:
+        return sum(
+            [
+                await self._forget(service, topic, before_us)
+                for service, topic in self._hears.items()
+            ]
+        )
+
+    async def _forget(self, service: str, topic: str, before_us: int) -> int:
+        forgotten = 0
+        for partition, handled in (await self._offsets(service)).items():
+            bindings: dict[str, str | int] = {
+                "topic": topic,
+                "partition": partition,
+                "handled": handled,
+                "before_us": before_us,
+                "limit": _FORGET_PER_TRANSACTION,
+            }
+            trim = partial(log.trim, bindings=bindings)
+            while count := await self._log_of(topic).write(trim):
+                forgotten += count
+        return forgotten
+
     # --- dead letters ---------------------------------------------------------------------
 
     async def dead_letters(
         self, *, after_id: int = 0, limit: int = 100, service: str | None = None
     ) -> list[DeadLetter]:
         bindings = {"after_id": after_id, "limit": limit, "service": service}
-        rows = await self._database.read(
-            lambda connection: connection.execute(SQL["dead_letters"], bindings).fetchall()
+        found = await self._database.read(
+            lambda connection: rows(connection, SQL["dead_letters"], bindings)
         )
-        return [DeadLetter(*row) for row in rows]
+        return [DeadLetter(*row) for row in found]
 
     async def redrive(self, dead_letter_id: int) -> None:
         now = self._clock()
 
         def unit(connection: apsw.Connection) -> str:
-            row = connection.execute(SQL["dead_letter"], (dead_letter_id,)).fetchone()
-            if row is None:
+            found = rows(connection, SQL["dead_letter"], (dead_letter_id,))
+            if not found:
                 raise NotFound(f"there is no dead letter {dead_letter_id}")
-            service, body, redriven_at_us = row
+            service, body, redriven_at_us = found[0]
             if redriven_at_us is None:
                 text = bytes(body).decode(errors="replace")
                 connection.execute(SQL["mark_redriven"], (now, dead_letter_id))
@@ -328,7 +297,7 @@ class SqliteTopics:
 
         service = await self._database.write(unit)
         if service in self._subscribers:
-            self._subscribers[service].retry_due_at_us = 0
+            self._subscribers[service].look_for_retries()
         # Whoever counts its share anew also looks for retries.
         self._neighbours.notify([self._hears[service], f"members:{service}"])
 
@@ -384,5 +353,3 @@ def _acknowledge(connection: apsw.Connection, received: Received) -> None:
         connection.execute(SQL["acknowledge"], bindings)
         if not connection.changes():
             raise AlreadyHandled(f"{received.service}: another instance was first")
-
-
