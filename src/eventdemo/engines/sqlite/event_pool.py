@@ -117,10 +117,12 @@ def prepare(recordings: Sequence[Recording]) -> tuple[list[EventRow], dict[str, 
     """The rows to insert, and the version each stream must have reached before.
 
     The unique index on stream and version refuses whoever comes second, so only a stream's first
-    write needs a look, lest a version that was never there be skipped.
+    write needs a look, lest a version that was never there be skipped. Raises ``Conflict`` if a
+    later write does not go on where the one before it ended.
     """
     new: list[EventRow] = []
     expected: dict[str, int] = {}
+    reached: dict[str, int] = {}
     for recording in recordings:
         caused, correlated, at_us = (
             recording.causation_id,
@@ -128,12 +130,13 @@ def prepare(recordings: Sequence[Recording]) -> tuple[list[EventRow], dict[str, 
             recording.at_us,
         )
         for ordinal, write in enumerate(recording.writes):
-            stream = write.event.stream
-            expected.setdefault(stream, write.expected_version)
+            stream, version = write.event.stream, write.expected_version
+            if reached.get(stream, version) != version:
+                raise Conflict(f"{stream} would not be at the expected version")
+            expected.setdefault(stream, version)
+            reached[stream] = version + 1
             body = encode_event(write.event)
-            new.append(
-                (stream, write.expected_version + 1, caused, ordinal, correlated, at_us, body)
-            )
+            new.append((stream, version + 1, caused, ordinal, correlated, at_us, body))
     return new, {stream: version for stream, version in expected.items() if version}
 
 

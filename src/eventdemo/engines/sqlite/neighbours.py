@@ -70,7 +70,8 @@ class Neighbours:
         """Tells everyone, this process included, that there is news."""
         names = list(channels)
         self._set(names)
-        if self._folder and self._socket:
+        if self._folder and names:
+            self._listen()  # who only speaks needs a socket as well
             payload = ",".join(names).encode()
             for name in self._others():
                 self._send(payload, name)
