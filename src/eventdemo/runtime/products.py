@@ -42,9 +42,8 @@ async def put_product(
 async def restock_product(
     pool: EventPool, product_id: str, restock: Restock, *, causation_id: str | None = None
 ) -> ProductChange:
-    """Puts units on the shelf; raises ``NotFound`` for a product nobody registered and
-    ``Conflict`` for more units than can be counted. A repeat under the same ``causation_id``
-    records nothing."""
+    """Puts units on the shelf; raises ``NotFound`` for a product nobody registered. A repeat
+    under the same ``causation_id`` records nothing, nor do more units than can be counted."""
 
     def decide(product: Product) -> tuple[ProductEvent, ...]:
         if not product.registered:

@@ -135,7 +135,10 @@ class Database:
         connection = self._writer
         connection.execute("BEGIN IMMEDIATE")
         try:
-            results = [self._in_savepoint(connection, unit) for unit in units]
+            if len(units) == 1:
+                results = [units[0](connection)]
+            else:
+                results = [self._in_savepoint(connection, unit) for unit in units]
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

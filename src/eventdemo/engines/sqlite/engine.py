@@ -13,6 +13,7 @@ from eventdemo.engines.sqlite.neighbours import Neighbours
 from eventdemo.engines.sqlite.session_cache import SqliteSessionCache
 from eventdemo.engines.sqlite.task_queue import SqliteTaskQueue
 from eventdemo.engines.sqlite.topics import SqliteTopics
+from eventdemo.errors import AlreadyHandled
 from eventdemo.ports import Batch
 
 FLOW_SCHEMA = Schema(log.SQL["schema"] + ";" + event_pool.SQL["schema"], checkpoint_pages=8_000)
@@ -88,7 +89,11 @@ class SqliteEngine:
             log.append(connection, said)
             session_cache.put_rows(connection, outcomes)
 
-        await self._flow.write(unit)
+        try:
+            await self._flow.write(unit)
+        except AlreadyHandled:
+            self.topics.forget_place(batch.received.service)
+            raise
         self.topics.settled(batch.received, batch.retries)
         self._neighbours.notify(_news(batch))
 

@@ -77,12 +77,8 @@ def _batch(topic: str, partition: int, run: Sequence[Message]) -> NewRecordBatch
 
 def append(connection: apsw.Connection, batches: Sequence[NewRecordBatch]) -> None:
     """Adds record batches at the end of their partitions."""
-    for topic, partition, size, first_at_us, last_at_us, body in batches:
-        row = connection.execute(SQL["end_offset"], (topic, partition)).fetchone()
-        base = row[0] if row else 0
-        connection.execute(
-            SQL["append"], (topic, partition, base, size, first_at_us, last_at_us, body)
-        )
+    for batch in batches:
+        connection.execute(SQL["append"], batch)
 
 
 def read(

@@ -21,9 +21,14 @@ SELECT base_offset + size FROM record_batch
 WHERE topic = ? AND partition = ? ORDER BY base_offset DESC LIMIT 1;
 
 -- name: append
--- One record batch.
+-- One record batch, at the end of its partition.
 INSERT INTO record_batch (topic, partition, base_offset, size, first_at_us, last_at_us, body)
-VALUES (?, ?, ?, ?, ?, ?, ?);
+VALUES (
+    ?1, ?2,
+    coalesce((SELECT base_offset + size FROM record_batch
+              WHERE topic = ?1 AND partition = ?2 ORDER BY base_offset DESC LIMIT 1), 0),
+    ?3, ?4, ?5, ?6
+);
 
 -- name: read
 -- Record batches of a partition from an offset on.

@@ -31,6 +31,7 @@ class SqliteSessionCache:
         self._news: asyncio.Event | None = None
         self._waiting: dict[str, list[asyncio.Future[Outcome]]] = {}
         self._following: asyncio.Task[None] | None = None
+        self._from_here_on: asyncio.Future[None]
 
     async def put(self, outcomes: Sequence[Outcome]) -> None:
         new = outcome_rows(outcomes)
@@ -48,9 +49,11 @@ class SqliteSessionCache:
         told: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(request_id, []).append(told)
         if self._following is None:
-            self._following = asyncio.create_task(self._follow())
+            self._from_here_on = asyncio.get_running_loop().create_future()
+            self._following = asyncio.create_task(self._follow(self._from_here_on))
         try:
-            # Looked at only after registering: whatever comes later, the follower sees.
+            # Looked at only when the follower has its cursor: whatever comes later, it sees.
+            await asyncio.shield(self._from_here_on)
             if outcome := await self.get(request_id):
                 return outcome
             async with asyncio.timeout(timeout_s):
@@ -73,10 +76,11 @@ class SqliteSessionCache:
         if not waiting:
             self._waiting.pop(request_id, None)
 
-    async def _follow(self) -> None:
+    async def _follow(self, from_here_on: asyncio.Future[None]) -> None:
         self._news = self._news or self._neighbours.subscribe(CHANNEL)
         try:
             cursor = await self._last_cursor()
+            from_here_on.set_result(None)
             while self._waiting:
                 cursor = await self._tell_after(cursor)
                 try:
@@ -89,6 +93,8 @@ class SqliteSessionCache:
             pass  # who waits times out and asks again, and is told then
         finally:
             self._following = None
+            if not from_here_on.done():
+                from_here_on.set_result(None)
 
     async def _last_cursor(self) -> int:
         def query(connection: apsw.Connection) -> int:

@@ -69,9 +69,11 @@ class SqliteTaskQueue:
             self._flushing = None
 
     async def _write(self, entries: list[_Entry]) -> None:
+        # Encoded here and not in the transaction, which would have to wait for this thread.
+        plain = log.batches_of(self._topic, [e.message for e in entries if e.key is None])
         try:
             results = await self._database.write(
-                lambda connection: self._accept(connection, entries)
+                lambda connection: self._accept(connection, entries, plain)
             )
         except Exception as error:  # noqa: BLE001 - whatever it was, every buyer that waits is told
             results = [error] * len(entries)
@@ -86,7 +88,10 @@ class SqliteTaskQueue:
                 entry.accepted.set_result(result)
 
     def _accept(
-        self, connection: apsw.Connection, entries: list[_Entry]
+        self,
+        connection: apsw.Connection,
+        entries: list[_Entry],
+        plain: list[log.NewRecordBatch],
     ) -> list[Accepted | IdempotencyMismatch]:
         results = [
             _claim(connection, entry.key, entry.message.correlation_id)
@@ -97,9 +102,9 @@ class SqliteTaskQueue:
         admitted = [
             entry.message
             for entry, result in zip(entries, results, strict=True)
-            if isinstance(result, Accepted) and not result.repeated
+            if entry.key and isinstance(result, Accepted) and not result.repeated
         ]
-        log.append(connection, log.batches_of(self._topic, admitted))
+        log.append(connection, plain + log.batches_of(self._topic, admitted))
         return results
 
 

@@ -1,0 +1,1 @@
+"""HTTP: the public contract, spoken to the ports and the read models."""

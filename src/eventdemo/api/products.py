@@ -1,0 +1,270 @@
+"""Products: the catalogue, how they were at any time, their history, and the operator's writes."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Annotated, TypeVar, get_args
+
+import msgspec
+from litestar import Request, Response, get, post, put, route
+from litestar.datastructures import State
+from litestar.params import FromPath, PathParameter, QueryParameter, SkipValidation
+from msgspec import Struct
+
+from eventdemo.api.api import Api, operator_only
+from eventdemo.api.bodies import Body
+from eventdemo.api.documentation import IDEMPOTENCY_KEY, OPERATOR, also, problems, takes
+from eventdemo.api.door import read_idempotency_key
+from eventdemo.api.paging import MAX_POSITION, Limit, MinPosition, next_address
+from eventdemo.api.problems import (
+    CONFLICT,
+    IDEMPOTENCY_MISMATCH,
+    NOT_FOUND,
+    FieldError,
+    Problem,
+    invalid,
+)
+from eventdemo.api.time_travel import replay
+from eventdemo.api.views import (
+    ProductHistory,
+    ProductState,
+    ProductWritten,
+    event_view,
+    product_state,
+)
+from eventdemo.facts import (
+    Event,
+    ProductChanged,
+    ProductId,
+    ProductRegistered,
+    StockReceived,
+    product_stream,
+)
+from eventdemo.readmodels.views import ProductView
+from eventdemo.runtime.products import ProductChange, put_product, restock_product
+from eventdemo.services.product_management import ProductDetails, Restock
+
+T = TypeVar("T", bound=Struct)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# In a query a plus sign means a space, and who types a time zone forgets to write %2B.
+_PLUS_LOST = re.compile(r"(?<=\d) (?=\d\d:\d\d$)")
+
+
+class Products(Struct, frozen=True):
+    """A page of the catalogue in the order of ids; ``next`` is the address of the next one."""
+
+    products: list[ProductState]
+    next: str | None
+
+
+NewProductId = Annotated[str, PathParameter(pattern=get_args(ProductId)[1].pattern)]
+
+#: Beyond every version: the product as it is.
+LATEST = MAX_POSITION
+
+AtVersion = Annotated[
+    int,
+    QueryParameter(ge=1, le=MAX_POSITION, description="As it was after this many events."),
+]
+AtTime = Annotated[
+    str | None,
+    QueryParameter(
+        schema_extra={"format": "date-time"},
+        description="As it was at this time (RFC 3339; UTC if it names no zone).",
+    ),
+]
+
+
+@get("/products", responses=problems(409, 422, 503), tags=["reads"])
+async def products(
+    api: SkipValidation[Api],
+    cursor: Annotated[str, QueryParameter(description="Products after this id.")] = "",
+    limit: Limit = 100,
+    min_position: MinPosition = 0,
+) -> Products:
+    """A page of the catalogue."""
+    await api.reach(min_position)
+    found = await api.ask(lambda: api.read_models.products(cursor, limit + 1))
+    page, more = found[:limit], len(found) > limit
+    following = next_address("/products", cursor=page[-1].product_id if page else None, limit=limit)
+    return Products([_state(each) for each in page], following if more else None)
+
+
+@route("/products/{product_id:str}", http_method="OPTIONS", include_in_schema=False)
+async def product_options(product_id: FromPath[str]) -> Response[None]:
+    """Litestar's own answer would know the first method of a path only."""
+    return Response(None, status_code=204, headers={"Allow": "GET, OPTIONS, PUT"})
+
+
+@get("/products/{product_id:str}", responses=problems(404, 409, 422, 503), tags=["reads"])
+async def product(
+    product_id: FromPath[str],
+    api: SkipValidation[Api],
+    at_version: AtVersion = LATEST,
+    at: AtTime = None,
+    min_position: MinPosition = 0,
+) -> ProductState:
+    """A product as it is, or as it was: replayed from its events up to a version or a time."""
+    if at_version != LATEST or at is not None:
+        return await _as_it_was(api, product_id, at_version, at)
+    await api.reach(min_position)
+    found = await api.find(lambda: api.read_models.product(product_id))
+    if found is None:
+        raise _unknown(product_id)
+    return _state(found)
+
+
+@put(
+    "/products/{product_id:str}",
+    responses=also(201, ProductWritten, "Registered") | problems(400, 401, 409, 413, 415, 422, 503),
+    operation_class=takes(ProductDetails, IDEMPOTENCY_KEY),
+    guards=[operator_only],
+    security=OPERATOR,
+    tags=["operator"],
+)
+async def put_details(
+    product_id: NewProductId,
+    request: Request[None, None, State],
+    api: SkipValidation[Api],
+) -> Response[ProductWritten]:
+    """Register a product, or change its name and price."""
+    details = await _read(request, api.product_details)
+    causation_id = _causation_id(request)
+    pool = api.engine.pool
+    change = await put_product(pool, product_id, details, causation_id=causation_id)
+    name, price_cents = details.name, details.price_cents
+    await _check_repeat(
+        api,
+        change,
+        causation_id,
+        ProductRegistered(product_id, name, price_cents),
+        ProductChanged(product_id, name, price_cents),
+    )
+    registered = change.recorded and change.product.version == 1
+    return Response(_written(product_id, change), status_code=201 if registered else 200)
+
+
+async def _as_it_was(api: Api, product_id: str, at_version: int, at: str | None) -> ProductState:
+    at_us = None if at is None else _microseconds(at)
+    state = await replay(api.engine.pool, product_id, at_version=at_version, at_us=at_us)
+    if at is None and state.registered and state.version < at_version:
+        detail = f"{product_id} is at version {state.version}; {at_version} is yet to come."
+        raise Problem(NOT_FOUND, detail)
+    if not state.registered:
+        if at_us is not None and await api.engine.pool.read_stream(
+            product_stream(product_id), limit=1
+        ):
+            raise Problem(NOT_FOUND, f"{product_id} was not registered yet at {at}.")
+        raise _unknown(product_id)
+    return product_state(product_id, state)
+
+
+@get("/products/{product_id:str}/events", responses=problems(404, 422, 503), tags=["reads"])
+async def product_events(
+    product_id: FromPath[str],
+    api: SkipValidation[Api],
+    after_version: Annotated[
+        int, QueryParameter(ge=0, le=MAX_POSITION, description="Events after this version.")
+    ] = 0,
+    limit: Limit = 100,
+) -> ProductHistory:
+    """A page of a product's history, oldest first."""
+    read, stream = api.engine.pool.read_stream, product_stream(product_id)
+    found = await read(stream, after_version=after_version, limit=limit + 1)
+    if not found and not (after_version and await read(stream, limit=1)):
+        raise _unknown(product_id)
+    page, more = found[:limit], len(found) > limit
+    following = next_address(
+        f"/products/{product_id}/events",
+        after_version=page[-1].version if page else None,
+        limit=limit,
+    )
+    return ProductHistory([event_view(event) for event in page], following if more else None)
+
+
+@post(
+    "/products/{product_id:str}/stock",
+    status_code=200,
+    responses=problems(400, 401, 404, 409, 413, 415, 422, 503),
+    operation_class=takes(Restock, IDEMPOTENCY_KEY),
+    guards=[operator_only],
+    security=OPERATOR,
+    tags=["operator"],
+)
+async def restock(
+    product_id: FromPath[str], request: Request[None, None, State], api: SkipValidation[Api]
+) -> ProductWritten:
+    """Put units of a product on the shelf."""
+    units = await _read(request, api.restock)
+    causation_id = _causation_id(request)
+    change = await restock_product(api.engine.pool, product_id, units, causation_id=causation_id)
+    repeated = await _check_repeat(
+        api, change, causation_id, StockReceived(product_id, units.quantity)
+    )
+    if not change.recorded and not repeated:
+        raise Problem(CONFLICT, f"{product_id} would have more units than can be counted.")
+    return _written(product_id, change)
+
+
+async def _read(request: Request[None, None, State], body: Body[T]) -> T:
+    return await body.read(request.scope["headers"], request.receive)
+
+
+def _causation_id(request: Request[None, None, State]) -> str | None:
+    """An operator's command is recorded under its idempotency key, so that a repeat meets it."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    checked = read_idempotency_key(key.encode("latin-1"))
+    return f"command-{blake2b(checked.encode(), digest_size=16).hexdigest()}"
+
+
+async def _check_repeat(
+    api: Api, change: ProductChange, causation_id: str | None, *expected: Event
+) -> bool:
+    """Whether a command that recorded nothing repeats one that recorded what was expected.
+
+    Raises ``Problem`` 422 if its idempotency key belongs to another command.
+    """
+    if change.recorded or causation_id is None:
+        return False
+    recorded = await api.engine.pool.caused_by(causation_id)
+    if recorded and recorded[0].data not in expected:
+        raise Problem(IDEMPOTENCY_MISMATCH, "This idempotency key was used for another command.")
+    return bool(recorded)
+
+
+def _microseconds(text: str) -> int:
+    try:
+        moment = msgspec.convert(_PLUS_LOST.sub("+", text), datetime)
+    except msgspec.ValidationError:
+        message = "has to be a time such as 2026-01-31T12:00:00Z"
+        raise invalid([FieldError("at", message)]) from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _unknown(product_id: str) -> Problem:
+    return Problem(NOT_FOUND, f"There is no product {product_id!a}.")
+
+
+def _state(view: ProductView) -> ProductState:
+    return ProductState(
+        product_id=view.product_id,
+        version=view.version,
+        name=view.name,
+        price_cents=view.price_cents,
+        received=view.received,
+        reserved=view.reserved,
+        available=view.available,
+    )
+
+
+def _written(product_id: str, change: ProductChange) -> ProductWritten:
+    return ProductWritten(
+        product_state(product_id, change.product), change.position, change.recorded
+    )
+
+
+HANDLERS = (products, product_options, product, put_details, product_events, restock)

@@ -1,0 +1,288 @@
+"""What the API answers with: the shapes of its JSON, and how they are made of what is known."""
+
+import base64
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from eventdemo.aggregates import Product
+from eventdemo.facts import FailureCode
+from eventdemo.flow import CARRIES, FLOW, Row, Topic
+from eventdemo.ports import DeadLetter, Message, Outcome, RecordedEvent
+
+#: The box that takes purchases: it hears no topic, so it has no row in the flow's table.
+DOOR = "Product Buy Request Service"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HEARER: dict[int, Row] = {row.hears.number: row for row in FLOW}
+_TOPIC_OF = {fact: topic for topic, fact in CARRIES.items()}
+
+
+def at(us: int) -> datetime:
+    """Microseconds since 1970 as a time, which JSON writes as ISO 8601 with Z."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
+def milliseconds(us: int) -> float:
+    return round(us / 1_000, 3)
+
+
+class Failure(Struct, frozen=True):
+    """Why a purchase failed."""
+
+    code: FailureCode
+    detail: str
+
+
+class PurchaseStatus(Struct, frozen=True, omit_defaults=True):
+    """Where a purchase stands; once it is not pending, this never changes."""
+
+    request_id: str
+    status: Literal["pending", "confirmed", "failed"]
+    order_id: str | None = None
+    failure: Failure | None = None
+
+
+def purchase_status(request_id: str, outcome: Outcome | None) -> PurchaseStatus:
+    if outcome is None:
+        return PurchaseStatus(request_id, "pending")
+    if outcome.code is not None:
+        failure = Failure(outcome.code, outcome.detail)
+        return PurchaseStatus(request_id, "failed", failure=failure)
+    return PurchaseStatus(request_id, "confirmed", outcome.order_id)
+
+
+class TopicView(Struct, frozen=True):
+    """A topic by its number in the flow and its name."""
+
+    number: int
+    name: str
+
+
+def topic_of(message: Message) -> Topic:
+    """The topic that a message was said on: each carries its own kind of fact."""
+    return _TOPIC_OF[type(message.data)]
+
+
+def topic_view(topic: Topic) -> TopicView:
+    return TopicView(topic.number, topic.name)
+
+
+def hearer(message: Message) -> Row:
+    """The box of the flow that a message is for."""
+    return _HEARER[topic_of(message).number]
+
+
+class Step(Struct, frozen=True):
+    """One message of a purchase, as its live stream tells it, with the boxes at its two ends."""
+
+    topic: TopicView
+    said_by: str
+    heard_by: str
+    at: datetime
+
+
+def step(message: Message) -> Step:
+    row = hearer(message)
+    return Step(topic_view(row.hears), _sayer(message), row.box, at(message.at_us))
+
+
+def _sayer(message: Message) -> str:
+    """The box that heard the message that caused this one; the door caused the first."""
+    _, _, topic_number = message.causation_id.partition("/")
+    return _HEARER[int(topic_number)].box if topic_number else DOOR
+
+
+class EventView(Struct, frozen=True):
+    """One event of the event pool. ``data`` is the fact in the latest shape of its type."""
+
+    id: str
+    stream: str
+    version: int
+    position: int
+    type: str
+    schema_version: int
+    at: datetime
+    causation_id: str
+    correlation_id: str
+    data: dict[str, str | int]
+
+
+def event_view(event: RecordedEvent) -> EventView:
+    data = msgspec.to_builtins(event.data)
+    return EventView(
+        id=event.id,
+        stream=event.stream,
+        version=event.version,
+        position=event.position,
+        type=type(event.data).__name__,
+        schema_version=event.schema_version,
+        at=at(event.at_us),
+        causation_id=event.causation_id,
+        correlation_id=event.correlation_id,
+        data={name: value for name, value in data.items() if name != "type"},
+    )
+
+
+class Hop(Struct, frozen=True, omit_defaults=True):
+    """One message of a purchase: when it was said, who hears it, and what it caused."""
+
+    topic: TopicView
+    box: str
+    service: str
+    message_id: str
+    at: datetime
+    since_previous_ms: float
+    caused: list[EventView]
+    refused: Failure | None = None
+
+
+class PurchaseTrace(Struct, frozen=True, omit_defaults=True):
+    """The path of one purchase through the flow, as far as the topics remember it."""
+
+    request_id: str
+    status: Literal["pending", "confirmed", "failed"]
+    path: list[Hop]
+    accepted_at: datetime | None = None
+    decided_at: datetime | None = None
+    total_ms: float | None = None
+    order_id: str | None = None
+    failure: Failure | None = None
+
+
+class ProductState(Struct, frozen=True):
+    """A product at one version of its history."""
+
+    product_id: str
+    version: int
+    name: str
+    price_cents: int
+    received: int
+    reserved: int
+    available: int
+
+
+def product_state(product_id: str, product: Product) -> ProductState:
+    return ProductState(
+        product_id,
+        product.version,
+        product.name,
+        product.price_cents,
+        product.received,
+        product.reserved,
+        product.available,
+    )
+
+
+class ProductWritten(Struct, frozen=True):
+    """A product after an operator's call; reads with ``min_position=position`` know of it."""
+
+    product: ProductState
+    position: int
+    recorded: bool
+
+
+class ProductHistory(Struct, frozen=True):
+    """A page of a product's events, oldest first; ``next`` is the address of the next one."""
+
+    events: list[EventView]
+    next: str | None
+
+
+class DeadLetterView(Struct, frozen=True):
+    """A message that was given up, with what it held: as text, or in base64 if it is none."""
+
+    id: int
+    service: str
+    topic: str
+    message_id: str
+    request_id: str
+    reason: str
+    stack: str
+    attempts: int
+    at: datetime
+    body: str
+    body_encoding: Literal["utf-8", "base64"]
+
+
+def dead_letter_view(letter: DeadLetter) -> DeadLetterView:
+    encoding: Literal["utf-8", "base64"]
+    try:
+        body, encoding = letter.body.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        body, encoding = base64.b64encode(letter.body).decode(), "base64"
+    return DeadLetterView(
+        id=letter.id,
+        service=letter.service,
+        topic=letter.topic,
+        message_id=letter.message_id,
+        request_id=letter.correlation_id,
+        reason=letter.reason,
+        stack=letter.stack,
+        attempts=letter.attempts,
+        at=at(letter.at_us),
+        body=body,
+        body_encoding=encoding,
+    )
+
+
+class DeadLetters(Struct, frozen=True):
+    """A page of dead letters, oldest first; ``next`` is the address of the next one."""
+
+    dead_letters: list[DeadLetterView]
+    next: str | None
+
+
+class Redriven(Struct, frozen=True):
+    """A dead letter that is on its way to its service once more."""
+
+    dead_letter_id: int
+
+
+class HopView(Struct, frozen=True):
+    """One row of the flow with where its messages are."""
+
+    box: str
+    service: str
+    hears: str
+    says: list[str]
+    waiting: int
+    in_flight: int
+    done: int
+    dead: int
+    oldest_waiting_ms: float
+
+
+class FlowTotals(Struct, frozen=True):
+    """The purchases that were ever accepted, and where the messages of all hops are."""
+
+    accepted: int
+    waiting: int
+    in_flight: int
+    dead: int
+
+
+class FlowView(Struct, frozen=True):
+    """The table of the flow, alive. What ``door`` queues is said on ``task_queue_topic``."""
+
+    door: str
+    task_queue_topic: str
+    hops: list[HopView]
+    totals: FlowTotals
+
+
+class Ready(Struct, frozen=True):
+    """The storage answers; the read models have read up to ``read_models_position``."""
+
+    status: Literal["ready"]
+    event_pool_head: int
+    read_models_position: int
+    read_models_lag: int
+
+
+class Live(Struct, frozen=True):
+    """The process answers."""
+
+    status: Literal["live"]

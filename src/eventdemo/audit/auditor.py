@@ -1,0 +1,200 @@
+"""Reads everything once, in an order in which a system that runs on raises no false alarm.
+
+1. ``accepted``, dead letters, message counts, dead letters again: what was accepted by then is
+   in a topic, set aside, or recorded by the time the pool is read;
+2. the read models' totals, which belong to a position that the pool has reached;
+3. the events up to the head;
+4. the session cache, whose entries are recorded at the latest with step 5;
+5. the events up to where the head is by then;
+6. ``accepted`` again: everything decided so far had been accepted before.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from eventdemo.audit.history import History, key_of
+from eventdemo.audit.projections import ReadModelCheck
+from eventdemo.audit.receipt import Findings, ProductReceipt, Receipt
+from eventdemo.facts import OrderCreated
+from eventdemo.ports import Engine, EventPool, Outcome, RecordedEvent, Topics
+from eventdemo.readmodels.store import ReadModels
+
+Progress = Callable[[int, int], None]
+
+_PAGE = 2_000
+
+
+async def audit(
+    engine: Engine, read_models: ReadModels | None, progress: Progress | None = None
+) -> Receipt:
+    """Checks every promise that can be checked from outside, and says which are broken.
+
+    ``progress`` is called with the position that was checked and the one to come to. Can run
+    beside the system and changes nothing. Raises ``StorageError``.
+    """
+    findings = Findings()
+    history = History(findings)
+    undecided = await _undecided(engine)
+    check = await ReadModelCheck.begin(read_models, findings)
+    head = await engine.pool.head()
+    await _read(engine.pool, history, head, check, progress)
+    late = await _compare_cache(engine, history)
+    await _read(engine.pool, history, await engine.pool.head(), None, progress)
+    for outcome in late:
+        _compare_late(history, outcome)
+    if check:
+        check.end(head)
+    history.end()
+    await _name_repeated(engine.pool, history)
+    _compare_accepted(history, undecided)
+    return _receipt(history, await engine.queue.accepted(), check)
+
+
+class _Undecided(Struct, frozen=True):
+    """Where purchases without an outcome may be: in topics, or among the dead letters."""
+
+    accepted: int
+    in_topics: int
+    dead: set[bytes]
+
+
+async def _undecided(engine: Engine) -> _Undecided:
+    accepted = await engine.queue.accepted()
+    dead = await _dead(engine.topics)
+    counts = (await engine.topics.counts()).values()
+    in_topics = sum(hop.waiting + hop.in_flight for hop in counts)
+    return _Undecided(accepted, in_topics, dead | await _dead(engine.topics))
+
+
+async def _dead(topics: Topics) -> set[bytes]:
+    dead: set[bytes] = set()
+    after_id = 0
+    while page := await topics.dead_letters(after_id=after_id, limit=_PAGE):
+        dead.update(key_of(letter.correlation_id) for letter in page)
+        after_id = page[-1].id
+    return dead
+
+
+async def _read(
+    pool: EventPool,
+    history: History,
+    head: int,
+    check: ReadModelCheck | None,
+    progress: Progress | None,
+) -> None:
+    """Takes the events after those that were taken, up to the head."""
+    if check and check.position == 0:
+        check.compare_totals(history)
+    while history.position < head:
+        after = history.position
+        page = await pool.read_all(after_position=after, limit=min(_PAGE, head - after))
+        if not page or page[-1].position <= after:
+            history.findings.add(f"Nothing follows position {after}, but the head is {head}.")
+            return
+        await _take(history, page, check)
+        if progress:
+            progress(history.position, head)
+
+
+async def _take(history: History, page: list[RecordedEvent], check: ReadModelCheck | None) -> None:
+    """A page; the read models' totals are compared after the last event that they hold."""
+    held = check.split(page) if check else 0
+    if check:
+        await check.compare_orders(page[:held])
+    for event in page[:held]:
+        history.take(event)
+    if check and held and history.position == check.position:
+        check.compare_totals(history)
+    for event in page[held:]:
+        history.take(event)
+
+
+async def _compare_cache(engine: Engine, history: History) -> list[Outcome]:
+    """Returns the cached outcomes that are not recorded among the events so far."""
+    late: list[Outcome] = []
+    after = 0
+    while page := await engine.cache.entries(after, _PAGE):
+        after = page[-1][0]
+        for _, outcome in page:
+            match history.agrees(outcome):
+                case None:
+                    late.append(outcome)
+                case False:
+                    _say_contradicting(history, outcome)
+                case True:
+                    pass
+    return late
+
+
+def _compare_late(history: History, outcome: Outcome) -> None:
+    agrees = history.agrees(outcome)
+    if agrees is None:
+        history.findings.add(
+            f"Session cache: purchase {outcome.request_id} has an outcome that is not recorded."
+        )
+    elif not agrees:
+        _say_contradicting(history, outcome)
+
+
+def _say_contradicting(history: History, outcome: Outcome) -> None:
+    told = f"order {outcome.order_id}" if outcome.order_id else f"failure {outcome.code}"
+    history.findings.add(
+        f"Session cache: purchase {outcome.request_id} is told {told}, recorded is another outcome."
+    )
+
+
+async def _name_repeated(pool: EventPool, history: History) -> None:
+    """Reads the history again, only if an id seems to stand in it twice, to say which."""
+    hashes = history.event_ids.repeated() | history.order_ids.repeated()
+    seen: set[str] = set()
+    position = 0
+    while hashes and position < history.position:
+        page = await pool.read_all(after_position=position, limit=_PAGE)
+        for event in page:
+            for name in _names(event):
+                if name in seen:
+                    history.findings.add(
+                        f"{name} stands in the event pool twice, again at {event.position}."
+                    )
+                elif hash(name) in hashes:
+                    seen.add(name)
+        position = page[-1].position if page else history.position
+
+
+def _names(event: RecordedEvent) -> tuple[str, ...]:
+    """The ids of an event that no other may have."""
+    if isinstance(event.data, OrderCreated):
+        return event.id, event.data.order_id
+    return (event.id,)
+
+
+def _compare_accepted(history: History, undecided: _Undecided) -> None:
+    """What was accepted and is not decided has to be somewhere."""
+    dead = sum(key not in history.decided for key in undecided.dead)
+    lost = undecided.accepted - len(history.decided) - undecided.in_topics - dead
+    if lost > 0:
+        history.findings.add(
+            f"{lost} accepted purchases are lost: neither decided nor in a topic or dead letter."
+        )
+
+
+def _receipt(history: History, accepted: int, check: ReadModelCheck | None) -> Receipt:
+    pending = accepted - len(history.decided)
+    if pending < 0:
+        history.findings.add(f"{-pending} more purchases are decided than were accepted.")
+    return Receipt(
+        accepted=accepted,
+        confirmed=history.confirmed,
+        failed=sum(history.failures.values()),
+        pending=pending,
+        broken=history.findings.first,
+        contradictions=history.findings.count,
+        products={
+            shelf.product_id: ProductReceipt(shelf.received, shelf.reserved)
+            for shelf in history.shelves.values()
+        },
+        failures=history.failures,
+        position=history.position,
+        read_models_position=check.position if check else None,
+    )

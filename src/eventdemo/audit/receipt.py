@@ -1,0 +1,50 @@
+"""What an audit ends with."""
+
+from msgspec import Struct, field
+
+#: A history that is broken everywhere is told by its first contradictions and their number.
+MAX_BROKEN = 100
+
+
+class ProductReceipt(Struct, frozen=True):
+    """Units that arrived on a product's shelf, and units that left it."""
+
+    received: int
+    reserved: int
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """Accepted = confirmed + failed + pending, and every contradiction in words.
+
+    ``broken`` holds at most ``MAX_BROKEN`` of the ``contradictions``. ``position`` is that of the
+    last event that was checked, ``read_models_position`` how far the read models were checked;
+    None if there are none that could be.
+    """
+
+    accepted: int
+    confirmed: int
+    failed: int
+    pending: int
+    broken: list[str]
+    contradictions: int
+    products: dict[str, ProductReceipt]
+    failures: dict[str, int]
+    position: int
+    read_models_position: int | None
+
+    @property
+    def clean(self) -> bool:
+        """Whether every promise that was checked was kept."""
+        return not self.contradictions
+
+
+class Findings(Struct):
+    """Contradictions as they are found."""
+
+    first: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, contradiction: str) -> None:
+        self.count += 1
+        if len(self.first) < MAX_BROKEN:
+            self.first.append(contradiction)

@@ -1,0 +1,107 @@
+"""Follows the event pool and keeps the read models up to date: every event once, in order."""
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+
+import structlog
+
+from eventdemo import errors
+from eventdemo.ports import EventPool
+from eventdemo.readmodels import generations
+from eventdemo.readmodels.generation import Generation
+from eventdemo.readmodels.rebuild import PAGE_EVENTS, rebuild
+
+_LOCK = "projector.lock"
+#: How soon a projector that stands by, or that met trouble, tries again.
+_RETRY_S = 0.5
+#: How long a wait for events lasts before the pointer is looked at again.
+_IDLE_S = 0.5
+#: After a page that was not full, events may gather this long: under load a page then holds
+#: hundreds of them and the fixed cost of a transaction is shared; the first after a rest is
+#: applied at once.
+_GATHER_S = 0.02
+
+log = structlog.get_logger(__name__)
+
+
+class Projector:
+    """The one writer of the read models in a folder; further ones stand by."""
+
+    def __init__(self, pool: EventPool, folder: Path) -> None:
+        self._pool = pool
+        self._folder = folder
+        self._trouble = ""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Projects until ``stop`` is set. Trouble is logged once and tried again."""
+        while not stop.is_set():
+            try:
+                with generations.hold(self._folder / _LOCK):
+                    await self._project(stop)
+                    self._trouble = ""
+            except generations.Held:
+                await _pause(stop, _RETRY_S)
+            except (errors.StorageError, OSError) as trouble:
+                self._say_once(str(trouble))
+                await _pause(stop, _RETRY_S)
+
+    async def _project(self, stop: asyncio.Event) -> None:
+        """Builds a model if there is none, and follows the pool until it is replaced or lost."""
+        path = generations.current(self._folder)
+        if path is None:
+            log.info("read models: building from position 0", folder=str(self._folder))
+            await rebuild(self._pool, self._folder, lambda position, head: None)
+            return
+        try:
+            generation = await asyncio.to_thread(Generation.open, path)
+            try:
+                await self._follow(generation, stop)
+            finally:
+                await generation.close()
+        except errors.StorageCorrupt as damage:
+            log.warning("read models: starting again from position 0", reason=str(damage))
+            generations.condemn(path)
+
+    async def _follow(self, generation: Generation, stop: asyncio.Event) -> None:
+        def wanted() -> bool:
+            return generations.current(self._folder) == generation.path
+
+        while wanted() and not stop.is_set():
+            page = await self._pool.read_all(
+                after_position=max(generation.position - 1, 0), limit=PAGE_EVENTS + 1
+            )
+            events = generation.unseen(page)
+            if not events:
+                await _wait_unless(stop, self._pool.wait(_IDLE_S))
+            elif not await generation.apply(events, wanted):
+                return
+            elif len(events) < PAGE_EVENTS:
+                await _pause(stop, _GATHER_S)
+
+    def _say_once(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            log.warning("read models: waiting", reason=trouble)
+        self._trouble = trouble
+
+
+async def _wait_unless(stop: asyncio.Event, news: Coroutine[None, None, None]) -> None:
+    waits = [asyncio.ensure_future(wait) for wait in (news, _until(stop))]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass

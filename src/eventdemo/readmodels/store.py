@@ -1,0 +1,227 @@
+"""What the API and the CLI ask of the read models."""
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from eventdemo import errors
+from eventdemo.readmodels import generations
+from eventdemo.readmodels.generation import SQL, open_file, translated
+from eventdemo.readmodels.views import Contents, OrderView, ProductView, SalesView
+
+T = TypeVar("T")
+
+_POLL_S = 0.02
+_OPEN_ATTEMPTS = 5
+#: Beyond every position and every limit that SQLite knows.
+_NO_BOUND = 2**63 - 1
+
+
+class ReadModels:
+    """Reads the current generation, whichever that is, in one thread of its own.
+
+    Until a model was built every question raises ``StorageMissing``, and ``StorageCorrupt`` once
+    for a damaged file, which is then removed for the projector to build again; ``position`` is 0
+    meanwhile.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-models")
+        self._connection: apsw.Connection | None = None
+        self._closed = False
+        self._path = folder
+        self._signature: generations.Signature | None = None
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._arrivals = count()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def product(self, product_id: str) -> ProductView | None:
+        """One product of the catalogue."""
+        found = await self._ask(lambda db: _rows(db, "product", product_id))
+        return ProductView(*found[0]) if found else None
+
+    async def products(self, after: str = "", limit: int = 100) -> list[ProductView]:
+        """A page of the catalogue in the order of product ids."""
+        found = await self._ask(lambda db: _rows(db, "products", after, limit))
+        return [ProductView(*row) for row in found]
+
+    async def order(self, order_id: str) -> OrderView | None:
+        """One order."""
+        found = await self._ask(lambda db: _rows(db, "order", order_id))
+        return OrderView(*found[0]) if found else None
+
+    async def orders(
+        self, product_id: str | None = None, before: int | None = None, limit: int = 100
+    ) -> list[OrderView]:
+        """A page of orders, newest first; ``before`` is the last position of the page before."""
+        before = _NO_BOUND if before is None else before
+        if product_id is None:
+            found = await self._ask(lambda db: _rows(db, "orders", before, limit))
+        else:
+            found = await self._ask(
+                lambda db: _rows(db, "orders_of_product", product_id, before, limit)
+            )
+        return [OrderView(*row) for row in found]
+
+    async def orders_between(self, after: int, up_to: int) -> list[OrderView]:
+        """The orders made by the events after one position up to another, oldest first."""
+        found = await self._ask(lambda db: _rows(db, "orders_between", after, up_to))
+        return [OrderView(*row) for row in found]
+
+    async def sales(self, after: str = "", limit: int = 100) -> list[SalesView]:
+        """A page of what was sold, in the order of product ids."""
+        return await self._ask(lambda db: _sales(db, after, limit))
+
+    async def contents(self) -> Contents:
+        """All totals as they are at one position."""
+        return await self._ask(_contents)
+
+    async def position(self) -> int:
+        """The position of the last event that the model holds; 0 when nothing is built yet."""
+        return max(await self._reached(), 0)
+
+    async def reach(self, position: int, timeout_s: float) -> bool:
+        """Whether a model is built and has come as far as a position, at the latest on time-out."""
+        if await self._reached() >= position:
+            return True
+        if timeout_s <= 0:
+            return False
+        arrived = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (position, next(self._arrivals), arrived))
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._wake_waiting())
+        try:
+            async with asyncio.timeout(timeout_s):
+                await arrived
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Lets go of the file and the thread; who waits is let go on time-out."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._watch is not None:
+            self._watch.cancel()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._let_go)
+        self._thread.shutdown()
+
+    async def _wake_waiting(self) -> None:
+        """Looks at the position as long as someone waits: one look for all of them."""
+        while self._waiting:
+            await asyncio.sleep(_POLL_S)
+            position = await self._reached()
+            while self._waiting and (self._waiting[0][0] <= position or self._waiting[0][2].done()):
+                _, _, arrived = heapq.heappop(self._waiting)
+                if not arrived.done():
+                    arrived.set_result(None)
+        self._watch = None
+
+    async def _reached(self) -> int:
+        """The position, or -1 while there is no model that could answer."""
+        try:
+            return await self._ask(_position)
+        except errors.StorageError:
+            return -1
+
+    # --- in the thread ------------------------------------------------------------------------
+
+    async def _ask(self, question: Callable[[apsw.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._answer, question
+        )
+
+    def _answer(self, question: Callable[[apsw.Connection], T]) -> T:
+        connection = self._opened()
+        try:
+            with translated(self._path):
+                return question(connection)
+        except errors.StorageCorrupt:
+            self._let_go()
+            generations.condemn(self._path)
+            raise
+
+    def _opened(self) -> apsw.Connection:
+        for _ in range(_OPEN_ATTEMPTS):
+            if self._connection and self._signature == generations.signature(self._folder):
+                return self._connection
+            self._reopen()
+        raise errors.StorageBusy("The read models are being replaced: ask again.")
+
+    def _reopen(self) -> None:
+        """Opens the current generation. It is used only if it still is the current one after it
+        was first read: before that its write-ahead log may have been removed with it."""
+        self._let_go()
+        signature, path = generations.signature(self._folder), generations.current(self._folder)
+        if signature is None or path is None:
+            raise errors.StorageMissing(
+                f"The read models in {self._folder} are not built: `eventdemo up` builds them."
+            )
+        self._path = path
+        try:
+            with translated(path):
+                self._connection = open_file(path)
+                self._connection.pragma("query_only", True)
+                _position(self._connection)
+        except errors.StorageMissing:
+            return
+        except errors.StorageCorrupt:
+            self._let_go()
+            generations.condemn(path)
+            raise
+        self._signature = signature
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._signature = None
+
+
+def _rows(connection: apsw.Connection, name: str, *bindings: str | int) -> list[tuple[Any, ...]]:
+    return connection.execute(SQL[name], bindings).fetchall()
+
+
+def _position(connection: apsw.Connection) -> int:
+    position, _ = connection.execute(SQL["state"]).get
+    return int(position)
+
+
+def _sales(connection: apsw.Connection, after: str, limit: int) -> list[SalesView]:
+    """Folded in Python, whose integers hold any revenue."""
+    sales: dict[str, SalesView] = {}
+    with _one_moment(connection):
+        for (product_id,) in _rows(connection, "sold_or_failed", after, limit):
+            sales[product_id] = SalesView(product_id)
+        ends = (min(sales, default=""), max(sales, default=""))
+        for product_id, price_cents, orders, units in _rows(connection, "sales", *ends):
+            view = sales[product_id]
+            view.orders += orders
+            view.units += units
+            view.revenue_cents += price_cents * units
+        for product_id, code, purchases in _rows(connection, "failures", *ends):
+            sales[product_id].failed[code] = purchases
+    return list(sales.values())
+
+
+def _contents(connection: apsw.Connection) -> Contents:
+    with _one_moment(connection):
+        products = [ProductView(*row) for row in _rows(connection, "products", "", _NO_BOUND)]
+        sales = _sales(connection, "", _NO_BOUND)
+        ((orders,),) = _rows(connection, "count_orders")
+        return Contents(_position(connection), products, sales, orders)
+
+
+@contextmanager
+def _one_moment(connection: apsw.Connection) -> Iterator[None]:
+    """All that is read inside belongs to one position."""
+    with connection:
+        yield

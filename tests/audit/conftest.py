@@ -1,0 +1,113 @@
+"""An engine whose event pool can be handed any history, the broken ones included."""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from eventdemo.facts import PurchaseRequested
+from eventdemo.outcomes import outcome_in
+from eventdemo.ports import (
+    Batch,
+    DeadLetter,
+    Engine,
+    EventPool,
+    Message,
+    Outcome,
+    Received,
+    RecordedEvent,
+)
+from eventdemo.readmodels import generations
+from eventdemo.readmodels.generation import Generation
+from eventdemo.readmodels.store import ReadModels
+from eventdemo.runtime.wiring import open_embedded
+from tests.histories import START_US, History, ListPool
+
+
+class Bench:
+    """The embedded engine in memory, with a written history in the place of its event pool."""
+
+    def __init__(self, engine: Engine, history: History) -> None:
+        self._engine = engine
+        self.history = history
+        # The audit asks nothing else of a pool than what a list can answer.
+        self.pool = cast(EventPool, ListPool(history))
+        self.queue, self.topics, self.cache = engine.queue, engine.topics, engine.cache
+
+    async def commit(self, batch: Batch) -> None:
+        await self._engine.commit(batch)
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+    async def accept(self, *requests: str) -> None:
+        """Purchases enter the queue and wait there."""
+        for request in requests:
+            asked = PurchaseRequested(request, "apple", 1)
+            await self.queue.enqueue(Message(f"{request}/1", request, "", START_US, asked))
+
+    async def take(self) -> Received:
+        received = await self.topics.receive("purchase_task", 1_000)
+        assert received is not None
+        return received
+
+    async def settle(self) -> None:
+        """What waits is acknowledged, as if it had gone all the way."""
+        while received := await self.topics.receive("purchase_task", 1_000):
+            await self.topics.settle(received, [], [])
+
+    async def bury(self) -> None:
+        """What waits dies."""
+        received = await self.take()
+        dead = [
+            DeadLetter(
+                "purchase_task",
+                "purchase-requested",
+                message.id,
+                message.correlation_id,
+                b"",
+                "",
+                "",
+                1,
+                START_US,
+            )
+            for message in received.messages
+        ]
+        await self.topics.settle(received, [], dead)
+
+    async def tell(self, *outcomes: Outcome) -> None:
+        await self.cache.put(outcomes)
+
+    async def tell_recorded(self) -> None:
+        """The session cache holds what the history says."""
+        recorded = [outcome_in([event]) for event in self.history.events]
+        await self.tell(*(outcome for outcome in recorded if outcome))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench(await open_embedded(None), History())
+    yield bench
+    await bench.close()
+
+
+@pytest.fixture
+async def models(tmp_path: Path) -> AsyncIterator[ReadModels]:
+    models = ReadModels(tmp_path / "readmodels")
+    yield models
+    await models.close()
+
+
+async def project(folder: Path, events: Sequence[RecordedEvent]) -> None:
+    """Read models of some events, right or wrong."""
+    folder.mkdir(exist_ok=True)
+    generation = Generation.create(generations.following(folder))
+    await generation.apply(events)
+    await generation.close()
+    generations.point_at(generation.path)
