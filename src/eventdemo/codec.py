@@ -45,10 +45,18 @@ def decode_messages(body: bytes | str, name: str) -> tuple[Sequence[Message], li
     try:
         return _messages.decode(body), []
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _decode_singly(body, name)
+        return _decode_one_by_one(body, name)
 
 
-def _decode_singly(body: bytes | str, name: str) -> tuple[list[Message], list[Undecodable]]:
+def decode_singly(body: str, name: str) -> tuple[Sequence[Message], list[Undecodable]]:
+    """A message that was stored alone: a list of it, or of what cannot be decoded."""
+    try:
+        return [_message.decode(body)], []
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return [], [_undecodable(body.encode(), name, str(error))]
+
+
+def _decode_one_by_one(body: bytes | str, name: str) -> tuple[list[Message], list[Undecodable]]:
     messages: list[Message] = []
     undecodable: list[Undecodable] = []
     try:

@@ -19,13 +19,15 @@ class Lookup:
 
     async def outcome(self, request_id: str) -> Outcome | None:
         """The outcome, or None while it is pending. Raises ``Problem`` 404 for an id that was
-        never accepted, or that is pending for longer than the queue remembers."""
+        never accepted."""
         if not is_request_id(request_id):
             raise _never_accepted(request_id)
         if found := await self._engine.cache.get(request_id) or await self._recorded(request_id):
             return found
         if await self._engine.queue.find(request_id):
             return None
+        if await self._engine.topics.path_of(request_id):
+            return None  # retried or dead for longer than the queue remembers
         # It may have been decided, and left the queue, since the pool was asked.
         if found := await self._recorded(request_id):
             return found

@@ -5,12 +5,23 @@ dropped. All services of a process share them.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from eventdemo.aggregates import Aggregate
 from eventdemo.facts import Event
-from eventdemo.ports import EventPool
+from eventdemo.ports import EventPool, Snapshot
 
 MAX_BASELINES = 50_000
+
+#: A long-lived stream's state is stored whenever it has grown by this many events.
+EVENTS_PER_SNAPSHOT = 1_000
+
+
+class Recorded(NamedTuple):
+    """What one message caused to be recorded, and when."""
+
+    at_us: int
+    events: list[Event]
 
 
 class Baselines:
@@ -22,19 +33,26 @@ class Baselines:
 
     async def load(
         self, pool: EventPool, streams: Mapping[str, type[Aggregate]]
-    ) -> tuple[dict[str, Aggregate], dict[str, list[Event]]]:
+    ) -> tuple[dict[str, Aggregate], dict[str, Recorded]]:
         """The state of each stream now, and what each message recorded that the streams hold.
 
         Purchases are read from their beginning, so a service that records its part there finds
-        out what a redelivered message caused.
+        out what a redelivered message caused. Snapshots that nobody stored when their event was
+        recorded (by a command), or that were lost, are stored by whoever reads past them.
         """
         if not streams:
             return {}, {}
         states = await self._starting_points(pool, streams)
-        recorded: dict[str, list[Event]] = {}
+        recorded: dict[str, Recorded] = {}
+        snapshots: list[Snapshot] = []
         for event in await pool.read_streams({s: state.version for s, state in states.items()}):
-            states[event.stream] = states[event.stream].evolve(event.data)
-            recorded.setdefault(event.causation_id, []).append(event.data)
+            state = states[event.stream] = states[event.stream].evolve(event.data)
+            if state.long_lived and state.version % EVENTS_PER_SNAPSHOT == 0:
+                snapshots.append(Snapshot(event.stream, state.version, event.at_us, state))
+            before = recorded.setdefault(event.causation_id, Recorded(event.at_us, []))
+            before.events.append(event.data)
+        if snapshots:
+            await pool.save_snapshots(snapshots)
         return states, recorded
 
     async def _starting_points(

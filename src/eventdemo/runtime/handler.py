@@ -30,14 +30,14 @@ from eventdemo.ports import (
     Undecodable,
     Write,
 )
-from eventdemo.runtime.baselines import Baselines
+from eventdemo.runtime.baselines import EVENTS_PER_SNAPSHOT, Baselines, Recorded
 from eventdemo.runtime.retries import RetryPolicy
+
+#: What a history raises that holds something else than this version's events.
+UNREADABLE = (msgspec.MsgspecError, ValueError, ArithmeticError)
 
 #: A batch that loses this many races in a row is not tried again at once.
 MAX_CONFLICTS = 8
-
-#: A long-lived stream's state is stored whenever it has grown by this many events.
-EVENTS_PER_SNAPSHOT = 1_000
 
 
 class Handler:
@@ -81,16 +81,40 @@ class Handler:
             for message in received.messages
             for aggregate in reads
         }
-        states, recorded = await self._baselines.load(self._engine.pool, streams)
+        states, recorded, unreadable = await self._load(streams)
         work = _Work(self._row, received, states, recorded, self._clock())
         for spoiled in received.undecodable:
             work.bury_undecodable(spoiled)
         for message in received.messages:
             try:
-                work.conclude(message, work.facts_of(message, self._decide))
+                for aggregate in reads if unreadable else ():
+                    if error := unreadable.get(aggregate.stream_of(message.data)):
+                        raise error
+                work.conclude(message, *work.facts_of(message, self._decide))
             except Exception as error:  # noqa: BLE001 - whatever a decider raises harms its own message only
                 self._set_aside(work, message, error)
         return work
+
+    async def _load(
+        self, streams: dict[str, type[Aggregate]]
+    ) -> tuple[dict[str, Aggregate], dict[str, Recorded], dict[str, Exception]]:
+        """States and what was recorded; a stream that can't be read harms its own messages only."""
+        load, pool = self._baselines.load, self._engine.pool
+        try:
+            return *await load(pool, streams), {}
+        except UNREADABLE:
+            states: dict[str, Aggregate] = {}
+            recorded: dict[str, Recorded] = {}
+            unreadable: dict[str, Exception] = {}
+        for stream, aggregate in streams.items():
+            try:
+                state, caused = await load(pool, {stream: aggregate})
+            except UNREADABLE as error:
+                unreadable[stream] = error
+            else:
+                states |= state
+                recorded |= caused
+        return states, recorded, unreadable
 
     def _set_aside(self, work: "_Work", message: Message, error: Exception) -> None:
         attempt = work.batch.received.attempt
@@ -124,7 +148,7 @@ class _Work:
         row: Row,
         received: Received,
         states: dict[str, Aggregate],
-        recorded: dict[str, list[Event]],
+        recorded: dict[str, Recorded],
         now: int,
     ) -> None:
         self.states = states
@@ -135,17 +159,19 @@ class _Work:
         self._publish: dict[str, list[Message]] = defaultdict(list)
         self.batch.publish = self._publish
 
-    def facts_of(self, message: Message, decide: Callable[..., tuple[Fact, ...]]) -> Sequence[Fact]:
-        """What the message causes: what it caused before, or what is decided of it."""
+    def facts_of(
+        self, message: Message, decide: Callable[..., tuple[Fact, ...]]
+    ) -> tuple[Sequence[Fact], int]:
+        """What the message causes, and since when: what it caused before, or what is decided."""
         if before := self._recorded.get(message.id):
-            return before
+            return before.events, before.at_us
         data = message.data
         states = [self.states[aggregate.stream_of(data)] for aggregate in self._row.reads]
         facts = decide(data, *states)
         self._record(message, [cast(Event, fact) for fact in facts if type(fact) in EVENT_TYPES])
-        return facts
+        return facts, self.now_us
 
-    def conclude(self, message: Message, facts: Sequence[Fact]) -> None:
+    def conclude(self, message: Message, facts: Sequence[Fact], decided_at_us: int) -> None:
         """Says each fact where the flow wants it said."""
         says = self._row.says
         for fact in facts:
@@ -153,7 +179,7 @@ class _Work:
             if destination is None:
                 continue
             if isinstance(destination, SessionCacheSink):
-                if outcome := outcome_of(fact, self.now_us):
+                if outcome := outcome_of(fact, decided_at_us):
                     self.batch.outcomes.append(outcome)
             else:
                 correlation_id = message.correlation_id
@@ -178,7 +204,7 @@ class _Work:
             evolved[stream] = state.evolve(event)
         # All of a message's events or, had one not fitted its stream, none.
         self.states.update(evolved)
-        self._recorded[message.id] = list(events)
+        self._recorded[message.id] = Recorded(self.now_us, list(events))
         self.batch.recordings.append(
             Recording(message.id, message.correlation_id, self.now_us, tuple(writes))
         )

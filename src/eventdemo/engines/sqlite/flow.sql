@@ -51,8 +51,9 @@ CREATE TABLE dead_letter (
     at_us INTEGER NOT NULL,
     redriven_at_us INTEGER
 );
+-- No cursor comes twice, even when outcomes are deleted: who follows them would miss the new ones.
 CREATE TABLE session (
-    cursor INTEGER PRIMARY KEY,
+    cursor INTEGER PRIMARY KEY AUTOINCREMENT,
     request_id TEXT NOT NULL UNIQUE,
     body TEXT NOT NULL
 );
@@ -154,12 +155,17 @@ DELETE FROM retry WHERE id = ? AND attempt = ?;
 SELECT service, count(*) FROM retry GROUP BY service;
 
 -- name: oldest_retries
--- Bodies of the messages that are to be handled again, by service.
-SELECT service, min(body ->> 3) FROM retry GROUP BY service;
+-- When the oldest message that is to be handled again was said, by service; a body that is no
+-- message says nothing.
+SELECT service, min(body ->> 3) FROM retry
+WHERE CASE WHEN json_valid(body) THEN json_type(body, '$[3]') = 'integer' END GROUP BY service;
 
--- name: retries_of
--- Messages of one purchase that are to be handled again.
-SELECT body FROM retry WHERE body ->> 1 = ?;
+-- name: set_aside
+-- One purchase's messages that are to be handled again or were given up.
+SELECT CAST(body AS BLOB) FROM retry
+WHERE CASE WHEN json_valid(body) THEN body ->> 1 END = :request_id
+UNION ALL
+SELECT body FROM dead_letter WHERE correlation_id = :request_id;
 
 -- name: add_dead_letter
 -- A message that was given up.

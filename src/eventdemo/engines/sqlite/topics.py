@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from eventdemo.codec import decode_messages, encode_text
+from eventdemo.codec import decode_messages, decode_singly, encode_text
 from eventdemo.engines.sqlite import log
 from eventdemo.engines.sqlite.database import Database, rows, value
 from eventdemo.engines.sqlite.neighbours import Neighbours
@@ -148,7 +148,7 @@ class SqliteTopics:
         if not due:
             return None
         retry_id, attempt, body = due[0]
-        messages, undecodable = decode_messages(f"[{body}]", f"{service}/retry-{retry_id}")
+        messages, undecodable = decode_singly(body, f"{service}/retry-{retry_id}")
         receipt = RetryReceipt(retry_id, attempt)
         return Received(service, messages, undecodable, attempt, receipt)
 
@@ -163,11 +163,10 @@ class SqliteTopics:
     async def path_of(self, request_id: str, *, until_us: int | None = None) -> list[Message]:
         from_us = requested_at_us(request_id)
         to_us = until_us or self._clock()
-        path: list[Message] = []
         found = await self._find_in_queue(request_id, from_us)
         if found is None:
-            return path
-        path.append(found)
+            return await self._set_aside(request_id)
+        path = [found]
         partition = log.partition_of(found.data.product_id)
         for topic in self._topics:
             if topic != self._queue_topic:
@@ -182,6 +181,17 @@ class SqliteTopics:
             if said:
                 return said[0]
         return None
+
+    async def _set_aside(self, request_id: str) -> list[Message]:
+        """A purchase's messages that are retried or dead: they outlive the topics' memory."""
+        bodies = await self._database.read(
+            lambda connection: rows(connection, SQL["set_aside"], {"request_id": request_id})
+        )
+        return [
+            message
+            for (body,) in bodies
+            for message in decode_singly(bytes(body).decode(errors="replace"), request_id)[0]
+        ]
 
     async def _said(
         self, topic: str, partition: int, request_id: str, from_us: int, to_us: int

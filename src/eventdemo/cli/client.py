@@ -1,0 +1,123 @@
+"""A client of the HTTP API, as any other would be: JSON in, JSON out, problems as errors."""
+
+import http.client
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from eventdemo.cli.options import settings_of
+from eventdemo.errors import EventdemoError, Misconfigured
+
+TIMEOUT_S = 30.0
+#: How long one request may wait for an outcome; a longer wait is several requests.
+LONGEST_WAIT_S = 10.0
+#: The problem type of an answer that the read models cannot give yet, and how it is met.
+BEHIND = "/problems/behind"
+CATCHING_UP_S = 10.0
+ASK_AGAIN_S = 0.1
+
+
+class Unreachable(EventdemoError):
+    """Nothing answers, or what answers does not speak as eventdemo does."""
+
+    exit_code = 5
+
+
+class Refused(EventdemoError):
+    """The API answered with a problem: its detail is the message."""
+
+    def __init__(self, message: str, type_: str) -> None:
+        super().__init__(message)
+        self.type = type_
+
+
+class Client:
+    """Calls one API. Every call raises ``Refused`` or ``Unreachable``."""
+
+    def __init__(self, url: str | None = None) -> None:
+        settings = settings_of({})
+        self.url = (url or settings.url).rstrip("/")
+        self._token = settings.operator_token
+        parts = urlsplit(self.url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = 0
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+            raise Misconfigured(f"--url must be like http://127.0.0.1:8000, not {self.url!r}")
+        secure = parts.scheme == "https"
+        connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        self._connection = connect(parts.hostname, port, timeout=TIMEOUT_S)
+        self._base = parts.path
+
+    def get(self, path: str, **parameters: str | float | None) -> Any:
+        """What a path answers; parameters that are None are left out.
+
+        Asks again while the read models say that they are catching up, as after a start.
+        """
+        given = [f"{k}={quote(str(v), safe='')}" for k, v in parameters.items() if v is not None]
+        path = "?".join((path, "&".join(given))) if given else path
+        deadline = time.monotonic() + CATCHING_UP_S
+        while True:
+            try:
+                return self.call("GET", path)
+            except Refused as refused:
+                if refused.type != BEHIND or time.monotonic() > deadline:
+                    raise
+                time.sleep(ASK_AGAIN_S)
+
+    def pages(self, path: str, key: str, **parameters: str | int | None) -> Iterator[Any]:
+        """The items of all pages, each of which says where the next one is."""
+        page = self.get(path, **parameters)
+        yield from page[key]
+        while following := page["next"]:
+            page = self.call("GET", following)
+            yield from page[key]
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The JSON that is answered to one request."""
+        sent = {"Accept": "application/json", **(headers or {})}
+        if self._token:
+            sent["Authorization"] = f"Bearer {self._token}"
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        encoded = None if body is None else json.dumps(body).encode()
+        try:
+            self._connection.request(method, self._base + path, encoded, sent)
+            response = self._connection.getresponse()
+            answer = response.read()
+        except ConnectionRefusedError:
+            raise Unreachable(
+                f"nothing answers at {self.url}: start it with `eventdemo up`"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise Unreachable(f"{self.url} did not answer: {reason}") from None
+        finally:
+            self._connection.close()  # a watcher's would be closed by the server between two looks
+        return self._read(response, answer)
+
+    def _read(self, response: http.client.HTTPResponse, answer: bytes) -> Any:
+        try:
+            value = json.loads(answer) if answer else None
+        except ValueError:
+            raise Unreachable(f"what answers at {self.url} is not eventdemo") from None
+        if response.status < 400:
+            return value
+        if not isinstance(value, dict) or "detail" not in value:
+            raise Unreachable(f"what answers at {self.url} is not eventdemo")
+        message = f"{value.get('title', 'refused')}: {value['detail']}"
+        raise Refused(message, str(value.get("type", "")))
+
+
+def path_of(*segments: str | int) -> str:
+    """An address's path with its segments quoted."""
+    return "".join(f"/{quote(str(segment), safe='')}" for segment in segments)

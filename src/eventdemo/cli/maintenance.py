@@ -1,0 +1,141 @@
+"""Commands that rebuild and prove: ``rebuild`` read models, ``audit`` promises, make ``load``."""
+
+from typing import Annotated
+
+import typer
+
+from eventdemo.cli.options import (
+    Commands,
+    Data,
+    EventPool,
+    Json,
+    SessionCache,
+    Topics,
+    Url,
+    print_json,
+    run_async,
+    settings_of,
+)
+
+
+def audit(
+    data: Data = None,
+    event_pool: EventPool = None,
+    topics: Topics = None,
+    session_cache: SessionCache = None,
+    as_json: Json = False,
+) -> int:
+    """Check the promises against all that is stored, and print the receipt.
+
+    Reads the data itself, so the system may run or not. Exits with 1 if a promise is broken.
+
+    Example: [bold]eventdemo audit --json[/bold]
+    """
+    settings = settings_of(locals())
+    from eventdemo.cli import proving
+
+    receipt = run_async(proving.audit_of(settings))
+    print_json(receipt) if as_json else proving.print_receipt(receipt)
+    return 0 if receipt.clean else 1
+
+
+def rebuild(
+    data: Data = None,
+    event_pool: EventPool = None,
+    as_json: Json = False,
+) -> None:
+    """Build the read models again from the first event, while the system runs or not.
+
+    Readers see the old ones until the new ones are complete.
+
+    Example: [bold]eventdemo rebuild --data /var/lib/eventdemo[/bold]
+    """
+    settings = settings_of(locals())
+    from eventdemo.cli import proving
+
+    position = run_async(proving.rebuild(settings))
+    if as_json:
+        print_json({"position": position})
+    else:
+        typer.echo(f"the read models in {settings.read_models} are at position {position:,}")
+
+
+def load(
+    rate: Annotated[
+        float, typer.Option("--rate", min=0.1, max=100_000, help="Purchases per second.")
+    ] = 500,
+    duration_s: Annotated[
+        float, typer.Option("--duration", min=0.1, max=86_400, help="Seconds of load.")
+    ] = 10,
+    products: Annotated[
+        int, typer.Option("--products", min=1, max=10_000, help="Products made for this run.")
+    ] = 100,
+    hot: Annotated[
+        float,
+        typer.Option("--hot", min=0, max=1, help="Share of all purchases, of one product."),
+    ] = 0.0,
+    quantity: Annotated[
+        int, typer.Option("--quantity", min=1, max=10_000, help="Units per purchase.")
+    ] = 1,
+    stock: Annotated[
+        int | None,
+        typer.Option(
+            "--stock",
+            min=0,
+            max=1_000_000_000,
+            help="Units of each product. [dim]\\[default: enough][/dim]",
+        ),
+    ] = None,
+    connections: Annotated[
+        int, typer.Option("--connections", min=1, max=10_000, help="Connections to the API.")
+    ] = 128,
+    drain_s: Annotated[
+        float, typer.Option("--drain", min=0, max=86_400, help="Seconds to wait for outcomes.")
+    ] = 60,
+    check: Annotated[
+        int | None,
+        typer.Option(
+            "--check",
+            min=0,
+            help="How many purchases to look up afterwards. [dim]\\[default: all][/dim]",
+        ),
+    ] = None,
+    audited: Annotated[
+        bool, typer.Option("--audit/--no-audit", help="End with the receipt, if the data is here.")
+    ] = True,
+    url: Url = None,
+    data: Data = None,
+    event_pool: EventPool = None,
+    topics: Topics = None,
+    session_cache: SessionCache = None,
+    as_json: Json = False,
+) -> int:
+    """Buy at a constant arrival rate, whether answers come or not, and measure both clocks.
+
+    Accepted: from when a purchase was due to its 202. Decided: from when it was due until its
+    outcome could be read, followed for a sample. Refusals and confirmations are counted apart.
+    Exits with 1 if a purchase that got its 202 was lost, or a promise is broken.
+
+    Example: [bold]eventdemo load --rate 2000 --duration 30 --products 1000 --hot 0.5[/bold]
+    """
+    settings = settings_of(locals())
+    from eventdemo.cli import proving
+    from eventdemo.lab.workload import Workload
+
+    workload = Workload(
+        rate=rate,
+        duration_s=duration_s,
+        products=products,
+        hot=hot,
+        quantity=quantity,
+        stock=stock,
+        connections=connections,
+        drain_s=drain_s,
+        check=check,
+    )
+    report = run_async(proving.load(settings, url or settings.url, workload, audited=audited))
+    print_json(report) if as_json else proving.print_report(report)
+    return 0 if report.kept else 1
+
+
+COMMANDS: Commands = {"rebuild": rebuild, "audit": audit, "load": load}

@@ -1,0 +1,136 @@
+"""Commands that run the system: ``up`` everything, ``serve`` the API, ``work`` some services."""
+
+from typing import Annotated
+
+import typer
+
+from eventdemo.cli.options import (
+    Commands,
+    Data,
+    EventPool,
+    Host,
+    LogLevel,
+    MaxBodyBytes,
+    MaxWaiting,
+    MessageRetention,
+    Port,
+    SessionCache,
+    Topics,
+    run_async,
+    settings_of,
+)
+from eventdemo.errors import Misconfigured
+from eventdemo.flow import SERVICES
+from eventdemo.settings import Settings
+
+PROJECTOR = "readmodels"
+
+
+def up(
+    host: Host = None,
+    port: Port = None,
+    data: Data = None,
+    event_pool: EventPool = None,
+    topics: Topics = None,
+    session_cache: SessionCache = None,
+    max_waiting: MaxWaiting = None,
+    max_body_bytes: MaxBodyBytes = None,
+    message_retention_s: MessageRetention = None,
+    log_level: LogLevel = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=64, help="Worker processes beside the API.")
+    ] = 1,
+    samples: Annotated[
+        bool,
+        typer.Option(
+            "--samples/--no-samples", help="Add sample products to an event pool that is empty."
+        ),
+    ] = True,
+) -> None:
+    """Run everything on this machine: the API, the services and the read models.
+
+    Creates what is missing, restarts a worker that dies, and stops within 5 seconds on Ctrl-C or
+    SIGTERM.
+
+    Example: [bold]eventdemo up --port 8080 --data /var/lib/eventdemo[/bold]
+    """
+    settings = _loaded(locals())
+    from eventdemo.cli import serving
+
+    run_async(serving.up(settings, workers, samples))
+
+
+def serve(
+    host: Host = None,
+    port: Port = None,
+    data: Data = None,
+    event_pool: EventPool = None,
+    topics: Topics = None,
+    session_cache: SessionCache = None,
+    max_waiting: MaxWaiting = None,
+    max_body_bytes: MaxBodyBytes = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Run the API alone; purchases wait until a worker decides them.
+
+    Example: [bold]eventdemo serve --port 8080[/bold]
+    """
+    settings = _loaded(locals())
+    from eventdemo.cli import serving
+
+    run_async(serving.serve(settings))
+
+
+def work(
+    services: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SERVICE]...",
+            help=f"Rows of the flow to run: {', '.join((*SERVICES, PROJECTOR))}.",
+            show_default=False,
+        ),
+    ] = None,
+    all_services: Annotated[
+        bool, typer.Option("--all", help="All services and the read models.")
+    ] = False,
+    data: Data = None,
+    event_pool: EventPool = None,
+    topics: Topics = None,
+    session_cache: SessionCache = None,
+    message_retention_s: MessageRetention = None,
+    log_level: LogLevel = None,
+    stop_on_eof: Annotated[
+        bool, typer.Option("--stop-on-eof", help="Stop when standard input ends.")
+    ] = False,
+) -> None:
+    """Run some services, or all, without the API. Several instances may run at once.
+
+    Example: [bold]eventdemo work stock_check process_order[/bold]
+    """
+    names = _named(services or [], all_services)
+    settings = _loaded(locals())
+    from eventdemo.cli import working
+
+    run_async(working.work(settings, names, until_eof=stop_on_eof))
+
+
+COMMANDS: Commands = {"up": up, "serve": serve, "work": work}
+
+
+def _named(services: list[str], all_services: bool) -> list[str]:
+    """What to run, each once; raises ``Misconfigured`` for names that the flow doesn't have."""
+    valid = (*SERVICES, PROJECTOR)
+    unknown = [name for name in services if name not in valid]
+    if unknown:
+        raise Misconfigured(f"no service is called {unknown[0]!r}: there are {', '.join(valid)}")
+    if bool(services) == all_services:
+        raise Misconfigured(f"name services or say --all: there are {', '.join(valid)}")
+    return list(valid) if all_services else list(dict.fromkeys(services))
+
+
+def _loaded(parameters: dict[str, object]) -> Settings:
+    from eventdemo import logs
+
+    settings = settings_of(parameters)
+    logs.configure(settings.log_level)
+    return settings

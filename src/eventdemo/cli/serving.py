@@ -1,0 +1,63 @@
+"""The processes that answer: the API alone, or with worker processes beside it."""
+
+import asyncio
+
+from eventdemo import __version__
+from eventdemo.api import server
+from eventdemo.cli.lifetime import opened, stop_on_signals, together
+from eventdemo.cli.supervisor import supervise
+from eventdemo.ports import Engine
+from eventdemo.readmodels.store import ReadModels
+from eventdemo.samples import add_samples
+from eventdemo.settings import Settings
+
+
+async def up(settings: Settings, workers: int, samples: bool) -> None:
+    """The API in this process, and worker processes that end with it."""
+    server.bind(settings.host, settings.port).close()  # before anything is created
+    stop = stop_on_signals()
+    async with opened(settings) as engine:
+        added = samples and await add_samples(engine.pool)
+        await together(
+            stop,
+            _serve(settings, engine, stop, added=added),
+            *(supervise(settings, number, stop) for number in range(1, workers + 1)),
+        )
+
+
+async def serve(settings: Settings) -> None:
+    """The API alone."""
+    server.bind(settings.host, settings.port).close()  # before anything is created
+    stop = stop_on_signals()
+    async with opened(settings) as engine:
+        await together(stop, _serve(settings, engine, stop))
+
+
+async def _serve(
+    settings: Settings, engine: Engine, stop: asyncio.Event, *, added: bool = False
+) -> None:
+    read_models = ReadModels(settings.read_models)
+
+    def greet(_: int) -> None:
+        print(_greeting(settings, added=added), flush=True)
+
+    try:
+        await server.serve(settings, engine, read_models, stop, listening=greet)
+    finally:
+        await read_models.close()
+
+
+def _greeting(settings: Settings, *, added: bool) -> str:
+    samples = " (sample products were added)" if added else ""
+    json = "-H 'Content-Type: application/json'"
+    curl = f'curl -i {settings.url}/purchases {json} -d \'{{"product_id": "sku-1"}}\''
+    return "\n".join(
+        (
+            f"eventdemo {__version__} answers at {settings.url}",
+            f"  data   {settings.data}{samples}",
+            f"  API    {settings.url}/schema",
+            f"  buy    {curl}",
+            f"  watch  eventdemo flow --watch --url {settings.url}",
+            "  stop   Ctrl-C",
+        )
+    )

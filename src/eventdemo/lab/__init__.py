@@ -1,0 +1,1 @@
+"""The lab: what is done to the running system to learn what it does."""

@@ -1,0 +1,160 @@
+"""A lean HTTP/1.1 client for load: keep-alive connections, one write per request, callbacks.
+
+A general client spends as much of a core on a request as the server does, and would be the limit
+of every measurement.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+#: ``done(status, body)``; status 0 when no answer came, and the body says why.
+Done = Callable[[int, bytes], None]
+
+RECONNECT_DELAY_S = 0.1
+CALL_TIMEOUT_S = 30.0
+
+
+class LeanClient:
+    """A fixed number of connections to one server; requests wait for one that is free.
+
+    A lost connection fails the request on it and is opened again until ``close``.
+    """
+
+    def __init__(self, host: str, port: int, connections: int) -> None:
+        self._address = (host, port)
+        self._connections = connections
+        self._idle: deque[_Connection] = deque()
+        self._queue: deque[tuple[bytes, Done]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open: set[_Connection] = set()
+        self._closed = False
+
+    async def open(self) -> None:
+        """Opens all connections; raises ``OSError`` if the server does not take them."""
+        await asyncio.gather(*(self._connect() for _ in range(self._connections)))
+
+    async def close(self) -> None:
+        """Closes all; requests without an answer get status 0."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in tuple(self._open):
+            connection.abort()
+        while self._queue:
+            _, done = self._queue.popleft()
+            done(0, b"never sent")
+        await asyncio.sleep(0)  # lets the transports tell that they are closed
+
+    def send(self, request: bytes, done: Done) -> None:
+        """Sends a request as soon as a connection is free."""
+        if self._idle:
+            self._idle.pop().start(request, done)
+        else:
+            self._queue.append((request, done))
+
+    async def call(self, request: bytes) -> tuple[int, bytes]:
+        """Sends a request and returns its status and body."""
+        answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+
+        def done(status: int, body: bytes) -> None:
+            if not answer.done():
+                answer.set_result((status, body))
+
+        self.send(request, done)
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                return await answer
+        except TimeoutError:
+            return 0, f"no answer in {CALL_TIMEOUT_S:g} s".encode()
+
+    def encode(self, method: str, path: str, body: bytes = b"", headers: str = "") -> bytes:
+        """A whole request, for one write. ``headers`` are lines that end in CRLF."""
+        host, port = self._address
+        if body:
+            headers += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return f"{method} {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{headers}\r\n".encode() + body
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(
+            lambda: _Connection(self._free, self._lost), *self._address
+        )
+        self._open.add(connection)
+        self._free(connection)
+
+    def _free(self, connection: "_Connection") -> None:
+        if self._queue:
+            connection.start(*self._queue.popleft())
+        else:
+            self._idle.append(connection)
+
+    def _lost(self, connection: "_Connection") -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if not self._closed:
+            task = asyncio.get_running_loop().create_task(self._reconnect())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _reconnect(self) -> None:
+        while True:
+            try:
+                return await self._connect()
+            except OSError:
+                await asyncio.sleep(RECONNECT_DELAY_S)
+
+
+class _Connection(asyncio.Protocol):
+    """One request at a time; the parser calls the ``on_…`` methods."""
+
+    def __init__(
+        self, free: Callable[["_Connection"], None], lost: Callable[["_Connection"], None]
+    ) -> None:
+        self._free = free
+        self._lost = lost
+        self._parser = httptools.HttpResponseParser(self)
+        self._done: Done | None = None
+        self._body = b""
+
+    def start(self, request: bytes, done: Done) -> None:
+        self._done = done
+        self._transport.write(request)
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # asyncio and uvloop both set TCP_NODELAY, without which small requests wait for each other.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._transport.abort()
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        done, body = self._done, self._body
+        self._done, self._body = None, b""
+        keep = self._parser.should_keep_alive()
+        if done:
+            done(self._parser.get_status_code(), body)
+        if keep:
+            self._free(self)
+        else:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._done:
+            done, self._done = self._done, None
+            done(0, b"connection lost")
+        self._lost(self)

@@ -1,0 +1,263 @@
+"""Settings: one table, read from options, then the environment, then ``eventdemo.toml``."""
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
+from eventdemo.errors import Misconfigured
+
+SQLITE_SCHEME = "sqlite:///"
+SUPPORTED_URLS = "sqlite:///relative/path and sqlite:////absolute/path"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+TOML_PATH = Path("eventdemo.toml")
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What a command runs with. URLs left empty mean the database in the data folder."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    data: Path = Path("eventdemo-data")
+    event_pool: str = ""
+    topics: str = ""
+    session_cache: str = ""
+    operator_token: str | None = None
+    max_waiting: int = 50_000
+    max_body_bytes: int = 16_384
+    message_retention_s: int = 86_400
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        for part in ("event_pool", "topics", "session_cache"):
+            if not getattr(self, part):
+                force_setattr(self, part, f"{SQLITE_SCHEME}{self.data / 'eventdemo.db'}")
+
+    @property
+    def read_models(self) -> Path:
+        """The folder of the read models, which can be rebuilt at any time."""
+        return self.data / "readmodels"
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches the API."""
+        every_address = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked, not bound
+        host = every_address.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """These settings as the environment of another process."""
+        values = {setting.environment: getattr(self, setting.name) for setting in SETTINGS}
+        return {name: str(value) for name, value in values.items() if value is not None}
+
+    @classmethod
+    def load(
+        cls,
+        options: Mapping[str, object] | None = None,
+        environ: Mapping[str, str] = os.environ,
+        toml_path: Path = TOML_PATH,
+    ) -> "Settings":
+        """The settings in force: an option that is not None beats the environment, a variable
+        that is not empty beats the file. Raises ``Misconfigured`` naming the source at fault."""
+        values: dict[str, Any] = {}
+        options, from_file = options or {}, _read_toml(toml_path)
+        for setting in SETTINGS:
+            if (given := options.get(setting.name)) is not None:
+                source, value = setting.option or setting.name, given
+            elif given := environ.get(setting.environment):
+                source, value = setting.environment, given
+            elif setting.toml in from_file:
+                source, value = f"{setting.toml} in {toml_path}", from_file[setting.toml]
+                if setting.is_number and isinstance(value, str):
+                    raise Misconfigured(f"{source} must be a number without quotes: {value!r}")
+            else:
+                continue
+            try:
+                values[setting.name] = setting.read(value)
+            except ValueError as error:
+                raise Misconfigured(f"{source} {error}") from None
+        return _guarded(cls(**values))
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that a ``sqlite:///…`` URL names."""
+    return Path(url.removeprefix(SQLITE_SCHEME))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach the host; of names, only localhost says so."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _guarded(settings: Settings) -> Settings:
+    if not is_loopback(settings.host) and not settings.operator_token:
+        raise Misconfigured(
+            f"host {settings.host} can be reached from other machines, where anyone could restock: "
+            "set EVENTDEMO_OPERATOR_TOKEN to a secret, or use --host 127.0.0.1"
+        )
+    return settings
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise Misconfigured(f"{path} cannot be read: {reason}") from None
+    known = [setting.toml for setting in SETTINGS]
+    for key in content:
+        if key not in known:
+            raise Misconfigured(f"{path} has no setting {key!r}: it may hold {', '.join(known)}")
+    return content
+
+
+# Each of these takes what a source says (text from the environment, a typed value from TOML or an
+# option) and returns the value, or raises ValueError with the rest of a sentence about it.
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError(f"must be a text that is not empty, not {value!r}")
+    return value.strip()
+
+
+def _host(value: object) -> str:
+    return _text(value).removeprefix("[").removesuffix("]")
+
+
+def _folder(value: object) -> Path:
+    return value if isinstance(value, Path) else Path(_text(value))
+
+
+def _whole_number(least: int, most: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        try:
+            number = int(value) if isinstance(value, str) else value
+        except ValueError:
+            number = None
+        if type(number) is not int or not least <= number <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}, not {value!r}")
+        return number
+
+    return read
+
+
+def _url(value: object) -> str:
+    url = _text(value)
+    if not url.startswith(SQLITE_SCHEME) or sqlite_path(url) == Path():
+        # What follows a URL's scheme may hold a password, which stays out of messages.
+        scheme, separator, _ = url.partition("://")
+        shown = f"{scheme}://…" if separator else repr(url)
+        raise ValueError(f"can be {SUPPORTED_URLS}, not {shown}")
+    return url
+
+
+def _token(value: object) -> str:
+    if not isinstance(value, str) or not value or any(not "!" <= char <= "~" for char in value):
+        raise ValueError("must be a text of visible ASCII characters without spaces")
+    return value
+
+
+def _log_level(value: object) -> str:
+    if not isinstance(value, str) or value.lower() not in LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}, not {value!r}")
+    return value.lower()
+
+
+class Setting(Struct, frozen=True):
+    """One row of the table: where a setting comes from, what it is without one, what it does.
+
+    ``option`` is None for a secret, which the list of processes would show.
+    """
+
+    name: str
+    read: Callable[[object], Any]
+    metavar: str
+    default: str
+    help: str
+    has_option: bool = True
+
+    @property
+    def option(self) -> str | None:
+        return f"--{self.toml}" if self.has_option else None
+
+    @property
+    def environment(self) -> str:
+        return f"EVENTDEMO_{self.name.upper()}"
+
+    @property
+    def toml(self) -> str:
+        return self.name.replace("_", "-")
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is written as a number where there are numbers; elsewhere all is text."""
+        return isinstance(getattr(_DEFAULTS, self.name), int)
+
+
+_DEFAULTS = Settings()
+
+
+SETTINGS = (
+    Setting("host", _host, "HOST", "127.0.0.1", "Address that the API listens on."),
+    Setting("port", _whole_number(1, 65_535), "PORT", "8000", "Port that the API listens on."),
+    Setting(
+        "data", _folder, "DIR", "eventdemo-data", "Folder of all that the embedded engine keeps."
+    ),
+    Setting("event_pool", _url, "URL", "SQLite in the data folder", "Where events are recorded."),
+    Setting(
+        "topics", _url, "URL", "SQLite in the data folder", "Where the queue and topics are kept."
+    ),
+    Setting(
+        "session_cache", _url, "URL", "SQLite in the data folder", "Where outcomes are looked up."
+    ),
+    Setting(
+        "operator_token",
+        _token,
+        "SECRET",
+        "none: operator calls on loopback only",
+        "Secret that the operator's calls carry as a bearer token.",
+        has_option=False,
+    ),
+    Setting(
+        "max_waiting",
+        _whole_number(1, 100_000_000),
+        "N",
+        "50000",
+        "Waiting purchases beyond which buyers are asked to come back (503).",
+    ),
+    Setting(
+        "max_body_bytes",
+        _whole_number(64, 100_000_000),
+        "BYTES",
+        "16384",
+        "Largest body of an HTTP request, in bytes.",
+    ),
+    Setting(
+        "message_retention_s",
+        _whole_number(1, 3_153_600_000),
+        "SECONDS",
+        "86400",
+        "How long handled messages and idempotency keys are remembered, in seconds.",
+    ),
+    Setting(
+        "log_level",
+        _log_level,
+        "LEVEL",
+        "info",
+        "Least level that is logged: " + ", ".join(LOG_LEVELS),
+    ),
+)
