@@ -27,6 +27,8 @@ def configure(level: str) -> None:
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_last_steps())
     )
     logging.basicConfig(handlers=[handler], level=_number_of(level), force=True)
+    # What the server says of itself at every start and stop is no news to who started it.
+    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, _number_of(level)))
 
 
 def _last_steps() -> list[Processor]:

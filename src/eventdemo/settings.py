@@ -251,7 +251,7 @@ SETTINGS = (
         _whole_number(1, 3_153_600_000),
         "SECONDS",
         "86400",
-        "How long handled messages and idempotency keys are remembered, in seconds.",
+        "How long messages are remembered after they were handled, in seconds.",
     ),
     Setting(
         "log_level",

@@ -1,6 +1,7 @@
 """What commands share: options read through the settings' table, and how output is shown."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, TypeVar
@@ -11,6 +12,8 @@ import typer
 from eventdemo.settings import SETTINGS, Settings
 
 T = TypeVar("T")
+
+THREAD_SWITCH_S = 0.0002
 
 #: The commands of one file by their names.
 Commands = Mapping[str, Callable[..., object]]
@@ -64,6 +67,9 @@ def settings_of(parameters: Mapping[str, object]) -> Settings:
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Runs a command's work on uvloop where there is one."""
+    # A thread that wrote to the disk waits this long for its turn to go on, at most; with
+    # Python's default of 5 ms it would wait longer for its turn than for the disk.
+    sys.setswitchinterval(THREAD_SWITCH_S)
     factory = None
     if find_spec("uvloop"):
         import uvloop

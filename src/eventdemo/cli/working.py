@@ -22,7 +22,11 @@ async def work(settings: Settings, names: Sequence[str], *, until_eof: bool) -> 
     async with opened(settings) as engine:
         parts: list[Coroutine[Any, Any, None]] = []
         if services := [name for name in names if name != PROJECTOR]:
-            parts.append(run_services(engine, services, stop))
+            parts.append(
+                run_services(
+                    engine, services, stop, message_retention_s=settings.message_retention_s
+                )
+            )
         if PROJECTOR in names:
             parts.append(Projector(engine.pool, settings.read_models).run(stop))
         log.info("working", services=list(names))

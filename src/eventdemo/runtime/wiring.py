@@ -23,8 +23,8 @@ async def open_engine(settings: Settings, *, must_exist: bool = False) -> Engine
             if path not in opened:
                 opened[path] = await open_embedded(path, must_exist=must_exist)
         pool, topics, cache = (opened[sqlite_path(url)] for url in urls)
+        await topics.open_topics()
         if len(opened) == 1:
-            pool.open_topics()
             return pool
         return AssembledEngine(
             pool.pool, topics.queue, topics.topics, cache.cache, [e.close for e in opened.values()]

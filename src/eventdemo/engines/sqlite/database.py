@@ -195,6 +195,7 @@ def _connect(path: Path | None, schema: Schema) -> apsw.Connection:
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     # FULL: every commit is on the disk before it is answered, not just at the next checkpoint.
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")  # where fsync alone stops at the disk's own cache
     connection.execute("PRAGMA cache_size = -65536")
     connection.execute(f"PRAGMA wal_autocheckpoint = {schema.checkpoint_pages}").fetchall()
     return connection

@@ -14,6 +14,7 @@ from eventdemo.engines.sqlite.session_cache import SqliteSessionCache
 from eventdemo.engines.sqlite.task_queue import SqliteTaskQueue
 from eventdemo.engines.sqlite.topics import SqliteTopics
 from eventdemo.errors import AlreadyHandled
+from eventdemo.errors import StorageCorrupt
 from eventdemo.ports import Batch
 
 FLOW_SCHEMA = Schema(log.SQL["schema"] + ";" + event_pool.SQL["schema"], checkpoint_pages=8_000)
@@ -60,10 +61,22 @@ class SqliteEngine:
             self._flow, self._queue, self._neighbours, self._hears, self._queue_topic
         )
 
-    def open_topics(self) -> None:
+    async def open_topics(self) -> None:
         """Opens the task queue's file at once, so that trouble with it shows at the start; an
-        engine that serves another part only never makes one."""
-        self.queue, self.topics  # noqa: B018 - opened by being looked at
+        engine that serves another part only never makes one.
+
+        Raises ``StorageCorrupt`` if the file is older than what was already read of it: what
+        enters it would be passed over.
+        """
+        ends = await self._queue.read(lambda c: log.end_offsets(c, self._queue_topic))
+        for service, topic in self._hears.items():
+            if topic == self._queue_topic:
+                offsets = await self.topics.offsets(service)
+                if any(offset > ends[partition] for partition, offset in offsets.items()):
+                    raise StorageCorrupt(
+                        f"{self._queue.path} is older than {self._path}, or was deleted: restore "
+                        "both from one backup"
+                    )
 
     async def subscribe(self) -> None:
         """Lets every service read its topic from the beginning, once."""

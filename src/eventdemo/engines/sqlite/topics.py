@@ -105,7 +105,7 @@ class SqliteTopics:
         if received := await self._due_retry(service, subscriber):
             return received
         if subscriber.share_is_old():
-            subscriber.take_share(await self._offsets(service))
+            subscriber.take_share(await self.offsets(service))
         offsets = subscriber.offsets()
         if not offsets:
             return None
@@ -152,7 +152,8 @@ class SqliteTopics:
         receipt = RetryReceipt(retry_id, attempt)
         return Received(service, messages, undecodable, attempt, receipt)
 
-    async def _offsets(self, service: str) -> dict[int, int]:
+    async def offsets(self, service: str) -> dict[int, int]:
+        """How far a service is in each partition of its topic."""
         offsets: dict[int, int] = await self._database.read(
             lambda connection: dict(rows(connection, SQL["offsets"], (service,)))
         )
@@ -242,7 +243,7 @@ class SqliteTopics:
         return oldest
 
     async def _waiting_since(self, service: str, topic: str) -> list[int]:
-        offsets = await self._offsets(service)
+        offsets = await self.offsets(service)
 
         def query(connection: apsw.Connection) -> list[int]:
             oldest = (
@@ -267,7 +268,7 @@ class SqliteTopics:
 
     async def _forget(self, service: str, topic: str, before_us: int) -> int:
         forgotten = 0
-        for partition, handled in (await self._offsets(service)).items():
+        for partition, handled in (await self.offsets(service)).items():
             bindings: dict[str, str | int] = {
                 "topic": topic,
                 "partition": partition,

@@ -1,0 +1,73 @@
+# `make up` runs everything, `make test` proves it, from a fresh clone with nothing but Python.
+
+.DEFAULT_GOAL := help
+.PHONY: help up test lint format bench lock clean
+
+OLDEST := 3.11
+# The newest Python that works wins; PYTHON=/path/to/python3 on the command line beats the search.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < tuple(map(int, "$(OLDEST)".split("."))))
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$name; break; }; done)
+
+UV := $(shell command -v uv 2>/dev/null)
+BIN := .venv/bin
+ifdef UV
+CREATE = $(UV) venv --quiet --python "$(PYTHON)" .venv
+INSTALL = $(UV) pip install --quiet --python $(BIN)/python
+else
+CREATE = "$(PYTHON)" -m venv .venv
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# An environment that uv made has no pip of its own.
+READY = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+endif
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+up: .venv/.runs ## run everything; PORT=8080 chooses another port
+	@exec $(BIN)/eventdemo up $(if $(PORT),--port $(PORT))
+
+test: lint ## check and test everything
+	$(BIN)/pytest
+
+lint: .venv/.tests ## style, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: .venv/.tests ## put the code into the one style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/.tests ## measure on this machine
+	$(BIN)/python -m benchmarks
+
+lock: ## choose the newest versions of all requirements, with hashes
+	@test -n "$(UV)" || { echo "make lock needs uv on the PATH" >&2; exit 1; }
+	$(COMPILE) --group build --output-file requirements.txt
+	$(COMPILE) --group build --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+COMPILE = $(UV) pip compile pyproject.toml --quiet --upgrade --universal --python-version $(OLDEST) \
+	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+clean: ## remove the environment and all caches; the data stays
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+		echo "eventdemo needs Python $(OLDEST) or later: name one with PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(CREATE)
+
+# The lock names hatchling too, so that nothing but the lock is ever installed.
+.venv/.runs: requirements.txt pyproject.toml | .venv/bin/python
+	@echo "installing into .venv, once"
+	@$(READY)
+	@$(INSTALL) --require-hashes -r requirements.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.tests: requirements-dev.txt .venv/.runs
+	@$(INSTALL) --require-hashes -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""Benchmarks: what this machine does with the flow, from its bare parts to the whole system."""

@@ -1,0 +1,91 @@
+"""The adapters that every suite here runs over: how each is opened, and what it is by nature.
+
+An adapter that is added to the list has to pass what ``ports.py`` promises, and nothing else.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from eventdemo.ports import Engine
+from eventdemo.runtime.wiring import open_embedded, open_engine
+from eventdemo.settings import Settings
+
+
+class Adapter(Struct, frozen=True):
+    """``shared``: several processes can open it at once, and what it holds outlives them all.
+    ``one_transaction``: a commit that fails leaves nothing, not even what can be repeated."""
+
+    name: str
+    open: Callable[[Path], Awaitable[Engine]]
+    shared: bool
+    one_transaction: bool
+
+    def __str__(self) -> str:
+        return self.name
+
+
+async def _on_disk(folder: Path) -> Engine:
+    return await open_embedded(folder / "eventdemo.db")
+
+
+async def _in_memory(_: Path) -> Engine:
+    return await open_embedded(None)
+
+
+async def _in_parts(folder: Path) -> Engine:
+    urls = {part: f"sqlite:///{folder}/{part}.db" for part in ("event_pool", "topics")}
+    cache = f"sqlite:///{folder}/session_cache.db"
+    return await open_engine(Settings(data=folder, session_cache=cache, **urls))
+
+
+ADAPTERS = (
+    Adapter("embedded-on-disk", _on_disk, shared=True, one_transaction=True),
+    Adapter("embedded-in-memory", _in_memory, shared=False, one_transaction=True),
+    Adapter("embedded-in-parts", _in_parts, shared=True, one_transaction=False),
+)
+
+
+def _over(adapters: list[Adapter]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("adapter", adapters, ids=str)
+
+
+#: What a test or module runs over.
+everywhere = _over(list(ADAPTERS))
+where_shared = _over([adapter for adapter in ADAPTERS if adapter.shared])
+where_one_transaction = _over([adapter for adapter in ADAPTERS if adapter.one_transaction])
+
+
+def adapter_of(name: str) -> Adapter:
+    """An adapter by its name, for a test's other processes."""
+    return {adapter.name: adapter for adapter in ADAPTERS}[name]
+
+
+class Site:
+    """Where the adapter keeps its data; whatever is opened here is closed in the end."""
+
+    def __init__(self, adapter: Adapter, folder: Path) -> None:
+        self.adapter = adapter
+        self.folder = folder
+        self._opened: list[Engine] = []
+
+    async def open(self) -> Engine:
+        """An engine as a process of its own would have it."""
+        engine = await self.adapter.open(self.folder)
+        self._opened.append(engine)
+        return engine
+
+    async def another(self) -> Engine:
+        """Another instance where there can be one, else the same once more."""
+        return await self.open() if self.adapter.shared else self._opened[0]
+
+    async def close(self, engine: Engine) -> None:
+        """Ends an instance before the others."""
+        self._opened.remove(engine)
+        await engine.close()
+
+    async def close_all(self) -> None:
+        for engine in list(self._opened):
+            await self.close(engine)

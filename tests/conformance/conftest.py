@@ -1,0 +1,25 @@
+"""The parts of the engine under test."""
+
+import pytest
+
+from eventdemo.ports import Engine, EventPool, SessionCache, TaskQueue, Topics
+
+
+@pytest.fixture
+def pool(engine: Engine) -> EventPool:
+    return engine.pool
+
+
+@pytest.fixture
+def queue(engine: Engine) -> TaskQueue:
+    return engine.queue
+
+
+@pytest.fixture
+def topics(engine: Engine) -> Topics:
+    return engine.topics
+
+
+@pytest.fixture
+def cache(engine: Engine) -> SessionCache:
+    return engine.cache

@@ -1,0 +1,405 @@
+"""The topics' promises: order, at least once until settled, sharing, retries, dead letters."""
+
+import asyncio
+
+import pytest
+
+from eventdemo.errors import AlreadyHandled, NotFound
+from eventdemo.ids import now_us
+from eventdemo.ports import Engine, HopCounts, Message, Retry, Topics
+from tests.adapters import Site, everywhere, where_shared
+from tests.conformance.samples import (
+    SERVICE,
+    TOPIC,
+    by_product,
+    check,
+    dead,
+    drain,
+    purchase,
+    receive,
+    soon,
+)
+
+pytestmark = pytest.mark.anyio
+
+HOUR_US = 3_600_000_000
+
+
+def checks(count: int, products: int = 7) -> list[Message]:
+    return [check(f"p{number % products}") for number in range(count)]
+
+
+async def publish_in_pieces(topics: Topics, messages: list[Message], size: int = 13) -> None:
+    for start in range(0, len(messages), size):
+        await topics.publish(TOPIC, messages[start : start + size])
+
+
+@everywhere
+class TestDelivery:
+    async def test_nothing_comes_where_nothing_was_said(self, topics: Topics) -> None:
+        assert await topics.receive(SERVICE, 10) is None
+
+    async def test_a_message_comes_as_it_was_said(self, topics: Topics) -> None:
+        message = check("lamp", 3)
+        await topics.publish(TOPIC, [message])
+        got = await receive(topics)
+        assert list(got.messages) == [message]
+        assert (got.service, got.attempt, list(got.undecodable)) == (SERVICE, 1, [])
+
+    async def test_only_who_hears_the_topic_gets_it(self, topics: Topics) -> None:
+        await topics.publish(TOPIC, [check()])
+        assert await topics.receive("process_order", 10) is None
+
+    async def test_it_comes_again_until_it_is_settled(self, topics: Topics) -> None:
+        messages = checks(20)
+        await topics.publish(TOPIC, messages)
+        for _ in range(3):
+            got = await receive(topics)
+            assert by_product(got.messages) == by_product(messages)
+        await topics.settle(got, [], [])
+        assert await topics.receive(SERVICE, 100) is None
+
+    async def test_messages_of_a_product_come_in_order(self, topics: Topics) -> None:
+        messages = checks(300)
+        await publish_in_pieces(topics, messages)
+        seen: list[Message] = []
+        await drain(topics, 300, seen)
+        assert by_product(seen) == by_product(messages)
+
+    async def test_a_large_batch_of_one_product_comes_in_order(self, topics: Topics) -> None:
+        messages = checks(1_000, products=1)
+        await topics.publish(TOPIC, messages)
+        seen: list[Message] = []
+        await drain(topics, 1_000, seen, limit=100)
+        assert [message.id for message in seen] == [message.id for message in messages]
+
+    async def test_no_product_starves_another(self, topics: Topics) -> None:
+        await topics.publish(TOPIC, checks(600, products=1))
+        await topics.publish(TOPIC, [check(f"q{number}") for number in range(20)])
+        seen: list[Message] = []
+        await drain(topics, 620, seen, limit=10)
+        assert len({message.id for message in seen}) == 620
+
+    async def test_about_as_many_come_as_were_asked_for(self, topics: Topics) -> None:
+        await publish_in_pieces(topics, checks(200), size=5)
+        got = await receive(topics, limit=20)
+        assert 20 <= len(got.messages) <= 25
+
+    async def test_who_waits_is_woken(self, site: Site, topics: Topics) -> None:
+        assert await topics.receive(SERVICE, 10) is None
+        waiting = asyncio.create_task(topics.wait(SERVICE, 600))
+        await (await site.another()).topics.publish(TOPIC, [check()])
+        await soon(waiting)
+        assert await receive(topics)
+
+    async def test_who_waits_in_vain_is_let_go(self, topics: Topics) -> None:
+        assert await topics.receive(SERVICE, 10) is None
+        await soon(asyncio.create_task(topics.wait(SERVICE, 0.01)))
+
+
+@everywhere
+class TestInstances:
+    async def test_only_the_first_of_two_can_settle(self, site: Site, engine: Engine) -> None:
+        await engine.topics.publish(TOPIC, checks(20))
+        slow = await receive(engine.topics)
+        other = await site.another()
+        quick = await receive(other.topics)
+        await other.topics.settle(quick, [], [])
+        with pytest.raises(AlreadyHandled):
+            await engine.topics.settle(slow, [], [dead(slow.messages[0])])
+        assert await engine.topics.dead_letters() == []
+        seen = list(quick.messages)
+        await drain(engine.topics, 20, seen)
+        assert len({message.id for message in seen}) == len(seen) == 20
+
+    async def test_who_came_too_late_goes_on_behind_the_first(
+        self, site: Site, engine: Engine
+    ) -> None:
+        await engine.topics.publish(TOPIC, checks(20))
+        late = await receive(engine.topics)
+        other = await site.another()
+        first = await receive(other.topics)
+        await other.topics.settle(first, [], [])
+        with pytest.raises(AlreadyHandled):
+            await engine.topics.settle(late, [], [])
+        await engine.topics.publish(TOPIC, checks(20))
+        rest = await receive(engine.topics)
+        assert not {message.id for message in rest.messages} & {m.id for m in first.messages}
+
+    async def test_instances_share_and_each_message_is_settled_once_in_order(
+        self, site: Site, engine: Engine
+    ) -> None:
+        messages = checks(400, products=11)
+        await publish_in_pieces(engine.topics, messages)
+        instances = [engine, await site.another(), await site.another()]
+        seen: list[Message] = []
+        await asyncio.gather(*(drain(one.topics, 400, seen) for one in instances))
+        assert by_product(seen) == by_product(messages)
+
+    async def test_a_retry_is_settled_by_one_instance(self, site: Site, engine: Engine) -> None:
+        await engine.topics.publish(TOPIC, [check()])
+        got = await receive(engine.topics)
+        await engine.topics.settle(got, [Retry(got.messages[0], 0, 2, "again")], [])
+        other = await site.another()
+        mine, theirs = await receive(engine.topics), await receive(other.topics)
+        assert mine.messages == theirs.messages
+        await other.topics.settle(theirs, [], [])
+        with pytest.raises(AlreadyHandled):
+            await engine.topics.settle(mine, [], [])
+
+
+@where_shared
+class TestVanishing:
+    async def test_another_takes_over_from_an_instance_that_vanished(self, site: Site) -> None:
+        gone, stays = await site.open(), await site.open()
+        messages = checks(100)
+        await publish_in_pieces(gone.topics, messages)
+        assert await receive(gone.topics)
+        seen: list[Message] = []
+        staying = asyncio.create_task(drain(stays.topics, 100, seen))
+        await site.close(gone)
+        await staying
+        assert by_product(seen) == by_product(messages)
+
+    async def test_what_was_said_is_there_after_the_end(self, site: Site) -> None:
+        engine = await site.open()
+        first, second, third = (check(name) for name in ("lamp", "vase", "bowl"))
+        await engine.topics.publish(TOPIC, [first])
+        await engine.topics.settle(await receive(engine.topics), [], [])
+        await engine.topics.publish(TOPIC, [second])
+        await engine.topics.settle(
+            await receive(engine.topics), [Retry(second, 0, 2, "again")], [dead(second)]
+        )
+        await engine.topics.publish(TOPIC, [third])
+        await site.close(engine)
+        after = (await site.open()).topics
+        retried = await receive(after)
+        assert (list(retried.messages), retried.attempt) == ([second], 2)
+        await after.settle(retried, [], [])
+        assert list((await receive(after)).messages) == [third]
+        assert [letter.message_id for letter in await after.dead_letters()] == [second.id]
+
+
+@everywhere
+class TestRetries:
+    async def test_it_comes_alone_and_says_how_often(self, topics: Topics) -> None:
+        messages = checks(5)
+        await topics.publish(TOPIC, messages)
+        got = await receive(topics)
+        bad, worse = got.messages[1], got.messages[3]
+        await topics.settle(got, [Retry(bad, 0, 2, "again"), Retry(worse, 1, 2, "again")], [])
+        await topics.publish(TOPIC, checks(5))
+        first = await receive(topics)
+        assert (list(first.messages), first.attempt) == ([bad], 2)
+        await topics.settle(first, [Retry(bad, 2, 3, "and again")], [])
+        second = await receive(topics)
+        assert (list(second.messages), second.attempt) == ([worse], 2)
+        await topics.settle(second, [], [])
+        third = await receive(topics)
+        assert (list(third.messages), third.attempt) == ([bad], 3)
+        await topics.settle(third, [], [])
+        rest = await receive(topics)
+        assert (len(rest.messages), rest.attempt) == (5, 1)
+
+    async def test_it_does_not_come_before_its_time(self, topics: Topics) -> None:
+        await topics.publish(TOPIC, [check()])
+        got = await receive(topics)
+        due_at_us = now_us() + HOUR_US
+        await topics.settle(got, [Retry(got.messages[0], due_at_us, 2, "later")], [])
+        assert await topics.receive(SERVICE, 10) is None
+        counts = await topics.counts()
+        assert counts[SERVICE] == HopCounts(waiting=0, in_flight=1, done=0, dead=0)
+
+    async def test_who_waits_is_woken_when_it_is_due(self, topics: Topics) -> None:
+        await topics.publish(TOPIC, [check()])
+        got = await receive(topics)
+        due_at_us = now_us() + 150_000
+        await topics.settle(got, [Retry(got.messages[0], due_at_us, 2, "soon")], [])
+        assert await topics.receive(SERVICE, 10) is None
+        await soon(asyncio.create_task(topics.wait(SERVICE, 600)))
+        again = await receive(topics)
+        assert now_us() >= due_at_us
+        assert list(again.messages) == list(got.messages)
+
+    async def test_it_comes_again_until_it_is_settled(self, topics: Topics) -> None:
+        await topics.publish(TOPIC, [check()])
+        got = await receive(topics)
+        await topics.settle(got, [Retry(got.messages[0], 0, 2, "again")], [])
+        once, twice = await receive(topics), await receive(topics)
+        assert once.messages == twice.messages
+        await topics.settle(twice, [], [])
+        assert await topics.receive(SERVICE, 10) is None
+
+
+@everywhere
+class TestDeadLetters:
+    async def bury(self, topics: Topics, count: int = 1) -> list[Message]:
+        messages = checks(count, products=1)
+        await topics.publish(TOPIC, messages)
+        got = await receive(topics)
+        await topics.settle(got, [], [dead(message, "no luck") for message in got.messages])
+        return messages
+
+    async def test_they_are_listed_with_all_that_is_known(self, topics: Topics) -> None:
+        (message,) = await self.bury(topics)
+        (letter,) = await topics.dead_letters()
+        assert (letter.service, letter.topic) == (SERVICE, TOPIC)
+        assert (letter.message_id, letter.correlation_id) == (message.id, message.correlation_id)
+        assert letter.body == dead(message).body
+        assert (letter.reason, letter.stack, letter.attempts) == ("no luck", "Traceback", 5)
+        assert letter.id > 0
+        assert letter.redriven_at_us is None
+
+    async def test_they_are_listed_in_pages_and_by_service(self, topics: Topics) -> None:
+        await self.bury(topics, 5)
+        first = await topics.dead_letters(limit=3)
+        rest = await topics.dead_letters(after_id=first[-1].id, limit=3)
+        assert [len(first), len(rest)] == [3, 2]
+        assert len(await topics.dead_letters(service=SERVICE)) == 5
+        assert await topics.dead_letters(service="process_order") == []
+
+    async def test_sent_again_it_comes_once_more(self, topics: Topics) -> None:
+        (message,) = await self.bury(topics)
+        (letter,) = await topics.dead_letters()
+        await topics.redrive(letter.id)
+        assert await topics.dead_letters() == []
+        got = await receive(topics)
+        assert (list(got.messages), got.attempt) == ([message], 1)
+        await topics.settle(got, [], [])
+        assert await topics.receive(SERVICE, 10) is None
+
+    async def test_sent_again_twice_it_comes_once(self, site: Site, topics: Topics) -> None:
+        await self.bury(topics)
+        (letter,) = await topics.dead_letters()
+        other = await site.another()
+        await asyncio.gather(*(one.redrive(letter.id) for one in (topics, other.topics) * 3))
+        await topics.settle(await receive(topics), [], [])
+        await topics.redrive(letter.id)
+        assert await topics.receive(SERVICE, 10) is None
+
+    async def test_who_waits_is_woken_by_it(self, site: Site, topics: Topics) -> None:
+        (message,) = await self.bury(topics)
+        (letter,) = await topics.dead_letters()
+        assert await topics.receive(SERVICE, 10) is None
+        other = await site.another()
+        waiting = asyncio.create_task(receive(topics))
+        await other.topics.redrive(letter.id)
+        assert list((await waiting).messages) == [message]
+
+    async def test_bytes_that_are_no_message_come_back_as_they_are(self, topics: Topics) -> None:
+        await topics.publish(TOPIC, [check()])
+        got = await receive(topics)
+        body = b'["r1/2","r1","r1/1",0,{"type":"Unheard of"}]'
+        letter = dead(got.messages[0])
+        await topics.settle(got, [], [type(letter)(SERVICE, TOPIC, "r1/2", "r1", body, "", "", 1, 0)])
+        (kept,) = await topics.dead_letters()
+        await topics.redrive(kept.id)
+        again = await receive(topics)
+        assert list(again.messages) == []
+        (spoiled,) = again.undecodable
+        assert (spoiled.id, spoiled.correlation_id, spoiled.body) == ("r1/2", "r1", body)
+        assert "Unheard of" in spoiled.reason
+        assert await topics.oldest_waiting_us() is not None
+
+    async def test_an_id_that_never_was_is_not_found(self, topics: Topics) -> None:
+        with pytest.raises(NotFound):
+            await topics.redrive(17)
+
+
+@everywhere
+class TestLooking:
+    async def test_counts_follow_a_message(self, engine: Engine) -> None:
+        topics = engine.topics
+        idle = HopCounts(0, 0, 0, 0)
+        assert await topics.counts() == {
+            service: idle
+            for service in (
+                *("purchase_task", "stock_check", "process_order"),
+                *("order_failure", "order_creation"),
+            )
+        }
+        await topics.publish(TOPIC, checks(6))
+        assert (await topics.counts())[SERVICE] == HopCounts(6, 0, 0, 0)
+        got = await receive(topics)
+        first, second, *_ = got.messages
+        await topics.settle(got, [Retry(first, 0, 2, "again")], [dead(second)])
+        assert (await topics.counts())[SERVICE] == HopCounts(0, 1, 4, 1)
+        await topics.settle(await receive(topics), [], [])
+        assert (await topics.counts())[SERVICE] == HopCounts(0, 0, 5, 1)
+        await topics.redrive((await topics.dead_letters())[0].id)
+        assert (await topics.counts())[SERVICE] == HopCounts(0, 1, 5, 0)
+
+    async def test_the_queue_is_counted_where_it_is_heard(self, engine: Engine) -> None:
+        await engine.queue.enqueue(purchase())
+        assert (await engine.topics.counts())["purchase_task"] == HopCounts(1, 0, 0, 0)
+
+    async def test_the_oldest_that_waits_is_told(self, engine: Engine) -> None:
+        topics = engine.topics
+        assert await topics.oldest_waiting_us() == {}
+        early, late = check("lamp"), check("vase")
+        await topics.publish(TOPIC, [early])
+        await topics.publish(TOPIC, [late])
+        task = purchase()
+        await engine.queue.enqueue(task)
+        oldest = await topics.oldest_waiting_us()
+        assert oldest == {SERVICE: early.at_us, "purchase_task": task.at_us}
+        got = await receive(topics)
+        await topics.settle(got, [Retry(late, now_us() + HOUR_US, 2, "later")], [])
+        assert (await topics.oldest_waiting_us())[SERVICE] == late.at_us
+
+    async def test_the_path_of_a_purchase(self, engine: Engine) -> None:
+        tasks = [purchase() for _ in range(20)]
+        await asyncio.gather(*map(engine.queue.enqueue, tasks))
+        task = tasks[7]
+        hop = check()
+        said = Message(
+            f"{task.correlation_id}/2", task.correlation_id, task.id, hop.at_us, hop.data
+        )
+        await engine.topics.publish(TOPIC, [check(), said, check()])
+        assert await engine.topics.path_of(task.correlation_id) == [task, said]
+        until_us = now_us()
+        path = await engine.topics.path_of(task.correlation_id, until_us=until_us)
+        assert path == [task, said]
+        assert await engine.topics.path_of(purchase().correlation_id) == []
+
+
+@everywhere
+class TestForgetting:
+    async def test_what_was_settled_goes_and_what_waits_stays(self, engine: Engine) -> None:
+        topics = engine.topics
+        task = purchase()
+        await engine.queue.enqueue(task)
+        await topics.settle(await receive(topics, "purchase_task"), [], [])
+        await publish_in_pieces(topics, checks(100))
+        await topics.settle(await receive(topics), [], [])
+        waiting = checks(20)
+        await publish_in_pieces(topics, waiting, size=4)
+        assert await topics.forget(now_us() + HOUR_US) > 0
+        assert (await topics.counts())[SERVICE] == HopCounts(20, 0, 100, 0)
+        assert await engine.queue.accepted() == 1
+        seen: list[Message] = []
+        await drain(topics, 20, seen)
+        assert by_product(seen) == by_product(waiting)
+
+    async def test_what_is_younger_stays(self, topics: Topics) -> None:
+        await publish_in_pieces(topics, checks(30))
+        await topics.settle(await receive(topics), [], [])
+        assert await topics.forget(now_us() - HOUR_US) == 0
+
+    async def test_what_is_said_afterwards_comes(self, site: Site, topics: Topics) -> None:
+        await publish_in_pieces(topics, checks(30))
+        await topics.settle(await receive(topics), [], [])
+        await topics.forget(now_us() + HOUR_US)
+        later = checks(30)
+        await publish_in_pieces((await site.another()).topics, later)
+        seen: list[Message] = []
+        await drain(topics, 30, seen)
+        assert by_product(seen) == by_product(later)
+
+    async def test_a_retry_is_not_forgotten(self, topics: Topics) -> None:
+        message = check()
+        await topics.publish(TOPIC, [message])
+        await topics.settle(await receive(topics), [Retry(message, 0, 2, "again")], [])
+        await topics.publish(TOPIC, [check()])
+        await topics.forget(now_us() + HOUR_US)
+        assert list((await receive(topics)).messages) == [message]

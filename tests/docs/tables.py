@@ -1,0 +1,87 @@
+"""Makes the tables of ``docs/reference.md`` from the code: ``python -m tests.docs.tables``.
+
+Each stands between ``<!-- made from the code: NAME -->`` and ``<!-- end -->``.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from litestar.di import Provide
+
+from eventdemo.api.app import HANDLERS
+from eventdemo.api.documentation import openapi_document
+from eventdemo.api.problems import KINDS
+from eventdemo.settings import SETTINGS
+from tests.docs.markdown import ROOT
+
+REFERENCE = ROOT / "docs" / "reference.md"
+
+_MADE = re.compile(r"(<!-- made from the code: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def settings() -> str:
+    """Every row of the settings' table."""
+    return _table(
+        ("option", "environment", "`eventdemo.toml`", "default", "what it is"),
+        (
+            (
+                f"`{setting.option}`" if setting.option else "none: the list of processes shows it",
+                f"`{setting.environment}`",
+                f"`{setting.toml}`",
+                setting.default,
+                setting.help,
+            )
+            for setting in SETTINGS
+        ),
+    )
+
+
+def calls() -> str:
+    """Every call that the OpenAPI document describes."""
+    nobody = {"api": Provide(lambda: None, sync_to_thread=False)}
+    document = openapi_document(HANDLERS, nobody)
+    return _table(
+        ("call", "takes", "what it does", "answers"),
+        (
+            (
+                f"`{method.upper()} {path}`",
+                ", ".join(f"`{name}`" for name in _taken(operation)),
+                " ".join((operation.get("description") or operation["summary"]).split()),
+                ", ".join(sorted(operation["responses"])),
+            )
+            for path, item in document["paths"].items()
+            for method, operation in item.items()
+        ),
+    )
+
+
+def problems() -> str:
+    """Every kind of problem details."""
+    return _table(
+        ("type", "status", "title", "what to do"),
+        ((f"`{kind.type}`", str(kind.status), kind.title, kind.advice) for kind in KINDS.values()),
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {"settings": settings, "calls": calls, "problems": problems}
+
+
+def made(text: str) -> str:
+    """A page with its tables as the code is now."""
+    return _MADE.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}{match[3]}", text)
+
+
+def _taken(operation: dict[str, Any]) -> list[str]:
+    names = [each["name"] for each in operation.get("parameters", ()) if each["in"] != "path"]
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    return [*body.get("schema", {}).get("properties", ()), *names]
+
+
+def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    REFERENCE.write_text(made(REFERENCE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,154 @@
+"""What ADR 14 says of dead letters: what the buyer is told, and what a redrive can still do."""
+
+import asyncio
+from collections.abc import Iterator
+from types import ModuleType
+from typing import NoReturn
+
+import pytest
+
+from eventdemo.flow import FLOW, Row, row_of
+from eventdemo.ids import message_id, new_request_id, now_us
+from eventdemo.ports import Engine, Message, Outcome
+from eventdemo.runtime.baselines import Baselines
+from eventdemo.runtime.handler import Handler
+from eventdemo.runtime.products import put_product, restock_product
+from eventdemo.runtime.retries import RetryPolicy
+from eventdemo.runtime.wiring import open_embedded
+from eventdemo.services.buy_request import BuyRequest, accept
+from eventdemo.services.product_management import ProductDetails, Restock
+
+BEFORE_THE_DECISION = ("purchase_task", "stock_check", "process_order")
+
+
+class System:
+    """The flow in memory, run by hand, with one unit on the shelf and one purchase accepted."""
+
+    def __init__(self, quantity: int) -> None:
+        self._loop = asyncio.Runner()
+        self.engine: Engine = self._loop.run(open_embedded(None))
+        self.request_id = self._loop.run(self._prepare(quantity))
+
+    async def _prepare(self, quantity: int) -> str:
+        await put_product(self.engine.pool, "sku-1", ProductDetails("Mug"))
+        await restock_product(self.engine.pool, "sku-1", Restock(1))
+        at_us = now_us()
+        request_id = new_request_id(at_us)
+        requested = accept(BuyRequest("sku-1", quantity), request_id)
+        message = Message(message_id(request_id, 1), request_id, request_id, at_us, requested)
+        await self.engine.queue.enqueue(message)
+        return request_id
+
+    def run(self, *services: str, broken: str = "") -> None:
+        """Lets services handle all that waits for them; a broken one gives up at once."""
+        for service in services or [row.service for row in FLOW]:
+            row = _broken(row_of(service)) if service == broken else row_of(service)
+            self._loop.run(self._drain(row))
+
+    async def _drain(self, row: Row) -> None:
+        handler = Handler(row, self.engine, Baselines(), RetryPolicy(max_attempts=1))
+        while received := await self.engine.topics.receive(row.service, 100):
+            await handler.handle(received)
+
+    def redrive(self) -> None:
+        self._loop.run(self.engine.topics.redrive(1))
+
+    @property
+    def dead(self) -> int:
+        return len(self._loop.run(self.engine.topics.dead_letters()))
+
+    @property
+    def head(self) -> int:
+        return self._loop.run(self.engine.pool.head())
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return self._loop.run(self.engine.cache.get(self.request_id))
+
+    def close(self) -> None:
+        self._loop.run(self.engine.close())
+        self._loop.close()
+
+
+def _broken(row: Row) -> Row:
+    module = ModuleType(row.module.__name__)
+
+    def decide(*_: object) -> NoReturn:
+        raise RuntimeError("no decision today")
+
+    module.decide = decide  # type: ignore[attr-defined]
+    return Row(row.box, module, row.hears, row.reads, row.says)
+
+
+@pytest.fixture
+def system() -> Iterator[System]:
+    made = System(quantity=1)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def refusing() -> Iterator[System]:
+    """One in which more is asked for than is there."""
+    made = System(quantity=2)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("service", BEFORE_THE_DECISION)
+def test_a_message_that_dies_undecided_is_told_as_an_internal_error(
+    system: System, service: str
+) -> None:
+    system.run(broken=service)
+    assert system.dead == 1
+    assert system.outcome
+    assert system.outcome.code == "internal_error"
+
+
+@pytest.mark.parametrize("service", BEFORE_THE_DECISION)
+def test_a_redrive_after_the_outcome_changes_nothing(system: System, service: str) -> None:
+    system.run(broken=service)
+    told, head = system.outcome, system.head
+    system.redrive()
+    system.run()
+    assert (system.outcome, system.head, system.dead) == (told, head, 0)
+
+
+@pytest.mark.parametrize("service", BEFORE_THE_DECISION)
+def test_a_redrive_before_the_failure_is_recorded_may_still_win(
+    system: System, service: str
+) -> None:
+    system.run(*BEFORE_THE_DECISION, broken=service)
+    system.redrive()
+    system.run()
+    assert system.outcome
+    assert system.outcome.order_id
+    assert system.head == 2 + 3  # two of the product, then reserved, approved, ordered
+
+
+def test_an_approved_purchase_stays_pending_until_a_redrive_completes_it(system: System) -> None:
+    system.run(broken="order_creation")
+    assert (system.outcome, system.dead, system.head) == (None, 1, 2 + 2)
+    system.redrive()
+    system.run()
+    assert system.outcome
+    assert system.outcome.order_id
+
+
+def test_a_refusal_that_dies_stays_pending_until_a_redrive_records_it(refusing: System) -> None:
+    refusing.run(broken="order_failure")
+    assert (refusing.outcome, refusing.dead) == (None, 1)
+    refusing.redrive()
+    refusing.run()
+    assert refusing.outcome
+    assert refusing.outcome.code == "out_of_stock"
+
+
+def test_redriving_twice_sends_once(system: System) -> None:
+    system.run(broken="order_creation")
+    system.redrive()
+    system.run()
+    head = system.head
+    system.redrive()
+    system.run()
+    assert (system.dead, system.head) == (0, head)

@@ -1,0 +1,198 @@
+"""Settings: every row from every source, in the order that is promised, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventdemo.errors import Misconfigured
+from eventdemo.settings import SETTINGS, Setting, Settings, is_loopback, sqlite_path
+
+TOKEN = {"EVENTDEMO_OPERATOR_TOKEN": "s3cret"}
+
+#: For each setting three values that differ from its default and from each other.
+EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
+    "host": ("::1", "localhost", "127.0.0.2"),
+    "port": (1, 8080, 65_535),
+    "data": ("a", "/b/c", "./d e"),
+    "event_pool": ("sqlite:///a.db", "sqlite:////b/c.db", "sqlite:///d e.db"),
+    "topics": ("sqlite:///a.db", "sqlite:////b/c.db", "sqlite:///d e.db"),
+    "session_cache": ("sqlite:///a.db", "sqlite:////b/c.db", "sqlite:///d e.db"),
+    "operator_token": ("a", "b!~", "c"),
+    "max_waiting": (1, 2, 3),
+    "max_body_bytes": (64, 65, 66),
+    "message_retention_s": (1, 2, 3),
+    "log_level": ("debug", "warning", "error"),
+}
+
+each_setting = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+
+
+def load(
+    tmp_path: Path,
+    options: dict[str, object] | None = None,
+    environ: dict[str, str] | None = None,
+    toml: str | None = None,
+) -> Settings:
+    path = tmp_path / "eventdemo.toml"
+    if toml is not None:
+        path.write_text(toml, encoding="utf-8")
+    return Settings.load(options or {}, environ or {}, path)
+
+
+def in_toml(setting: Setting, value: object) -> str:
+    return f"{setting.toml} = {value}" if isinstance(value, int) else f'{setting.toml} = "{value}"'
+
+
+def value_of(settings: Settings, setting: Setting) -> object:
+    value = getattr(settings, setting.name)
+    return str(value) if isinstance(value, Path) else value
+
+
+def test_the_table_has_a_row_for_every_setting_and_the_examples_too() -> None:
+    names = {setting.name for setting in SETTINGS}
+    assert names == set(Settings.__struct_fields__) == set(EXAMPLES)
+
+
+def test_the_table_tells_the_defaults_that_hold() -> None:
+    defaults = Settings()
+    for setting in SETTINGS:
+        value = value_of(defaults, setting)
+        if setting.default == "SQLite in the data folder":
+            assert value == "sqlite:///eventdemo-data/eventdemo.db"
+        else:
+            assert value is None or setting.default == str(value)
+
+
+@each_setting
+def test_an_option_beats_the_environment_which_beats_the_file(
+    tmp_path: Path, setting: Setting
+) -> None:
+    low, middle, high = EXAMPLES[setting.name]
+    toml, environ = in_toml(setting, low), {setting.environment: str(middle)}
+    options: dict[str, object] = {setting.name: str(high)}
+    expected = [Path(v) if setting.name == "data" else v for v in (low, middle, high)]
+    found = [
+        load(tmp_path, toml=toml),
+        load(tmp_path, environ=environ, toml=toml),
+        load(tmp_path, options, environ, toml),
+    ]
+    assert [getattr(settings, setting.name) for settings in found] == expected
+
+
+def test_what_nobody_sets_keeps_its_default(tmp_path: Path) -> None:
+    options: dict[str, object] = {"port": None, "not a setting": "x"}
+    assert load(tmp_path, options, {"EVENTDEMO_PORT": ""}) == Settings()
+
+
+@each_setting
+def test_settings_reach_another_process_through_the_environment(
+    tmp_path: Path, setting: Setting
+) -> None:
+    here = load(tmp_path, {setting.name: str(EXAMPLES[setting.name][0])})
+    assert load(tmp_path, environ=here.environment()) == here
+
+
+def test_urls_follow_the_data_folder_unless_they_are_set(tmp_path: Path) -> None:
+    settings = load(tmp_path, {"data": "/var/shop", "topics": "sqlite:///t.db"})
+    assert settings.event_pool == settings.session_cache == "sqlite:////var/shop/eventdemo.db"
+    assert settings.topics == "sqlite:///t.db"
+    assert settings.read_models == Path("/var/shop/readmodels")
+    assert sqlite_path(settings.event_pool) == Path("/var/shop/eventdemo.db")
+    assert sqlite_path(settings.topics) == Path("t.db")
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "http", "80.5", "8_0 0", "9" * 5_000])
+def test_a_port_out_of_range_is_refused_with_its_source(tmp_path: Path, port: str) -> None:
+    with pytest.raises(Misconfigured, match=r"^--port must be a whole number from 1 to 65535, "):
+        load(tmp_path, {"port": port})
+    with pytest.raises(Misconfigured, match=r"^EVENTDEMO_PORT must be"):
+        load(tmp_path, environ={"EVENTDEMO_PORT": port})
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("prot = 1", "has no setting 'prot': it may hold host, port, data"),
+        ("port = 70000", "port in .*eventdemo.toml must be a whole number from 1 to 65535"),
+        ('port = "8000"', "port in .*eventdemo.toml must be a number without quotes"),
+        ("port = 80.0", "must be a whole number"),
+        ("port = true", "must be a whole number"),
+        ("host = 1", "host in .*eventdemo.toml must be a text"),
+        ("data = []", "data in .*eventdemo.toml must be a text"),
+        ('host = ""', "must be a text that is not empty"),
+        ("[host]\nname = 1", "must be a text"),
+        ('log-level = "loud"', "must be one of debug, info, warning, error, not 'loud'"),
+        ('operator-token = "two words"', "visible ASCII characters without spaces"),
+        ("port = ", "cannot be read: "),
+        ("port = 1\nport = 2", "cannot be read: "),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, toml: str, message: str) -> None:
+    with pytest.raises(Misconfigured, match=message) as refused:
+        load(tmp_path, toml=toml)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "eventdemo.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(Misconfigured, match=r"eventdemo\.toml cannot be read"):
+        load(tmp_path)
+    with pytest.raises(Misconfigured, match="cannot be read: Is a directory"):
+        Settings.load({}, {}, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["event_pool", "topics", "session_cache"])
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://shop:hunter2@db/shop", "postgresql://…"),
+        ("mongodb://db", "mongodb://…"),
+        ("sqlite:///", "sqlite://…"),
+        ("sqlite://relative.db", "sqlite://…"),
+        ("eventdemo.db", "'eventdemo.db'"),
+    ],
+)
+def test_an_unsupported_url_is_told_which_are_and_keeps_its_password(
+    tmp_path: Path, name: str, url: str, shown: str
+) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        load(tmp_path, {name: url})
+    assert str(refused.value) == (
+        f"--{name.replace('_', '-')} can be sqlite:///relative/path and "
+        f"sqlite:////absolute/path, not {shown}"
+    )
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "shop.example", "128.0.0.1"])
+def test_a_host_beyond_loopback_needs_an_operator_token(tmp_path: Path, host: str) -> None:
+    with pytest.raises(Misconfigured, match=r"EVENTDEMO_OPERATOR_TOKEN"):
+        load(tmp_path, {"host": host})
+    assert load(tmp_path, {"host": host}, TOKEN).host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "[::1]", "localhost"])
+def test_loopback_needs_none(tmp_path: Path, host: str) -> None:
+    assert is_loopback(load(tmp_path, {"host": host}).host)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("[::1]", "http://[::1]:8000"),
+        ("shop.example", "http://shop.example:8000"),
+    ],
+)
+def test_clients_are_told_an_address_that_answers(tmp_path: Path, host: str, url: str) -> None:
+    assert load(tmp_path, {"host": host}, TOKEN).url == url
+
+
+def test_a_token_is_never_an_option_nor_in_a_message(tmp_path: Path) -> None:
+    (row,) = [setting for setting in SETTINGS if setting.name == "operator_token"]
+    assert row.option is None
+    with pytest.raises(Misconfigured) as refused:
+        load(tmp_path, environ={"EVENTDEMO_OPERATOR_TOKEN": "hunter 2"})
+    assert "hunter" not in str(refused.value)
