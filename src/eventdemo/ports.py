@@ -219,7 +219,7 @@ class EventPool(Protocol):
 
 
 class TaskQueue(Protocol):
-    """Where purchases enter. What is accepted is durable and is published on its topic by itself."""
+    """Where purchases enter. What is accepted is durable, and published on its topic by itself."""
 
     async def enqueue(self, message: Message, key: IdempotencyKey | None = None) -> Accepted:
         """Accepts a purchase once per idempotency key.

@@ -99,14 +99,15 @@ class Promises(RuleBasedStateMachine):
         self.do(self.engine.close())
         self.loop.close()
 
-    @initialize(known=st.sets(products, min_size=1), assembled=st.booleans())
-    def register(self, known: set[str], assembled: bool) -> None:
+    @initialize(known=st.sets(products, min_size=1), units=st.integers(1, 9), assembled=st.booleans())
+    def register(self, known: set[str], units: int, assembled: bool) -> None:
         engine: Engine = self.do(open_embedded(None))
         self.engine = in_parts(engine, self.fuse) if assembled else engine
         self.instances = [Instance(self.engine), Instance(self.engine)]
         for product_id in sorted(known):
             self.do(put_product(self.engine.pool, product_id, ProductDetails(product_id, 100)))
         self.known = known
+        self.restock(min(known), units)
 
     @rule(product_id=products, quantity=st.integers(1, 5))
     def restock(self, product_id: str, quantity: int) -> None:
@@ -141,9 +142,15 @@ class Promises(RuleBasedStateMachine):
         for service in SERVICES:
             self.step(service, number, 1_000)
 
+    def bring_to(self, service: str) -> None:
+        """What waits before a service is handled, so that something waits for it."""
+        for before in SERVICES[: SERVICES.index(service)]:
+            self.step(before, 0, 1_000)
+
     @rule(service=services, writes=st.integers(0, 4))
     def crash(self, service: str, writes: int) -> None:
         """An instance dies between two writes; where a batch is one, it does not begin it."""
+        self.bring_to(service)
         received = self.do(self.instances[0].receive(service))
         if received and isinstance(self.engine, AssembledEngine):
             self.said += received.messages
@@ -155,6 +162,7 @@ class Promises(RuleBasedStateMachine):
     @rule(service=services)
     def receive(self, service: str) -> None:
         """An instance receives and then is slow, or paused, or gone."""
+        self.bring_to(service)
         received = self.do(self.instances[0].receive(service))
         if received:
             self.said += received.messages

@@ -1,4 +1,4 @@
-"""TOPIC-3 -> Process Order -> TOPIC-5 | TOPIC-4: take it off the shelf, or say it went meanwhile."""
+"""TOPIC-3 -> Process Order -> TOPIC-5 | TOPIC-4: take it off the shelf, or say that it went."""
 
 from eventdemo.aggregates import Product, Purchase
 from eventdemo.facts import (
@@ -13,7 +13,7 @@ from eventdemo.facts import (
 def decide(
     message: StockFound, product: Product, purchase: Purchase
 ) -> tuple[StockReserved, PurchaseApproved] | tuple[PurchaseRefused] | tuple[()]:
-    """Reserves the units and approves the purchase together, so that neither is without the other."""
+    """Reserves the units and approves the purchase together: neither is without the other."""
     request_id, product_id, quantity = message.request_id, message.product_id, message.quantity
     if purchase.decided:
         return ()

@@ -1,4 +1,4 @@
-"""PUT /products/{id}, POST /products/{id}/stock -> the product's stream: the operator's commands."""
+"""PUT /products/{id}, POST /products/{id}/stock -> the product's stream: operators' commands."""
 
 from typing import Annotated
 

@@ -13,8 +13,7 @@ from eventdemo.engines.sqlite.neighbours import Neighbours
 from eventdemo.engines.sqlite.session_cache import SqliteSessionCache
 from eventdemo.engines.sqlite.task_queue import SqliteTaskQueue
 from eventdemo.engines.sqlite.topics import SqliteTopics
-from eventdemo.errors import AlreadyHandled
-from eventdemo.errors import StorageCorrupt
+from eventdemo.errors import AlreadyHandled, StorageCorrupt
 from eventdemo.ports import Batch
 
 FLOW_SCHEMA = Schema(log.SQL["schema"] + ";" + event_pool.SQL["schema"], checkpoint_pages=8_000)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import apsw
+from msgspec.structs import astuple
 
 from eventdemo.codec import decode_messages, decode_singly, encode_text
 from eventdemo.engines.sqlite import log
@@ -345,11 +346,8 @@ def settle(
         row = (received.service, retry.due_at_us, retry.attempt, retry.reason, body)
         connection.execute(SQL["add_retry"], row)
     for letter in dead:
-        connection.execute(
-            SQL["add_dead_letter"],
-            (letter.service, letter.topic, letter.message_id, letter.correlation_id, letter.body)
-            + (letter.reason, letter.stack, letter.attempts, letter.at_us),
-        )
+        *given, _id, _redriven_at_us = astuple(letter)
+        connection.execute(SQL["add_dead_letter"], given)
 
 
 def _acknowledge(connection: apsw.Connection, received: Received) -> None:
