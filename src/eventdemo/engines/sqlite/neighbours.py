@@ -6,6 +6,7 @@ else: a lost one costs a moment (everyone also looks by itself now and then), ne
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import socket
@@ -61,6 +62,8 @@ class Neighbours:
         """This process's place among the living instances of a service, and how many there are."""
         names = [self._name]
         if self._folder:
+            if not (self._folder / self._name).exists():
+                self._appear_again()
             others = (path.stem for path in self._folder.glob(f"*.{service}"))
             names += [name for name in others if name != self._name and self._alive(name)]
         names.sort()
@@ -109,12 +112,32 @@ class Neighbours:
                 event.set()
 
     def _others(self) -> list[str]:
+        """Whom to nudge. Never raises: what is nudged about is done already."""
         assert self._folder
-        changed = self._folder.stat().st_mtime_ns
-        if changed != self._known[0]:
-            sockets = {path.name for path in self._folder.iterdir() if not path.suffix}
-            self._known = (changed, sorted(sockets - {self._name}))
+        try:
+            changed = self._folder.stat().st_mtime_ns
+            if changed != self._known[0]:
+                sockets = {path.name for path in self._folder.iterdir() if not path.suffix}
+                self._known = (changed, sorted(sockets - {self._name}))
+                if self._name not in sockets:
+                    self._appear_again()
+        except OSError:
+            self._appear_again()
         return self._known[1]
+
+    def _appear_again(self) -> None:
+        """Temporary folders are swept now and then; whoever is still there says so anew."""
+        assert self._folder
+        self._known = (0, [])
+        if self._socket and self._loop:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            self._listen()
+            for service in self._services:
+                (self._folder / f"{self._name}.{service}").touch()
 
     def _send(self, payload: bytes, name: str) -> None:
         assert self._socket
