@@ -17,10 +17,13 @@ _LOCK = "projector.lock"
 _RETRY_S = 0.5
 #: How long a wait for events lasts before the pointer is looked at again.
 _IDLE_S = 0.5
-#: After a page that was not full, events may gather this long: under load a page then holds
-#: hundreds of them and the fixed cost of a transaction is shared; the first after a rest is
-#: applied at once.
+#: After a page that was not full, events may gather this long, so that the fixed cost of a
+#: transaction is shared; the first after a rest is applied at once.
 _GATHER_S = 0.02
+#: The same under load, when a page held at least this many: each product that sells then has one
+#: changed row in a tenth of a second, not five.
+_BUSY_EVENTS = 200
+_GATHER_BUSY_S = 0.1
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +80,7 @@ class Projector:
             elif not await generation.apply(events, wanted):
                 return
             elif len(events) < PAGE_EVENTS:
-                await _pause(stop, _GATHER_S)
+                await _pause(stop, _GATHER_S if len(events) < _BUSY_EVENTS else _GATHER_BUSY_S)
 
     def _say_once(self, trouble: str) -> None:
         if trouble != self._trouble:
