@@ -310,7 +310,9 @@ def translated(path: Path | None) -> Iterator[None]:
 
 def _input_output_error(where: str, error: apsw.Error) -> StorageError:
     # A file system over its quota says so in the middle of a write, as any other trouble.
+    # The file through which readers and writers of a log meet can't be made on a full disk.
     text = str(error)
-    if "ENOSPC" in text or "EDQUOT" in text or "No space" in text:
+    no_room = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+    if no_room or "ENOSPC" in text or "EDQUOT" in text or "No space" in text:
         return StorageFull(f"no space is left for {where}: free some, then try again")
     return StorageError(f"{where} cannot be read or written ({text}): check the disk")

@@ -128,6 +128,15 @@ ON CONFLICT (service, partition) DO NOTHING;
 -- Where a service is in each partition.
 SELECT partition, next_offset FROM subscription WHERE service = ? ORDER BY partition;
 
+-- name: progress
+-- How many messages of its topic each service has before it and behind it.
+SELECT subscription.service, sum(coalesce((
+           SELECT base_offset + size FROM record_batch
+           WHERE topic = hears.value AND partition = subscription.partition
+           ORDER BY base_offset DESC LIMIT 1), 0)), sum(next_offset)
+FROM json_each(:hears) AS hears JOIN subscription ON subscription.service = hears.key
+GROUP BY subscription.service;
+
 -- name: acknowledge
 -- Succeeds for one instance only: whoever finds the offset where it began to read.
 UPDATE subscription SET next_offset = :end

@@ -74,7 +74,8 @@ class Neighbours:
         names = list(channels)
         self._set(names)
         if self._folder and names:
-            self._listen()  # who only speaks needs a socket as well
+            with contextlib.suppress(OSError):  # their folder may have been swept
+                self._listen()  # who only speaks needs a socket as well
             payload = ",".join(names).encode()
             for name in self._others():
                 self._send(payload, name)

@@ -23,10 +23,3 @@ SELECT body FROM record_batch
 WHERE topic = :topic AND last_at_us BETWEEN :from_us AND :from_us + 30000000
   AND first_at_us < :to_us
 ORDER BY last_at_us;
-
--- name: accepted
--- How many messages ever entered, over all partitions.
-SELECT coalesce(sum(end_offset), 0) FROM (
-    SELECT max(base_offset + size) AS end_offset FROM record_batch
-    WHERE topic = :topic GROUP BY partition
-);

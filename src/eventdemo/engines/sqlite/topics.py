@@ -209,27 +209,25 @@ class SqliteTopics:
         return [message for message in messages if message.correlation_id == request_id]
 
     async def counts(self) -> dict[str, HopCounts]:
-        queue_ends = await self._queue.read(
-            lambda connection: log.end_offsets(connection, self._queue_topic)
+        def query(connection: apsw.Connection) -> tuple[list[Any], dict[str, int], dict[str, int]]:
+            return (
+                rows(connection, SQL["progress"], {"hears": encode_text(self._hears)}),
+                dict(rows(connection, SQL["count_retries"])),
+                dict(rows(connection, SQL["count_dead_letters"])),
+            )
+
+        progress, retries, dead = await self._database.read(query)
+        # Asked for last, so that nothing is behind a service that has not entered yet.
+        entered = await self._queue.read(
+            lambda connection: sum(log.end_offsets(connection, self._queue_topic))
         )
-
-        def query(connection: apsw.Connection) -> dict[str, HopCounts]:
-            retries = dict(rows(connection, SQL["count_retries"]))
-            dead = dict(rows(connection, SQL["count_dead_letters"]))
-            return {
-                service: _counts(
-                    queue_ends
-                    if topic == self._queue_topic
-                    else log.end_offsets(connection, topic),
-                    dict(rows(connection, SQL["offsets"], (service,))),
-                    retries.get(service, 0),
-                    dead.get(service, 0),
-                )
-                for service, topic in self._hears.items()
-            }
-
-        counts: dict[str, HopCounts] = await self._database.read(query)
-        return counts
+        counts = {}
+        for service, said, handled in progress:
+            ended = entered if self._hears[service] == self._queue_topic else said
+            again, given_up = retries.get(service, 0), dead.get(service, 0)
+            done = handled - again - given_up
+            counts[service] = HopCounts(ended - handled, again, done, given_up)
+        return {service: counts[service] for service in self._hears}
 
     async def oldest_waiting_us(self) -> dict[str, int]:
         oldest: dict[str, int] = await self._database.read(
@@ -326,11 +324,6 @@ def _delivery(service: str, topic: str, batches: Sequence[log.RecordBatch]) -> R
         start = spans[batch.partition].start if batch.partition in spans else batch.base_offset
         spans[batch.partition] = Span(batch.partition, start, batch.end_offset)
     return Received(service, messages, undecodable, 1, tuple(spans.values()))
-
-
-def _counts(ends: Sequence[int], offsets: Mapping[int, int], retries: int, dead: int) -> HopCounts:
-    handled = sum(offsets.values())
-    return HopCounts(sum(ends) - handled, retries, handled - retries - dead, dead)
 
 
 def settle(
