@@ -18,7 +18,7 @@ _message = msgspec.json.Decoder(Message)
 _raw_messages = msgspec.json.Decoder(list[msgspec.Raw])
 _envelope = msgspec.json.Decoder(tuple[str, str, str, int, msgspec.Raw])
 _events = msgspec.json.Decoder(list[StoredEvent])
-_outcomes = msgspec.json.Decoder(list[Outcome])
+_outcome = msgspec.json.Decoder(Outcome)
 _product = msgspec.json.Decoder(Product)
 
 
@@ -85,9 +85,9 @@ def decode_events(bodies: Sequence[str]) -> list[StoredEvent]:
     return _events.decode("[" + ",".join(bodies) + "]")
 
 
-def decode_outcomes(bodies: Sequence[str]) -> list[Outcome]:
-    """Outcomes as the session cache stored them."""
-    return _outcomes.decode("[" + ",".join(bodies) + "]")
+def decode_outcome(body: str) -> Outcome:
+    """An outcome as the session cache stored it."""
+    return _outcome.decode(body)
 
 
 def decode_product(body: bytes | str) -> Product:

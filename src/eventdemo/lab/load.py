@@ -24,7 +24,7 @@ from eventdemo.lab.measures import Latency, LoadResult, Outcomes
 from eventdemo.lab.workload import Workload
 
 #: At most about so many purchases per second are followed to their outcome, each by a long-poll.
-FOLLOWED_PER_S = 100
+FOLLOWED_PER_S = 25
 FOLLOWERS = 128
 LONG_POLL_S = 20
 #: How often the flow's counts are asked for while the load runs, and while it drains.

@@ -212,7 +212,7 @@ SELECT body FROM session WHERE request_id = ?;
 
 -- name: outcomes_after
 -- Outcomes in the order in which they came.
-SELECT cursor, body FROM session WHERE cursor > ? ORDER BY cursor LIMIT ?;
+SELECT cursor, request_id, body FROM session WHERE cursor > ? ORDER BY cursor LIMIT ?;
 
 -- name: last_outcome
 -- The cursor of the last outcome.

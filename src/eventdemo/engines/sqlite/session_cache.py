@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import apsw
 
-from eventdemo.codec import decode_outcomes, encode_text
+from eventdemo.codec import decode_outcome, encode_text
 from eventdemo.engines.sqlite.database import Database, rows, value
 from eventdemo.engines.sqlite.neighbours import Neighbours
 from eventdemo.errors import StorageError
@@ -39,11 +40,12 @@ class SqliteSessionCache:
         self._neighbours.notify([CHANNEL])
 
     async def get(self, request_id: str) -> Outcome | None:
-        outcomes = await self._read(SQL["outcome"], (request_id,))
-        return outcomes[0][1] if outcomes else None
+        found = await self._rows(SQL["outcome"], (request_id,))
+        return decode_outcome(found[0][0]) if found else None
 
     async def entries(self, after: int, limit: int) -> list[tuple[int, Outcome]]:
-        return await self._read(SQL["outcomes_after"], (after, limit))
+        found = await self._rows(SQL["outcomes_after"], (after, limit))
+        return [(cursor, decode_outcome(body)) for cursor, _, body in found]
 
     async def wait(self, request_id: str, timeout_s: float) -> Outcome | None:
         told: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -103,20 +105,22 @@ class SqliteSessionCache:
         return int(await self._database.read(query))
 
     async def _tell_after(self, cursor: int) -> int:
-        while page := await self.entries(cursor, _PAGE):
-            for _, outcome in page:
-                for told in self._waiting.get(outcome.request_id, ()):
+        while page := await self._rows(SQL["outcomes_after"], (cursor, _PAGE)):
+            for _, request_id, body in page:
+                # Most outcomes are waited for by nobody here and are not even decoded.
+                for told in self._waiting.get(request_id, ()):
                     if not told.done():
-                        told.set_result(outcome)
+                        told.set_result(decode_outcome(body))
             cursor = page[-1][0]
             if len(page) < _PAGE:
                 break
         return cursor
 
-    async def _read(self, sql: str, bindings: tuple[object, ...]) -> list[tuple[int, Outcome]]:
-        found = await self._database.read(lambda connection: rows(connection, sql, bindings))
-        outcomes = decode_outcomes([row[-1] for row in found])
-        return [(row[0], outcome) for row, outcome in zip(found, outcomes, strict=True)]
+    async def _rows(self, sql: str, bindings: tuple[object, ...]) -> list[Any]:
+        found: list[Any] = await self._database.read(
+            lambda connection: rows(connection, sql, bindings)
+        )
+        return found
 
 
 def outcome_rows(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
