@@ -36,9 +36,10 @@ async def _in_memory(_: Path) -> Engine:
 
 
 async def _in_parts(folder: Path) -> Engine:
-    urls = {part: f"sqlite:///{folder}/{part}.db" for part in ("event_pool", "topics")}
-    cache = f"sqlite:///{folder}/session_cache.db"
-    return await open_engine(Settings(data=folder, session_cache=cache, **urls))
+    pool, topics, cache = (f"sqlite:///{folder}/{part}.db" for part in ("pool", "topics", "cache"))
+    return await open_engine(
+        Settings(data=folder, event_pool=pool, topics=topics, session_cache=cache)
+    )
 
 
 ADAPTERS = (

@@ -34,7 +34,10 @@ def recording(
 ) -> Recording:
     """What one message causes: events, each with the version that it expects."""
     return Recording(
-        causation_id, correlation_id, at_us, tuple(Write(version, event) for version, event in writes)
+        causation_id,
+        correlation_id,
+        at_us,
+        tuple(Write(version, event) for version, event in writes),
     )
 
 

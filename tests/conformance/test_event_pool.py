@@ -31,7 +31,7 @@ class TestAppending:
             [recording("r1/3", (1, reserved), (0, approved), at_us=77, correlation_id="r1")]
         )
         assert head == await pool.head() == 3
-        first, second = (await pool.read_all(after_position=1, limit=10))
+        first, second = await pool.read_all(after_position=1, limit=10)
         assert (first.position, first.stream, first.version) == (2, "product-lamp", 2)
         assert (second.position, second.stream, second.version) == (3, "purchase-r1", 1)
         assert (first.data, second.data) == (reserved, approved)

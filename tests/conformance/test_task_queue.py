@@ -6,7 +6,7 @@ import pytest
 
 from eventdemo.errors import IdempotencyMismatch
 from eventdemo.ids import new_request_id
-from eventdemo.ports import Accepted, Engine, IdempotencyKey, TaskQueue
+from eventdemo.ports import Accepted, Engine, IdempotencyKey, Message, TaskQueue
 from tests.adapters import Site, everywhere, where_shared
 from tests.conformance.samples import AT_US, drain, purchase, receive
 
@@ -63,7 +63,7 @@ class TestAccepting:
         assert await engine.queue.accepted() == 200
         for message in messages[::20]:
             assert await engine.queue.find(message.correlation_id) == message
-        seen: list = []
+        seen: list[Message] = []
         await drain(engine.topics, 200, seen, HEARS)
         assert sorted(m.id for m in seen) == sorted(m.id for m in messages)
 

@@ -1,4 +1,4 @@
-"""A process of its own that appends: ``python -m tests.conformance.writer ADAPTER FOLDER NAME N``."""
+"""Appends in a process of its own: ``python -m tests.conformance.writer ADAPTER FOLDER NAME N``."""
 
 import asyncio
 import sys

@@ -228,8 +228,8 @@ class TestWhatCannotBeRead:
         first, bad, last = await buy_three(engine)
         self.execute(
             tmp_path / "eventdemo.queue.db",
-            "UPDATE record_batch SET body = replace(body, '\"poison\",\"quantity\":1', "
-            "'\"poison\",\"quantity\":\"one\"')",
+            'UPDATE record_batch SET body = replace(body, \'"poison","quantity":1\', '
+            '\'"poison","quantity":"one"\')',
         )
         await Instance(engine).run_dry()
         for request_id in (first, last):
@@ -280,5 +280,3 @@ class TestWhatCannotBeRead:
         assert (letter.service, letter.attempts) == ("stock_check", 5)
         assert "StockTeleported" in letter.reason
         await engine.close()
-
-

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import TypeVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -23,6 +25,8 @@ from eventdemo.runtime.products import put_product, restock_product
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.services.product_management import ProductDetails, Restock
 from tests.flow.driving import Instance, buy, clean_receipt
+
+T = TypeVar("T")
 
 PRODUCTS = ("lamp", "vase")
 
@@ -66,9 +70,7 @@ class Fused:
 
 def in_parts(engine: Engine, fuse: Fuse) -> Engine:
     """The same engine, committing step by step, where it can crash between any two of them."""
-    pool, topics, cache = (
-        Fused(part, fuse) for part in (engine.pool, engine.topics, engine.cache)
-    )
+    pool, topics, cache = (Fused(part, fuse) for part in (engine.pool, engine.topics, engine.cache))
     return AssembledEngine(pool, engine.queue, topics, cache, [engine.close])  # type: ignore[arg-type]
 
 
@@ -91,7 +93,7 @@ class Promises(RuleBasedStateMachine):
         self.held: list[Received] = []
         self.said: list[Message] = []
 
-    def do(self, work):  # type: ignore[no-untyped-def]
+    def do(self, work: Coroutine[object, object, T]) -> T:
         return self.loop.run_until_complete(work)
 
     def teardown(self) -> None:
@@ -99,7 +101,9 @@ class Promises(RuleBasedStateMachine):
         self.do(self.engine.close())
         self.loop.close()
 
-    @initialize(known=st.sets(products, min_size=1), units=st.integers(1, 9), assembled=st.booleans())
+    @initialize(
+        known=st.sets(products, min_size=1), units=st.integers(1, 9), assembled=st.booleans()
+    )
     def register(self, known: set[str], units: int, assembled: bool) -> None:
         engine: Engine = self.do(open_embedded(None))
         self.engine = in_parts(engine, self.fuse) if assembled else engine

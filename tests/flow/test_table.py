@@ -26,6 +26,8 @@ from eventdemo.services import order_creation
 
 ONLY_THESE = {"eventdemo.facts", "eventdemo.aggregates", "eventdemo.ids", "msgspec", "typing"}
 
+FILES = sorted(Path(services.__file__).parent.glob("*.py"))
+
 rows = pytest.mark.parametrize("row", FLOW, ids=lambda row: row.service)
 
 
@@ -98,8 +100,9 @@ def test_who_records_reads_the_purchase(row: Row) -> None:
 @rows
 def test_a_service_states_its_place_in_its_first_line(row: Row) -> None:
     place = (row.module.__doc__ or "").split(":")[0]
-    ends = sorted({f"TOPIC-{to.number}" if isinstance(to, Topic) else str(to)
-                   for to in row.says.values()})
+    ends = sorted(
+        {f"TOPIC-{to.number}" if isinstance(to, Topic) else str(to) for to in row.says.values()}
+    )
     hears, _, says = place.partition(" -> ")
     _, _, says = says.partition(" -> ")
     assert hears == f"TOPIC-{row.hears.number}"
@@ -118,7 +121,7 @@ def test_a_service_is_found_by_its_name() -> None:
         row_of("order_cremation")
 
 
-@pytest.mark.parametrize("path", sorted(Path(services.__file__).parent.glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_services_import_only_facts(path: Path) -> None:
     imported = set[str]()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

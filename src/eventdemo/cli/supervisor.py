@@ -53,13 +53,11 @@ async def supervise(settings: Settings, number: int, stop: asyncio.Event) -> Non
 
 
 async def _start(settings: Settings) -> Process:
-    # A session of its own keeps the terminal's Ctrl-C from it: it ends when its input does.
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "eventdemo", "work", "--all", "--stop-on-eof"),
         stdin=PIPE,
         env={**os.environ, **settings.environment()},
-        start_new_session=True,
     )
 
 

@@ -1,5 +1,6 @@
 """A worker process: some services, the read models' projector, or both."""
 
+import os
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from eventdemo.readmodels.projector import Projector
 from eventdemo.runtime.worker import run_services
 from eventdemo.settings import Settings
 
+#: Where processors are short, buyers are answered before their orders are decided.
+NICENESS_BESIDE_THE_API = 5
+
 log = structlog.get_logger(__name__)
 
 
@@ -19,6 +23,7 @@ async def work(settings: Settings, names: Sequence[str], *, until_eof: bool) -> 
     stop = stop_on_signals()
     if until_eof:
         await stop_on_eof(stop)
+        _stand_back()
     async with opened(settings) as engine:
         parts: list[Coroutine[Any, Any, None]] = []
         if services := [name for name in names if name != PROJECTOR]:
@@ -31,3 +36,11 @@ async def work(settings: Settings, names: Sequence[str], *, until_eof: bool) -> 
             parts.append(Projector(engine.pool, settings.read_models).run(stop))
         log.info("working", services=list(names))
         await together(stop, *parts)
+
+
+def _stand_back() -> None:
+    """Leaves the terminal's Ctrl-C and the first turn on the processors to the API beside it."""
+    # Not a session of its own: Linux gives each session an equal part of the processors, however
+    # nice its processes are.
+    os.setpgid(0, 0)
+    os.nice(NICENESS_BESIDE_THE_API)
