@@ -1,1 +1,5 @@
-"""The tests, as packages, so that they can share ``tests.histories``."""
+"""The tests, as packages, so that they can share helpers, which assert as tests do."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.flow.driving")

@@ -9,8 +9,6 @@ from pathlib import Path
 import apsw
 import pytest
 
-pytest.register_assert_rewrite("tests.flow.driving")
-
 
 class Disk:
     """A file system in memory, of a few megabytes."""

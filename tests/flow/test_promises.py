@@ -87,6 +87,8 @@ class Promises(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.fuse = Fuse()
+        self.engine: Engine = self.do(open_embedded(None))
+        self.instances: list[Instance] = []
         self.received = Counter[str]()
         self.asked: dict[str, tuple[str, int]] = {}
         self.told: dict[str, Outcome] = {}
@@ -97,16 +99,18 @@ class Promises(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
     def teardown(self) -> None:
-        self.do(self.finish())
-        self.do(self.engine.close())
-        self.loop.close()
+        try:
+            self.do(self.finish())
+        finally:
+            self.do(self.engine.close())
+            self.loop.close()
 
     @initialize(
         known=st.sets(products, min_size=1), units=st.integers(1, 9), assembled=st.booleans()
     )
     def register(self, known: set[str], units: int, assembled: bool) -> None:
-        engine: Engine = self.do(open_embedded(None))
-        self.engine = in_parts(engine, self.fuse) if assembled else engine
+        if assembled:
+            self.engine = in_parts(self.engine, self.fuse)
         self.instances = [Instance(self.engine), Instance(self.engine)]
         for product_id in sorted(known):
             self.do(put_product(self.engine.pool, product_id, ProductDetails(product_id, 100)))
@@ -210,7 +214,7 @@ class Promises(RuleBasedStateMachine):
 
     async def finish(self) -> None:
         """Everything that waits is handled; then each purchase has exactly one outcome."""
-        await self.instances[0].run_dry()
+        await Instance(self.engine).run_dry()
         sold = Counter[str]()
         for request_id, (product_id, quantity) in self.asked.items():
             told = await self.engine.cache.get(request_id)

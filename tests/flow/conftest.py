@@ -1,5 +1,0 @@
-"""Helpers here assert as tests do, so that a failure shows what was compared."""
-
-import pytest
-
-pytest.register_assert_rewrite("tests.flow.driving")
