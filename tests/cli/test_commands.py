@@ -152,7 +152,8 @@ def test_load_measures_both_clocks_and_ends_with_the_receipt(shop: Command, syst
     assert ran.code == 0
     load, receipt = ran.json["load"], ran.json["receipt"]
     assert load["sent"] == load["accepted"] == load["decided"] == 100
-    assert load["accept_latency"]["count"] == load["outcome_latency"]["count"] == 100
+    assert load["accept_latency"]["count"] == 100
+    assert load["outcome_latency"]["count"] == 25  # every fourth was followed
     found = load["outcomes"]
     assert (found["looked_up"], found["pending"], found["lost"]) == (100, 0, [])
     assert found["confirmed"] == load["confirmed"] == 30
