@@ -4,7 +4,7 @@ import asyncio
 
 from eventdemo import __version__
 from eventdemo.api import server
-from eventdemo.cli.lifetime import opened, stop_on_signals, together
+from eventdemo.cli.lifetime import opened, spare_the_collector, stop_on_signals, together
 from eventdemo.cli.supervisor import supervise
 from eventdemo.ports import Engine
 from eventdemo.readmodels.store import ReadModels
@@ -39,6 +39,7 @@ async def _serve(
     read_models = ReadModels(settings.read_models)
 
     def greet(_: int) -> None:
+        spare_the_collector()
         print(_greeting(settings, added=added), flush=True)
 
     try:

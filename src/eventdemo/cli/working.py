@@ -6,7 +6,13 @@ from typing import Any
 
 import structlog
 
-from eventdemo.cli.lifetime import opened, stop_on_eof, stop_on_signals, together
+from eventdemo.cli.lifetime import (
+    opened,
+    spare_the_collector,
+    stop_on_eof,
+    stop_on_signals,
+    together,
+)
 from eventdemo.cli.processes import PROJECTOR
 from eventdemo.readmodels.projector import Projector
 from eventdemo.runtime.worker import run_services
@@ -34,6 +40,7 @@ async def work(settings: Settings, names: Sequence[str], *, until_eof: bool) -> 
             )
         if PROJECTOR in names:
             parts.append(Projector(engine.pool, settings.read_models).run(stop))
+        spare_the_collector()
         log.info("working", services=list(names))
         await together(stop, *parts)
 
