@@ -25,9 +25,6 @@ from eventdemo.errors import (
 APPLICATION_ID = 0x6576646D
 SCHEMA_VERSION = 1
 
-#: Twice SQLite's default: the log is written page by page, and most of ours are filled in one go.
-PAGE_BYTES = 8_192
-
 #: How long a statement waits for another program's lock.
 BUSY_TIMEOUT_MS = 3_000
 
@@ -191,7 +188,6 @@ def _no_lock() -> Iterator[None]:
 def _connect(path: Path | None, schema: Schema) -> apsw.Connection:
     connection = apsw.Connection(str(path) if path else ":memory:")
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     # FULL: every commit is on the disk before it is answered, not just at the next checkpoint.
     connection.execute("PRAGMA synchronous = FULL")

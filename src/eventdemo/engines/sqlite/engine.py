@@ -16,8 +16,8 @@ from eventdemo.engines.sqlite.topics import SqliteTopics
 from eventdemo.errors import AlreadyHandled, StorageCorrupt
 from eventdemo.ports import Batch
 
-FLOW_SCHEMA = Schema(log.SQL["schema"] + ";" + event_pool.SQL["schema"], checkpoint_pages=4_000)
-QUEUE_SCHEMA = Schema(log.SQL["schema"] + ";" + task_queue.SQL["schema"], checkpoint_pages=1_000)
+FLOW_SCHEMA = Schema(log.SQL["schema"] + ";" + event_pool.SQL["schema"], checkpoint_pages=8_000)
+QUEUE_SCHEMA = Schema(log.SQL["schema"] + ";" + task_queue.SQL["schema"], checkpoint_pages=2_000)
 
 
 class SqliteEngine:
