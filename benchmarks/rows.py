@@ -12,7 +12,7 @@ import msgspec
 from benchmarks.filling import PRODUCT_CAUSES
 from benchmarks.plan import FILLED_AT_ONCE
 from benchmarks.services import decide_all
-from eventdemo.engines.sqlite.database import PAGE_BYTES, Schema
+from eventdemo.engines.sqlite.database import Schema
 from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA
 from eventdemo.ports import Outcome
 from eventdemo.settings import Settings, sqlite_path
@@ -100,7 +100,6 @@ def _insert(select: str, row: Sized) -> str:
 def _timed(path: Path, schema: Schema, transactions: Sequence[Transaction]) -> float:
     """Seconds that it takes to make all transactions durable in a file like the engine's."""
     connection = apsw.Connection(str(path))
-    connection.pragma("page_size", PAGE_BYTES)
     connection.pragma("journal_mode", "WAL")
     connection.pragma("synchronous", "FULL")
     connection.pragma("cache_size", -65_536)
