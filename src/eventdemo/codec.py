@@ -48,12 +48,12 @@ def decode_messages(body: bytes | str, name: str) -> tuple[Sequence[Message], li
         return _decode_one_by_one(body, name)
 
 
-def decode_singly(body: str, name: str) -> tuple[Sequence[Message], list[Undecodable]]:
+def decode_singly(body: bytes, name: str) -> tuple[Sequence[Message], list[Undecodable]]:
     """A message that was stored alone: a list of it, or of what cannot be decoded."""
     try:
         return [_message.decode(body)], []
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return [], [_undecodable(body.encode(), name, str(error))]
+        return [], [_undecodable(body, name, str(error))]
 
 
 def _decode_one_by_one(body: bytes | str, name: str) -> tuple[list[Message], list[Undecodable]]:

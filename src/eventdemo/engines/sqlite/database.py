@@ -65,8 +65,9 @@ class Database:
         """Opens or creates the file; ``path`` None keeps everything in memory."""
         self.path = path
         self._writer = _open(path, schema, must_exist=must_exist)
-        self._lock = WriteLock(path) if path else None
-        self._reader = _connect(path, schema) if path else None
+        with translated(path):
+            self._lock = WriteLock(path) if path else None
+            self._reader = _connect(path, schema) if path else None
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
         self._waiting: list[_Waiting] = []
         self._wake = threading.Condition()
@@ -226,9 +227,10 @@ def _check_or_create(connection: apsw.Connection, path: Path | None, schema: Sch
     connection.execute("BEGIN IMMEDIATE")  # two processes may start at once
     try:
         _check_or_create_locked(connection, path, schema)
+        connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
-            connection.execute("COMMIT")
+            connection.execute("ROLLBACK")
 
 
 def _check_or_create_locked(connection: apsw.Connection, path: Path | None, schema: Schema) -> None:

@@ -144,7 +144,7 @@ WHERE service = :service AND partition = :partition AND next_offset = :start;
 
 -- name: due_retry
 -- One message whose time has come, to be handed out alone.
-SELECT id, attempt, body FROM retry WHERE service = ? AND due_at_us <= ?
+SELECT id, attempt, CAST(body AS BLOB) FROM retry WHERE service = ? AND due_at_us <= ?
 ORDER BY due_at_us LIMIT 1;
 
 -- name: next_retry_due

@@ -7,7 +7,7 @@ from zlib import crc32
 
 import apsw
 
-from eventdemo.codec import encode_text
+from eventdemo.codec import encode
 from eventdemo.ports import Message
 from eventdemo.sqlfile import load
 
@@ -26,7 +26,7 @@ class RecordBatch(NamedTuple):
     partition: int
     base_offset: int
     size: int
-    body: str
+    body: bytes
 
     @property
     def end_offset(self) -> int:
@@ -41,7 +41,7 @@ class NewRecordBatch(NamedTuple):
     size: int
     first_at_us: int
     last_at_us: int
-    body: str
+    body: bytes
 
 
 _partitions: dict[str, int] = {}
@@ -72,7 +72,7 @@ def batches_of(topic: str, messages: Sequence[Message]) -> list[NewRecordBatch]:
 
 def _batch(topic: str, partition: int, run: Sequence[Message]) -> NewRecordBatch:
     times = [message.at_us for message in run]
-    return NewRecordBatch(topic, partition, len(run), min(times), max(times), encode_text(run))
+    return NewRecordBatch(topic, partition, len(run), min(times), max(times), encode(run))
 
 
 def append(connection: apsw.Connection, batches: Sequence[NewRecordBatch]) -> None:
@@ -118,7 +118,7 @@ def end_offsets(connection: apsw.Connection, topic: str) -> list[int]:
 
 def said_between(
     connection: apsw.Connection, topic: str, partition: int, from_us: int, to_us: int
-) -> Iterator[str]:
+) -> Iterator[bytes]:
     """Bodies of the record batches that hold messages of a span of time."""
     bindings = {"topic": topic, "partition": partition, "from_us": from_us, "to_us": to_us}
     for (body,) in connection.execute(SQL["said_between"], bindings):

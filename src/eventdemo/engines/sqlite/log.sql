@@ -1,7 +1,8 @@
 -- The log of a topic: record batches in partitions, kept in order of their offsets.
 
 -- name: schema
--- A record batch is a run of messages that were published together, as one JSON list.
+-- A record batch is a run of messages that were published together, as one JSON list. It is read
+-- as bytes, so that a list that is no text is a dead letter like any other that can't be read.
 CREATE TABLE record_batch (
     id INTEGER PRIMARY KEY,
     topic TEXT NOT NULL,
@@ -10,7 +11,7 @@ CREATE TABLE record_batch (
     size INTEGER NOT NULL,
     first_at_us INTEGER NOT NULL,
     last_at_us INTEGER NOT NULL,
-    body TEXT NOT NULL,
+    body BLOB NOT NULL,
     UNIQUE (topic, partition, base_offset)
 );
 CREATE INDEX record_batch_time ON record_batch (topic, last_at_us, first_at_us);
@@ -32,7 +33,7 @@ VALUES (
 
 -- name: read
 -- Record batches of a partition from an offset on.
-SELECT base_offset, size, body FROM record_batch
+SELECT base_offset, size, CAST(body AS BLOB) FROM record_batch
 WHERE topic = ? AND partition = ? AND base_offset >= ? ORDER BY base_offset;
 
 -- name: oldest_waiting
@@ -42,7 +43,7 @@ WHERE topic = ? AND partition = ? AND base_offset >= ? ORDER BY base_offset LIMI
 
 -- name: said_between
 -- Record batches of a topic that hold messages of a span of time.
-SELECT body FROM record_batch
+SELECT CAST(body AS BLOB) FROM record_batch
 WHERE topic = :topic AND last_at_us >= :from_us AND first_at_us <= :to_us
   AND partition = :partition
 ORDER BY last_at_us;

@@ -19,7 +19,7 @@ SELECT digest, request_id FROM idempotency_key WHERE key = :key;
 
 -- name: batches_at
 -- Record batches that span a moment; looks at most 30 s past it, the longest a commit may take.
-SELECT body FROM record_batch
+SELECT CAST(body AS BLOB) FROM record_batch
 WHERE topic = :topic AND last_at_us BETWEEN :from_us AND :from_us + 30000000
   AND first_at_us < :to_us
 ORDER BY last_at_us;

@@ -1,7 +1,7 @@
 """What one instance knows of its service's subscription: a guess that settling verifies."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from eventdemo.engines.sqlite.neighbours import Neighbours
 
@@ -31,8 +31,9 @@ class Subscriber:
         """Whether to count the living instances and look up the offsets anew."""
         return time.monotonic() >= self._share_until or self._comings_and_goings.is_set()
 
-    def take_share(self, offsets: Mapping[int, int]) -> None:
-        """Takes every nth partition, as the nth of the living instances, and the stalled ones.
+    def take_share(self, offsets: Mapping[int, int], ends: Sequence[int]) -> None:
+        """Takes every nth partition, as the nth of the living instances, and the stalled ones:
+        those where messages wait (``ends`` is beyond the offset) and none was settled for a while.
 
         A process that was paused looks alive; what it leaves standing is taken over by all.
         """
@@ -40,7 +41,7 @@ class Subscriber:
         self._comings_and_goings.clear()
         place, instances = self._neighbours.share(self._service)
         for partition, offset in offsets.items():
-            if self._offsets.get(partition) != offset:
+            if self._offsets.get(partition) != offset or offset == ends[partition]:
                 self._unmoved_since[partition] = now
         self._offsets = dict(offsets)
         self._mine = [

@@ -49,10 +49,12 @@ class SqliteTaskQueue:
         at_us = requested_at_us(request_id)
         bindings = {"topic": self._topic, "from_us": at_us, "to_us": at_us + 1_000}
 
-        def query(connection: apsw.Connection) -> str | None:
+        wanted = request_id.encode()
+
+        def query(connection: apsw.Connection) -> bytes | None:
             for (body,) in connection.execute(SQL["batches_at"], bindings):
-                if request_id in body:
-                    return str(body)
+                if wanted in body:
+                    return bytes(body)
             return None
 
         body = await self._database.read(query)

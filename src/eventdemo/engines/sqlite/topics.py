@@ -105,12 +105,13 @@ class SqliteTopics:
         subscriber.news.clear()
         if received := await self._due_retry(service, subscriber):
             return received
+        topic = self._hears[service]
         if subscriber.share_is_old():
-            subscriber.take_share(await self.offsets(service))
+            ends = await self._log_of(topic).read(lambda c: log.end_offsets(c, topic))
+            subscriber.take_share(await self.offsets(service), ends)
         offsets = subscriber.offsets()
         if not offsets:
             return None
-        topic = self._hears[service]
         batches = await self._log_of(topic).read(
             lambda connection: log.read(connection, topic, offsets, limit)
         )
@@ -192,7 +193,7 @@ class SqliteTopics:
         return [
             message
             for (body,) in bodies
-            for message in decode_singly(bytes(body).decode(errors="replace"), request_id)[0]
+            for message in decode_singly(body, request_id)[0]
         ]
 
     async def _said(
@@ -200,9 +201,11 @@ class SqliteTopics:
     ) -> list[Message]:
         """What was said on a topic for one purchase; a search in text, decoded only on a hit."""
 
-        def query(connection: apsw.Connection) -> str | None:
+        wanted = request_id.encode()
+
+        def query(connection: apsw.Connection) -> bytes | None:
             bodies = log.said_between(connection, topic, partition, from_us, to_us)
-            return next((body for body in bodies if request_id in body), None)
+            return next((body for body in bodies if wanted in body), None)
 
         body = await self._log_of(topic).read(query)
         messages, _ = decode_messages(body or "[]", topic)
