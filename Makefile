@@ -1,7 +1,7 @@
 # `make up` runs everything, `make test` proves it, from a fresh clone with nothing but Python.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test lint format bench lock clean
+.PHONY: help up test tools lint format bench lock clean
 
 OLDEST := 3.11
 # The newest Python that works wins; PYTHON=/path/to/python3 on the command line beats the search.
@@ -27,8 +27,15 @@ help: ## list the targets
 up: .venv/.runs ## run everything; PORT=8080 chooses another port
 	@exec $(BIN)/eventdemo up $(if $(PORT),--port $(PORT))
 
-test: lint ## check and test everything
+test: lint tools ## check and test everything
 	$(BIN)/pytest
+
+# The documentation's commands are run as they stand, so the tests need what a reader needs.
+tools:
+	@command -v curl >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		apt-get update -qq && apt-get install -y -qq curl >/dev/null; } || { \
+		echo "no curl: the commands in the documentation are not tested (apt-get install curl)" >&2; \
+		test -z "$$CI"; }
 
 lint: .venv/.tests ## style, types and the direction of imports
 	$(BIN)/ruff check
