@@ -14,7 +14,7 @@ from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.retries import RetryPolicy
 
 #: About how many messages one transaction of one service holds under load.
-MESSAGES_PER_BATCH = 2_048
+MESSAGES_PER_BATCH = 4_096
 
 #: How long an idle service goes without looking, should a nudge get lost.
 LOOK_ANYWAY_S = 0.5
