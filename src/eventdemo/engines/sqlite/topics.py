@@ -190,17 +190,12 @@ class SqliteTopics:
         bodies = await self._database.read(
             lambda connection: rows(connection, SQL["set_aside"], {"request_id": request_id})
         )
-        return [
-            message
-            for (body,) in bodies
-            for message in decode_singly(body, request_id)[0]
-        ]
+        return [message for (body,) in bodies for message in decode_singly(body, request_id)[0]]
 
     async def _said(
         self, topic: str, partition: int, request_id: str, from_us: int, to_us: int
     ) -> list[Message]:
         """What was said on a topic for one purchase; a search in text, decoded only on a hit."""
-
         wanted = request_id.encode()
 
         def query(connection: apsw.Connection) -> bytes | None:
