@@ -199,7 +199,8 @@ def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Respons
         case NotFoundException():
             error = Problem(NOT_FOUND, f"There is nothing at {request.url.path!a}.")
         case MethodNotAllowedException():
-            allowed = (error.headers or {}).get("Allow", "")
+            headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+            allowed = headers.get("allow", "what the Allow header says")
             detail = f"{request.method} is not possible here, only {allowed}."
             error = Problem(METHOD_NOT_ALLOWED, detail, headers=error.headers)
     problem = problem_of(error)
