@@ -32,11 +32,6 @@ def encode_text(value: object) -> str:
     return _encoder.encode(value).decode()
 
 
-def decode_message(body: bytes | str) -> Message:
-    """One message; raises ``msgspec.MsgspecError``."""
-    return _message.decode(body)
-
-
 def decode_messages(body: bytes | str, name: str) -> tuple[Sequence[Message], list[Undecodable]]:
     """A stored list of messages. One that cannot be decoded leaves the others unharmed.
 

@@ -16,8 +16,8 @@ from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "queue.sql")
 
-#: When this many purchases arrived during one commit, the next one waits a moment for company: a
-#: commit costs about as much as ten purchases do, and an idle queue is never made to wait.
+#: When this many purchases arrived during one commit, the next one waits a moment for company, so
+#: that more of them share its fixed cost. An idle queue is never made to wait.
 BUSY_ENTRIES = 4
 GATHER_S = 0.003
 
