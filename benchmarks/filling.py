@@ -5,11 +5,11 @@ import asyncio
 from benchmarks.plan import FILLED_AT_ONCE, UNITS_IN_STOCK
 from eventdemo.aggregates import Product
 from eventdemo.facts import product_stream
-from eventdemo.flow import TASK_QUEUE_TOPIC
-from eventdemo.ids import message_id, new_request_id, now_us
-from eventdemo.ports import Engine, Message, Recording, TaskQueue, Write
+from eventdemo.ids import new_request_id, now_us
+from eventdemo.ports import Engine, Recording, TaskQueue, Write
+from eventdemo.runtime.purchases import task_of
 from eventdemo.services import product_management
-from eventdemo.services.buy_request import BuyRequest, accept
+from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
 
 #: What the causation ids of the products begin with, and those of purchases don't.
@@ -28,14 +28,7 @@ async def fill(engine: Engine, purchases: int, products: int) -> None:
 async def _buy(queue: TaskQueue, product_id: str) -> None:
     at_us = now_us()
     request_id = new_request_id(at_us)
-    message = Message(
-        message_id(request_id, TASK_QUEUE_TOPIC.number),
-        request_id,
-        request_id,
-        at_us,
-        accept(BuyRequest(product_id), request_id),
-    )
-    await queue.enqueue(message)
+    await queue.enqueue(task_of(BuyRequest(product_id), request_id, at_us))
 
 
 def _stocked(product_id: str) -> Recording:

@@ -13,7 +13,7 @@ import apsw
 
 from benchmarks.plan import WRK_CONNECTIONS, WRK_THREADS
 from benchmarks.wrk import wrk_version
-from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.database import ThreadedDatabase
 from eventdemo.engines.sqlite.engine import QUEUE_SCHEMA
 
 FSYNCS = 100
@@ -53,7 +53,7 @@ def _memory() -> str:
 async def _durability(folder: Path) -> str:
     """The modes of a database that the engine itself has opened."""
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        database = Database(Path(temporary) / "any.db", QUEUE_SCHEMA)
+        database = ThreadedDatabase(Path(temporary) / "any.db", QUEUE_SCHEMA)
         try:
             journal = await database.write(lambda c: c.pragma("journal_mode"))
             synchronous = await database.write(lambda c: c.pragma("synchronous"))

@@ -12,8 +12,8 @@ import msgspec
 from benchmarks.filling import PRODUCT_CAUSES
 from benchmarks.plan import FILLED_AT_ONCE
 from benchmarks.services import decide_all
-from eventdemo.engines.sqlite.database import Schema
 from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA
+from eventdemo.engines.sqlite.store import Schema
 from eventdemo.ports import Outcome
 from eventdemo.settings import Settings, sqlite_path
 

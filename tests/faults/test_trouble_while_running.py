@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from eventdemo import errors
-from eventdemo.engines.sqlite import database
+from eventdemo.engines.sqlite import store
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.engine import SqliteEngine
 from eventdemo.runtime.wiring import open_embedded
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteEngine]:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr(store, "BUSY_TIMEOUT_MS", 50)
     engine = await open_embedded(tmp_path / "eventdemo.db")
     yield engine
     await engine.close()

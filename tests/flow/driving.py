@@ -6,15 +6,16 @@ from contextlib import asynccontextmanager
 
 from eventdemo.audit import audit
 from eventdemo.audit.receipt import Receipt
-from eventdemo.facts import PurchaseRequested
 from eventdemo.flow import FLOW, SERVICES, Row
-from eventdemo.ids import message_id, new_request_id, now_us
-from eventdemo.ports import Engine, Message, Outcome, Received
+from eventdemo.ids import new_request_id, now_us
+from eventdemo.ports import Engine, Outcome, Received
 from eventdemo.runtime.baselines import Baselines
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.products import put_product, restock_product
+from eventdemo.runtime.purchases import task_of
 from eventdemo.runtime.retries import RetryPolicy
 from eventdemo.runtime.worker import run_services
+from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
 
 PATIENCE_S = 30.0
@@ -71,8 +72,7 @@ async def buy(engine: Engine, product_id: str, quantity: int = 1) -> str:
     """A purchase that is accepted; returns its request id."""
     at_us = now_us()
     request_id = new_request_id(at_us)
-    asked = PurchaseRequested(request_id, product_id, quantity)
-    await engine.queue.enqueue(Message(message_id(request_id, 1), request_id, "", at_us, asked))
+    await engine.queue.enqueue(task_of(BuyRequest(product_id, quantity), request_id, at_us))
     return request_id
 
 

@@ -57,7 +57,7 @@ class TestOnePurchase:
         path = await engine.topics.path_of(request_id)
         assert [hop.id for hop in path] == [message_id(request_id, n) for n in (1, 2, 3, 5)]
         causes = [hop.causation_id for hop in path]
-        assert causes == ["", *(hop.id for hop in path[:-1])]
+        assert causes == [request_id, *(hop.id for hop in path[:-1])]
 
     async def test_a_refusal_takes_the_other_path(self, engine: Engine) -> None:
         request_id = await buy(engine, "ghost")

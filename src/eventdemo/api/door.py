@@ -18,10 +18,10 @@ from eventdemo.api.lookup import Lookup
 from eventdemo.api.metrics import PurchaseMetrics
 from eventdemo.api.problems import PROBLEM_JSON, FieldError, Problem, invalid, problem_of
 from eventdemo.api.views import purchase_status
-from eventdemo.flow import TASK_QUEUE_TOPIC
-from eventdemo.ids import message_id, new_request_id, now_us
-from eventdemo.ports import Accepted, IdempotencyKey, Message, Outcome, TaskQueue
-from eventdemo.services.buy_request import BuyRequest, accept
+from eventdemo.ids import new_request_id, now_us
+from eventdemo.ports import Accepted, IdempotencyKey, Outcome, TaskQueue
+from eventdemo.runtime.purchases import task_of
+from eventdemo.services.buy_request import BuyRequest
 
 PATH = "/purchases"
 MAX_WAIT_S = 30.0
@@ -93,13 +93,7 @@ class PurchaseDoor:
     async def _accept(self, buy: BuyRequest, idempotency_key: str | None) -> Accepted:
         at_us = now_us()
         request_id = new_request_id(at_us)
-        message = Message(
-            message_id(request_id, TASK_QUEUE_TOPIC.number),
-            request_id,
-            request_id,
-            at_us,
-            accept(buy, request_id),
-        )
+        message = task_of(buy, request_id, at_us)
         key = None
         if idempotency_key is not None:
             key = IdempotencyKey(idempotency_key, _digest(buy))

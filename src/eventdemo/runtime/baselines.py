@@ -27,8 +27,11 @@ class Recorded(NamedTuple):
 class Baselines:
     """The states of long-lived streams as of the last batch that saw them."""
 
-    def __init__(self, capacity: int = MAX_BASELINES) -> None:
+    def __init__(
+        self, capacity: int = MAX_BASELINES, events_per_snapshot: int = EVENTS_PER_SNAPSHOT
+    ) -> None:
         self._capacity = capacity
+        self._events_per_snapshot = events_per_snapshot
         self._states: dict[str, Aggregate] = {}
 
     async def load(
@@ -47,7 +50,7 @@ class Baselines:
         snapshots: list[Snapshot] = []
         for event in await pool.read_streams({s: state.version for s, state in states.items()}):
             state = states[event.stream] = states[event.stream].evolve(event.data)
-            if state.long_lived and state.version % EVENTS_PER_SNAPSHOT == 0:
+            if self.is_due(state):
                 snapshots.append(Snapshot(event.stream, state.version, event.at_us, state))
             before = recorded.setdefault(event.causation_id, Recorded(event.at_us, []))
             before.events.append(event.data)
@@ -65,6 +68,10 @@ class Baselines:
             for snapshot in await pool.snapshots(cold):
                 states[snapshot.stream] = snapshot.state
         return states
+
+    def is_due(self, state: Aggregate) -> bool:
+        """Whether a state is one that is stored as a snapshot."""
+        return state.long_lived and state.version % self._events_per_snapshot == 0
 
     def keep(self, states: Mapping[str, Aggregate]) -> None:
         """Remembers the states of long-lived streams, the latest version of each."""

@@ -72,7 +72,8 @@ class Handler:
             for aggregate in reads
         }
         states, recorded, unreadable = await self._load(streams)
-        work = Work(self._row, received, self._clock(), states, recorded, unreadable)
+        is_snapshot = self._baselines.is_due
+        work = Work(self._row, received, self._clock(), states, recorded, unreadable, is_snapshot)
         for spoiled in received.undecodable:
             work.bury_undecodable(spoiled)
         for message in received.messages:

@@ -27,7 +27,12 @@ class ProductChange(Struct, frozen=True):
 
 
 async def put_product(
-    pool: EventPool, product_id: str, details: ProductDetails, *, causation_id: str | None = None
+    pool: EventPool,
+    product_id: str,
+    details: ProductDetails,
+    *,
+    causation_id: str | None = None,
+    clock: Callable[[], int] = now_us,
 ) -> ProductChange:
     """Registers a product, or changes its name and price. A repeat under the same
     ``causation_id`` records nothing."""
@@ -36,11 +41,17 @@ async def put_product(
         product_id,
         lambda product: product_management.put(product_id, details, product),
         causation_id,
+        clock,
     )
 
 
 async def restock_product(
-    pool: EventPool, product_id: str, restock: Restock, *, causation_id: str | None = None
+    pool: EventPool,
+    product_id: str,
+    restock: Restock,
+    *,
+    causation_id: str | None = None,
+    clock: Callable[[], int] = now_us,
 ) -> ProductChange:
     """Puts units on the shelf; raises ``NotFound`` for a product nobody registered. A repeat
     under the same ``causation_id`` records nothing, nor do more units than can be counted."""
@@ -50,7 +61,7 @@ async def restock_product(
             raise NotFound(f"there is no product {product_id}: register it first")
         return product_management.restock(product_id, restock, product)
 
-    return await _command(pool, product_id, decide, causation_id)
+    return await _command(pool, product_id, decide, causation_id, clock)
 
 
 async def _command(
@@ -58,6 +69,7 @@ async def _command(
     product_id: str,
     decide: Callable[[Product], tuple[ProductEvent, ...]],
     causation_id: str | None,
+    clock: Callable[[], int],
 ) -> ProductChange:
     stream = product_stream(product_id)
     causation_id = causation_id or f"command-{uuid.uuid4()}"
@@ -74,7 +86,7 @@ async def _command(
         for event in events:
             writes.append(Write(after.version, event))
             after = after.evolve(event)
-        recording = Recording(causation_id, causation_id, now_us(), tuple(writes))
+        recording = Recording(causation_id, causation_id, clock(), tuple(writes))
         try:
             position = await pool.append([recording])
         except Conflict:

@@ -37,7 +37,7 @@ async def open_engine(settings: Settings, *, must_exist: bool = False) -> Engine
 
 async def open_embedded(path: Path | None, *, must_exist: bool = False) -> SqliteEngine:
     """The embedded engine in a file, or in memory where there is none."""
-    engine = SqliteEngine(path, _HEARS, TASK_QUEUE_TOPIC.name, must_exist=must_exist)
+    engine = SqliteEngine.open(path, _HEARS, TASK_QUEUE_TOPIC.name, must_exist=must_exist)
     try:
         await engine.subscribe()
     except BaseException:

@@ -22,7 +22,7 @@ from eventdemo.ports import (
     Undecodable,
     Write,
 )
-from eventdemo.runtime.baselines import EVENTS_PER_SNAPSHOT, Recorded
+from eventdemo.runtime.baselines import Recorded
 
 
 class Work:
@@ -36,6 +36,7 @@ class Work:
         states: dict[str, Aggregate] | None = None,
         recorded: dict[str, Recorded] | None = None,
         unreadable: Mapping[str, Exception] | None = None,
+        is_snapshot: Callable[[Aggregate], bool] = lambda state: False,
     ) -> None:
         self.states = states or {}
         self.now_us = now_us
@@ -44,6 +45,7 @@ class Work:
         self._carried = CARRIES[row.hears]
         self._recorded = recorded or {}
         self._unreadable = unreadable or {}
+        self._is_snapshot = is_snapshot
         self._publish: dict[str, list[Message]] = defaultdict(list)
         self.batch.publish = self._publish
 
@@ -104,7 +106,7 @@ class Work:
             Recording(message.id, message.correlation_id, self.now_us, tuple(writes))
         )
         for stream, state in evolved.items():
-            if state.long_lived and state.version % EVENTS_PER_SNAPSHOT == 0:
+            if self._is_snapshot(state):
                 self.batch.snapshots.append(Snapshot(stream, state.version, self.now_us, state))
 
     def bury(self, message: Message, reason: str, stack: str, attempts: int) -> None:

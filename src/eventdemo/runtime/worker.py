@@ -1,12 +1,12 @@
 """Runs services: each receives, handles and receives again until it is told to stop."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from eventdemo.errors import StorageError
-from eventdemo.flow import row_of
+from eventdemo.flow import FLOW, Row
 from eventdemo.ids import now_us
 from eventdemo.ports import Engine
 from eventdemo.runtime.baselines import Baselines
@@ -33,20 +33,26 @@ async def run_services(
     services: Sequence[str],
     stop: asyncio.Event,
     *,
+    flow: Sequence[Row] = FLOW,
+    baselines: Baselines | None = None,
     retries: RetryPolicy | None = None,
     message_retention_s: int = 86_400,
+    clock: Callable[[], int] = now_us,
 ) -> None:
     """Runs rows of the flow until ``stop`` is set; each finishes the batch it is in.
 
     Messages settled longer than ``message_retention_s`` ago are forgotten.
     """
-    baselines = Baselines()
+    baselines = baselines or Baselines()
     policy = retries or RetryPolicy()
+    rows = {row.service: row for row in flow}
     async with asyncio.TaskGroup() as group:
         for service in services:
-            handler = Handler(row_of(service), engine, baselines, policy)
+            handler = Handler(rows[service], engine, baselines, policy, clock)
             group.create_task(_consume(engine, service, handler, stop), name=service)
-        group.create_task(_forget_old_messages(engine, message_retention_s, stop), name="retention")
+        group.create_task(
+            _forget_old_messages(engine, message_retention_s, stop, clock), name="retention"
+        )
 
 
 async def _consume(engine: Engine, service: str, handler: Handler, stop: asyncio.Event) -> None:
@@ -73,11 +79,13 @@ async def _consume(engine: Engine, service: str, handler: Handler, stop: asyncio
             failing, delay_s = False, STORAGE_DELAYS_S[0]
 
 
-async def _forget_old_messages(engine: Engine, retention_s: int, stop: asyncio.Event) -> None:
+async def _forget_old_messages(
+    engine: Engine, retention_s: int, stop: asyncio.Event, clock: Callable[[], int]
+) -> None:
     """Topics carry messages; the history is the event pool's."""
     while not stop.is_set():
         try:
-            await engine.topics.forget(now_us() - retention_s * 1_000_000)
+            await engine.topics.forget(clock() - retention_s * 1_000_000)
         except StorageError as error:
             log.warning("old messages stay for the time being", error=str(error))
         await _sleep_unless(stop, FORGET_EVERY_S)

@@ -1,14 +1,17 @@
 """Group commit: units share transactions, and one that fails is undone alone."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import apsw
 import pytest
 
-from eventdemo.engines.sqlite.database import MAX_UNITS_PER_COMMIT, Database, Schema, Unit, rows
-from eventdemo.errors import StorageError, StorageFull
+from eventdemo.engines.sqlite.database import MAX_UNITS_PER_COMMIT, Database, ThreadedDatabase
+from eventdemo.engines.sqlite.store import Schema, Unit, rows
+from eventdemo.engines.sqlite.write_lock import WriteLock
+from eventdemo.errors import StorageBusy, StorageError, StorageFull
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +21,7 @@ SCHEMA = Schema("CREATE TABLE entry (number INTEGER PRIMARY KEY)", checkpoint_pa
 @pytest.fixture(params=["on disk", "in memory"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     path = tmp_path / "test.db" if request.param == "on disk" else None
-    database = Database(path, SCHEMA)
+    database = ThreadedDatabase(path, SCHEMA)
     yield database
     await database.close()
 
@@ -91,7 +94,7 @@ async def test_who_gives_up_waiting_harms_nobody(database: Database) -> None:
 
 
 async def test_closing_finishes_what_waits(tmp_path: Path) -> None:
-    database = Database(tmp_path / "test.db", SCHEMA)
+    database = ThreadedDatabase(tmp_path / "test.db", SCHEMA)
     tasks = [asyncio.create_task(database.write(insert(number))) for number in range(200)]
     await asyncio.sleep(0)
     await database.close()
@@ -102,7 +105,24 @@ async def test_closing_finishes_what_waits(tmp_path: Path) -> None:
 
 async def test_every_commit_is_synced(tmp_path: Path) -> None:
     """The promise that a 202 is durable rests on these two."""
-    database = Database(tmp_path / "test.db", SCHEMA)
+    database = ThreadedDatabase(tmp_path / "test.db", SCHEMA)
     settings = await database.write(lambda c: (c.pragma("journal_mode"), c.pragma("synchronous")))
     assert settings == ("wal", 2)
     await database.close()
+
+
+async def test_who_keeps_the_lock_for_too_long_is_named_and_waited_for_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a process does that is paused in the middle of a transaction."""
+    monkeypatch.setattr("eventdemo.engines.sqlite.database.TURN_TIMEOUT_S", 0.05)
+    database = ThreadedDatabase(tmp_path / "test.db", SCHEMA)
+    paused = WriteLock(tmp_path / "test.db")
+    with paused:
+        for number in (1, 2):
+            with pytest.raises(StorageBusy, match=f"held by process {os.getpid()}"):
+                await database.write(insert(number))
+    await database.write(insert(3))
+    assert await entries(database) == [3], "what was given up is not done later"
+    await database.close()
+    paused.close()

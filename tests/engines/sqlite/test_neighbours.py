@@ -7,6 +7,7 @@ import pytest
 
 from eventdemo.engines.sqlite.engine import SqliteEngine
 from eventdemo.engines.sqlite.neighbours import Neighbours
+from eventdemo.engines.sqlite.sockets import SocketNeighbours
 from eventdemo.runtime.wiring import open_embedded
 from tests.flow.driving import buy, clean_receipt, outcome, running, stock
 
@@ -16,12 +17,13 @@ SERVICE = "stock_check"
 
 
 def folder_of(neighbours: Neighbours) -> Path:
+    assert isinstance(neighbours, SocketNeighbours)
     assert neighbours._folder
     return neighbours._folder
 
 
 async def test_instances_of_a_service_share_by_place(tmp_path: Path) -> None:
-    all_three = [Neighbours(tmp_path / "eventdemo.db") for _ in range(3)]
+    all_three = [SocketNeighbours(tmp_path / "eventdemo.db") for _ in range(3)]
     for one in all_three:
         one.join(SERVICE)
     assert sorted(one.share(SERVICE) for one in all_three) == [(0, 3), (1, 3), (2, 3)]
@@ -33,7 +35,10 @@ async def test_instances_of_a_service_share_by_place(tmp_path: Path) -> None:
 
 
 async def test_one_that_died_does_not_count(tmp_path: Path) -> None:
-    died, lives = Neighbours(tmp_path / "eventdemo.db"), Neighbours(tmp_path / "eventdemo.db")
+    died, lives = (
+        SocketNeighbours(tmp_path / "eventdemo.db"),
+        SocketNeighbours(tmp_path / "eventdemo.db"),
+    )
     for one in (died, lives):
         one.join(SERVICE)
     assert died._socket
@@ -46,7 +51,10 @@ async def test_one_that_died_does_not_count(tmp_path: Path) -> None:
 
 
 async def test_data_in_other_folders_has_other_neighbours(tmp_path: Path) -> None:
-    one, other = Neighbours(tmp_path / "a" / "x.db"), Neighbours(tmp_path / "b" / "x.db")
+    one, other = (
+        SocketNeighbours(tmp_path / "a" / "x.db"),
+        SocketNeighbours(tmp_path / "b" / "x.db"),
+    )
     for each in (one, other):
         each.join(SERVICE)
         assert each.share(SERVICE) == (0, 1)
@@ -55,7 +63,7 @@ async def test_data_in_other_folders_has_other_neighbours(tmp_path: Path) -> Non
 
 
 async def test_their_folder_belongs_to_this_user_alone(tmp_path: Path) -> None:
-    neighbours = Neighbours(tmp_path / "eventdemo.db")
+    neighbours = SocketNeighbours(tmp_path / "eventdemo.db")
     assert folder_of(neighbours).stat().st_mode & 0o077 == 0
     neighbours.close()
 

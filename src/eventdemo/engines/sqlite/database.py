@@ -1,51 +1,41 @@
-"""One SQLite file: a thread that writes in group commits, and a thread that reads."""
+"""The two threads of one SQLite file: one writes in group commits, one reads."""
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-import apsw
-
+from eventdemo.engines.sqlite.store import Schema, Store, Unit, translated
 from eventdemo.engines.sqlite.write_lock import WriteLock
-from eventdemo.errors import (
-    StorageBusy,
-    StorageCorrupt,
-    StorageError,
-    StorageFull,
-    StorageMissing,
-    StorageReadOnly,
-    StorageTooNew,
-)
-
-#: Marks a file as one of ours ("evdm"); SQLite keeps it in the file's header.
-APPLICATION_ID = 0x6576646D
-SCHEMA_VERSION = 1
-
-#: How long a statement waits for another program's lock.
-BUSY_TIMEOUT_MS = 3_000
+from eventdemo.errors import StorageBusy, StorageError
 
 #: Work that waits for the next transaction goes into it up to here, so that none grows too long.
 MAX_UNITS_PER_COMMIT = 64
 
+#: How long work waits for its turn: longer than any transaction, unless its process is paused.
+TURN_TIMEOUT_S = 10.0
+
 #: How long closing waits for a transaction that is under way.
 CLOSE_TIMEOUT_S = 4.0
 
-Unit = Callable[[apsw.Connection], Any]
 
+class Database(Protocol):
+    """Where an adapter's units of work and queries are run."""
 
-class Schema(NamedTuple):
-    """What a new file holds, and after how many pages its log is copied into it.
+    @property
+    def path(self) -> Path | None: ...
 
-    Copying seldom makes commits cheap (a page that changes often is copied once) and leaves a
-    longer log to read when the file is opened after a crash.
-    """
+    async def write(self, unit: Unit) -> Any:
+        """Runs a unit in a transaction and returns its result once that is durable."""
 
-    statements: str
-    checkpoint_pages: int
+    async def read(self, query: Unit) -> Any:
+        """Runs a query against what is committed."""
+
+    async def close(self) -> None:
+        """Finishes the work that waits and closes the file."""
 
 
 class _Waiting(NamedTuple):
@@ -53,7 +43,7 @@ class _Waiting(NamedTuple):
     done: asyncio.Future[Any]
 
 
-class Database:
+class ThreadedDatabase:
     """Runs units of work in transactions that are durable (fsync) before they are answered.
 
     Everything that waits when a transaction begins goes into it: each unit in a savepoint of its
@@ -64,10 +54,9 @@ class Database:
     def __init__(self, path: Path | None, schema: Schema, *, must_exist: bool = False) -> None:
         """Opens or creates the file; ``path`` None keeps everything in memory."""
         self.path = path
-        self._writer = _open(path, schema, must_exist=must_exist)
+        self._store = Store(path, schema, must_exist=must_exist)
         with translated(path):
             self._lock = WriteLock(path) if path else None
-            self._reader = _connect(path, schema) if path else None
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
         self._waiting: list[_Waiting] = []
         self._wake = threading.Condition()
@@ -76,24 +65,26 @@ class Database:
         self._thread.start()
 
     async def write(self, unit: Unit) -> Any:
-        """Runs a unit in the next transaction and returns its result once that is durable."""
-        done = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(unit, loop.create_future())
         with self._wake:
             if self._closing:
                 raise StorageError(f"{self.path or 'memory'} is closed")
-            self._waiting.append(_Waiting(unit, done))
+            self._waiting.append(waiting)
             self._wake.notify()
-        return await done
+        turn = loop.call_later(TURN_TIMEOUT_S, self._give_up, waiting)
+        try:
+            return await waiting.done
+        finally:
+            turn.cancel()
 
     async def read(self, query: Unit) -> Any:
-        """Runs a query against what is committed."""
-        if self._reader is None:
+        if self.path is None:  # one connection, so one thread
             return await self.write(query)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reading, self._query, self._reader, query)
+        return await loop.run_in_executor(self._reading, self._store.query, query)
 
     async def close(self) -> None:
-        """Finishes the work that waits and closes the file."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -101,61 +92,48 @@ class Database:
         if self._thread.is_alive():
             return  # it waits for another process's lock, and what it holds was never answered
         self._reading.shutdown()
-        for connection in filter(None, (self._reader, self._writer)):
-            connection.close()
+        self._store.close()
         if self._lock:
             self._lock.close()
 
-    def _query(self, connection: apsw.Connection, query: Unit) -> Any:
-        with translated(self.path):
-            return query(connection)
+    def _give_up(self, waiting: _Waiting) -> None:
+        """Takes work back that nobody began: another process keeps its turn."""
+        with self._wake:
+            if waiting not in self._waiting:
+                return  # under way, however long the disk takes
+            self._waiting.remove(waiting)
+        if not waiting.done.done():
+            holder = self._lock.holder() if self._lock else "this process"
+            waiting.done.set_exception(
+                StorageBusy(
+                    f"{self.path or 'memory'} has been held by {holder} for {TURN_TIMEOUT_S:g} s: "
+                    "is it paused? Let it go on (kill -CONT) or end it"
+                )
+            )
 
     def _write_loop(self) -> None:
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._waiting or self._closing)
-                group = self._waiting[:MAX_UNITS_PER_COMMIT]
-                del self._waiting[: len(group)]
-            if not group:
-                return
-            results = self._commit([waiting.unit for waiting in group])
+        while self._something_waits():
+            group: list[_Waiting] = []
+            try:
+                with translated(self.path), self._lock or nullcontext():
+                    # Taken only when it is its turn: what waited for it goes along.
+                    group = self._take()
+                    results = self._store.commit([waiting.unit for waiting in group])
+            except Exception as error:  # noqa: BLE001 - the thread must outlive whatever a file can do to it
+                group = group or self._take()
+                results = [error] * len(group)
             deliver(group, results)
 
-    def _commit(self, units: Sequence[Unit]) -> list[Any]:
-        """The result or the exception of each unit, once all that succeeded is durable."""
-        try:
-            with translated(self.path), self._lock or _no_lock():
-                return self._transaction(units)
-        except Exception as error:  # noqa: BLE001 - the thread must outlive whatever a file can do to it
-            return [error] * len(units)
+    def _something_waits(self) -> bool:
+        with self._wake:
+            self._wake.wait_for(lambda: self._waiting or self._closing)
+            return bool(self._waiting)
 
-    def _transaction(self, units: Sequence[Unit]) -> list[Any]:
-        connection = self._writer
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            if len(units) == 1:
-                results = [units[0](connection)]
-            else:
-                results = [self._in_savepoint(connection, unit) for unit in units]
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        return results
-
-    def _in_savepoint(self, connection: apsw.Connection, unit: Unit) -> Any:
-        connection.execute("SAVEPOINT unit")
-        try:
-            with translated(self.path):
-                result = unit(connection)
-        except StorageError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the unit's own: told to who asked, harmless to the others
-            connection.execute("ROLLBACK TO unit")
-            result = error
-        connection.execute("RELEASE unit")
-        return result
+    def _take(self) -> list[_Waiting]:
+        with self._wake:
+            group = self._waiting[:MAX_UNITS_PER_COMMIT]
+            del self._waiting[: len(group)]
+        return group
 
 
 def deliver(group: Sequence[_Waiting], results: Sequence[Any]) -> None:
@@ -176,141 +154,3 @@ def _resolve(pairs: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
             done.set_exception(result)
         else:
             done.set_result(result)
-
-
-@contextmanager
-def _no_lock() -> Iterator[None]:
-    yield
-
-
-# --- opening ----------------------------------------------------------------------------------
-
-
-def _connect(path: Path | None, schema: Schema) -> apsw.Connection:
-    connection = apsw.Connection(str(path) if path else ":memory:")
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.execute("PRAGMA journal_mode = WAL").fetchall()
-    # FULL: every commit is on the disk before it is answered, not just at the next checkpoint.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA fullfsync = ON")  # where fsync alone stops at the disk's own cache
-    connection.execute("PRAGMA cache_size = -65536")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {schema.checkpoint_pages}").fetchall()
-    return connection
-
-
-def _open(path: Path | None, schema: Schema, *, must_exist: bool) -> apsw.Connection:
-    if path and not path.exists():
-        if must_exist:
-            raise StorageMissing(f"no data at {path}: start the system once with `eventdemo up`")
-        _make_folder(path.parent)
-    with translated(path):
-        connection = _connect(path, schema)
-        try:
-            _check_or_create(connection, path, schema)
-        except BaseException:
-            connection.close()
-            raise
-    return connection
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageReadOnly(
-            f"cannot make the data folder {folder} ({error.strerror}): give a writable one "
-            "with --data"
-        ) from error
-
-
-def _check_or_create(connection: apsw.Connection, path: Path | None, schema: Schema) -> None:
-    connection.execute("BEGIN IMMEDIATE")  # two processes may start at once
-    try:
-        _check_or_create_locked(connection, path, schema)
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-
-
-def _check_or_create_locked(connection: apsw.Connection, path: Path | None, schema: Schema) -> None:
-    application = connection.pragma("application_id")
-    version = connection.pragma("user_version")
-    if application == 0 and connection.pragma("page_count") <= 1:
-        connection.execute(schema.statements)
-        connection.pragma("application_id", APPLICATION_ID)
-        connection.pragma("user_version", SCHEMA_VERSION)
-    elif application != APPLICATION_ID:
-        raise StorageCorrupt(
-            f"{path} is not an eventdemo database: give another folder with --data"
-        )
-    elif version > SCHEMA_VERSION:
-        raise StorageTooNew(
-            f"{path} was written by a later eventdemo (schema {version}, this one reads up to "
-            f"{SCHEMA_VERSION}): upgrade eventdemo"
-        )
-    elif path:
-        _check_length(connection, path)
-
-
-def _check_length(connection: apsw.Connection, path: Path) -> None:
-    """Finds a file that was cut short; one with a log may be shorter than its header says."""
-    log = path.with_name(path.name + "-wal")
-    if log.exists() and log.stat().st_size:
-        return
-    promised = connection.pragma("page_count") * connection.pragma("page_size")
-    if path.stat().st_size < promised:
-        raise StorageCorrupt(
-            f"{path} is cut short ({path.stat().st_size} of {promised} bytes): "
-            "restore it from a backup"
-        )
-
-
-def rows(connection: apsw.Connection, sql: str, bindings: Any = None) -> list[Any]:
-    """All rows of a query, as tuples."""
-    found: list[Any] = connection.execute(sql, bindings).fetchall()
-    return found
-
-
-def value(connection: apsw.Connection, sql: str, bindings: Any = None) -> Any:
-    """The one value that a query of one row and column finds; None for no row."""
-    found = rows(connection, sql, bindings)
-    return found[0][0] if found else None
-
-
-# --- errors -----------------------------------------------------------------------------------
-
-
-@contextmanager
-def translated(path: Path | None) -> Iterator[None]:
-    """Turns the driver's errors into ours, each with what to do next."""
-    where = str(path or "memory")
-    try:
-        yield
-    except (apsw.BusyError, apsw.LockedError) as error:
-        raise StorageBusy(
-            f"{where} is locked by another program: close whatever has it open"
-        ) from error
-    except apsw.FullError as error:
-        raise StorageFull(f"no space is left for {where}: free some, then try again") from error
-    except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
-        raise StorageReadOnly(
-            f"{where} cannot be written ({error}): check its permissions, or give another "
-            "folder with --data"
-        ) from error
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise StorageCorrupt(
-            f"{where} is damaged or no database ({error}): restore it from a backup"
-        ) from error
-    except (apsw.IOError, apsw.NoMemError) as error:
-        raise _input_output_error(where, error) from error
-
-
-def _input_output_error(where: str, error: apsw.Error) -> StorageError:
-    # A file system over its quota says so in the middle of a write, as any other trouble.
-    # The file through which readers and writers of a log meet can't be made on a full disk.
-    text = str(error)
-    no_room = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
-    if no_room or "ENOSPC" in text or "EDQUOT" in text or "No space" in text:
-        return StorageFull(f"no space is left for {where}: free some, then try again")
-    return StorageError(f"{where} cannot be read or written ({text}): check the disk")

@@ -1,19 +1,23 @@
 """The embedded engine put together: one batch of one service is one transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import apsw
 
 from eventdemo.engines.sqlite import event_pool, log, session_cache, task_queue, topics
-from eventdemo.engines.sqlite.database import Database, Schema
+from eventdemo.engines.sqlite.database import Database, ThreadedDatabase
 from eventdemo.engines.sqlite.event_pool import SqliteEventPool
 from eventdemo.engines.sqlite.neighbours import Neighbours
 from eventdemo.engines.sqlite.session_cache import SqliteSessionCache
+from eventdemo.engines.sqlite.sockets import SocketNeighbours
+from eventdemo.engines.sqlite.store import Schema
 from eventdemo.engines.sqlite.task_queue import SqliteTaskQueue
 from eventdemo.engines.sqlite.topics import SqliteTopics
 from eventdemo.errors import AlreadyHandled, StorageCorrupt
+from eventdemo.ids import now_us
 from eventdemo.ports import Batch
 
 FLOW_SCHEMA = Schema(log.SQL["schema"] + ";" + event_pool.SQL["schema"], checkpoint_pages=8_000)
@@ -29,26 +33,45 @@ class SqliteEngine:
 
     def __init__(
         self,
+        flow: Database,
+        open_queue: Callable[[], Database],
+        neighbours: Neighbours,
+        hears: Mapping[str, str],
+        queue_topic: str,
+        clock: Callable[[], int] = now_us,
+    ) -> None:
+        self._flow = flow
+        self._open_queue = open_queue
+        self._neighbours = neighbours
+        self._hears = hears
+        self._queue_topic = queue_topic
+        self._clock = clock
+        self.pool = SqliteEventPool(flow, neighbours)
+        self.cache = SqliteSessionCache(flow, neighbours)
+
+    @classmethod
+    def open(
+        cls,
         path: Path | None,
         hears: Mapping[str, str],
         queue_topic: str,
         *,
         must_exist: bool = False,
-    ) -> None:
+    ) -> Self:
         """``path`` None keeps everything in memory. Raises a ``StorageError`` that says why a
         file can't be used."""
-        self._path = path
-        self._hears = hears
-        self._queue_topic = queue_topic
-        self._flow = Database(path, FLOW_SCHEMA, must_exist=must_exist)
-        self._neighbours = Neighbours(path)
-        self.pool = SqliteEventPool(self._flow, self._neighbours)
-        self.cache = SqliteSessionCache(self._flow, self._neighbours)
+        queue_path = path and path.with_name(f"{path.stem}.queue{path.suffix}")
+        return cls(
+            ThreadedDatabase(path, FLOW_SCHEMA, must_exist=must_exist),
+            lambda: ThreadedDatabase(queue_path, QUEUE_SCHEMA),
+            SocketNeighbours(path),
+            hears,
+            queue_topic,
+        )
 
     @cached_property
     def _queue(self) -> Database:
-        path = self._path and self._path.with_name(f"{self._path.stem}.queue{self._path.suffix}")
-        return Database(path, QUEUE_SCHEMA)
+        return self._open_queue()
 
     @cached_property
     def queue(self) -> SqliteTaskQueue:
@@ -57,7 +80,12 @@ class SqliteEngine:
     @cached_property
     def topics(self) -> SqliteTopics:
         return SqliteTopics(
-            self._flow, self._queue, self._neighbours, self._hears, self._queue_topic
+            self._flow,
+            self._queue,
+            self._neighbours,
+            self._hears,
+            self._queue_topic,
+            self._clock,
         )
 
     async def open_topics(self) -> None:
@@ -73,8 +101,8 @@ class SqliteEngine:
                 offsets = await self.topics.offsets(service)
                 if any(offset > ends[partition] for partition, offset in offsets.items()):
                     raise StorageCorrupt(
-                        f"{self._queue.path} is older than {self._path}, or was deleted: restore "
-                        "both from one backup"
+                        f"{self._queue.path} is older than {self._flow.path}, or was deleted: "
+                        "restore both from one backup"
                     )
 
     async def subscribe(self) -> None:

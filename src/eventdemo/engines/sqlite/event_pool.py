@@ -8,8 +8,9 @@ import apsw
 
 from eventdemo.aggregates import Product
 from eventdemo.codec import decode_events, decode_product, encode_event, encode_text
-from eventdemo.engines.sqlite.database import Database, rows, value
+from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.neighbours import Neighbours
+from eventdemo.engines.sqlite.store import rows, value
 from eventdemo.errors import Conflict
 from eventdemo.ports import RecordedEvent, Recording, Snapshot
 from eventdemo.sqlfile import load

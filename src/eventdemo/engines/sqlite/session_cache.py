@@ -7,8 +7,9 @@ from typing import Any
 import apsw
 
 from eventdemo.codec import decode_outcome, encode_text
-from eventdemo.engines.sqlite.database import Database, rows, value
+from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.neighbours import Neighbours
+from eventdemo.engines.sqlite.store import rows, value
 from eventdemo.errors import StorageError
 from eventdemo.ports import Outcome
 from eventdemo.sqlfile import load

@@ -1,6 +1,6 @@
 """What one instance knows of its service's subscription: a guess that settling verifies."""
 
-import time
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from eventdemo.engines.sqlite.neighbours import Neighbours
@@ -29,7 +29,7 @@ class Subscriber:
 
     def share_is_old(self) -> bool:
         """Whether to count the living instances and look up the offsets anew."""
-        return time.monotonic() >= self._share_until or self._comings_and_goings.is_set()
+        return _now_s() >= self._share_until or self._comings_and_goings.is_set()
 
     def take_share(self, offsets: Mapping[int, int], ends: Sequence[int]) -> None:
         """Takes every nth partition, as the nth of the living instances, and the stalled ones:
@@ -37,7 +37,7 @@ class Subscriber:
 
         A process that was paused looks alive; what it leaves standing is taken over by all.
         """
-        now = time.monotonic()
+        now = _now_s()
         self._comings_and_goings.clear()
         place, instances = self._neighbours.share(self._service)
         for partition, offset in offsets.items():
@@ -60,7 +60,7 @@ class Subscriber:
 
     def advance(self, ends: Mapping[int, int]) -> None:
         """A batch up to these offsets was settled."""
-        now = time.monotonic()
+        now = _now_s()
         for partition, end in ends.items():
             self._offsets[partition] = end
             self._unmoved_since[partition] = now
@@ -78,3 +78,7 @@ class Subscriber:
     def look_for_retries(self) -> None:
         """There may be a retry that this instance knows nothing of."""
         self.retry_due_at_us = 0
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -7,8 +7,9 @@ import apsw
 
 from eventdemo.codec import decode_messages
 from eventdemo.engines.sqlite import log
-from eventdemo.engines.sqlite.database import Database, rows
+from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.neighbours import Neighbours
+from eventdemo.engines.sqlite.store import rows
 from eventdemo.errors import IdempotencyMismatch
 from eventdemo.ids import requested_at_us
 from eventdemo.ports import Accepted, IdempotencyKey, Message

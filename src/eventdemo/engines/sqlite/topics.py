@@ -15,8 +15,9 @@ from msgspec.structs import astuple
 
 from eventdemo.codec import decode_messages, decode_singly, encode_text
 from eventdemo.engines.sqlite import log
-from eventdemo.engines.sqlite.database import Database, rows, value
+from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.neighbours import Neighbours
+from eventdemo.engines.sqlite.store import rows, value
 from eventdemo.engines.sqlite.subscriber import Subscriber
 from eventdemo.errors import AlreadyHandled, NotFound
 from eventdemo.ids import now_us, requested_at_us

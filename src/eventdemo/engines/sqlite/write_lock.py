@@ -1,6 +1,7 @@
 """Takes turns between the processes that write to one SQLite file."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -8,6 +9,8 @@ try:
     import fcntl
 except ImportError:  # no POSIX locks: SQLite's own lock still excludes, just without fairness
     fcntl = None  # type: ignore[assignment]
+
+_PID_BYTES = 12
 
 
 class WriteLock:
@@ -19,6 +22,7 @@ class WriteLock:
 
     def __init__(self, path: Path) -> None:
         self._descriptors = [_open(path, end) for end in ("-turnstile", "-lock")] if fcntl else []
+        self._name = f"{os.getpid()}".ljust(_PID_BYTES).encode()
 
     def __enter__(self) -> None:
         if fcntl:
@@ -26,6 +30,8 @@ class WriteLock:
             fcntl.flock(turnstile, fcntl.LOCK_EX)
             fcntl.flock(lock, fcntl.LOCK_EX)
             fcntl.flock(turnstile, fcntl.LOCK_UN)
+            with suppress(OSError):  # a full disk has no room even for a name
+                os.pwrite(lock, self._name, 0)
 
     def __exit__(
         self,
@@ -35,6 +41,11 @@ class WriteLock:
     ) -> None:
         if fcntl:
             fcntl.flock(self._descriptors[1], fcntl.LOCK_UN)
+
+    def holder(self) -> str:
+        """Who had the lock last, in words."""
+        pid = os.pread(self._descriptors[1], _PID_BYTES, 0).decode().strip() if fcntl else ""
+        return f"process {pid}" if pid else "another process"
 
     def close(self) -> None:
         """Lets go of the files."""
