@@ -1,7 +1,7 @@
 # `make up` runs everything, `make test` proves it, from a fresh clone with nothing but Python.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test tools lint format bench lock clean
+.PHONY: help up test tools faketime lint format bench soak lock clean advisories
 
 OLDEST := 3.11
 # The newest Python that works wins; PYTHON=/path/to/python3 on the command line beats the search.
@@ -27,7 +27,7 @@ help: ## list the targets
 up: .venv/.runs ## run everything; PORT=8080 chooses another port
 	@exec $(BIN)/eventdemo up $(if $(PORT),--port $(PORT))
 
-test: lint tools ## check and test everything
+test: lint tools faketime ## check and test everything
 	$(BIN)/pytest
 
 # The documentation's commands are run as they stand, so the tests need what a reader needs.
@@ -50,10 +50,25 @@ format: .venv/.tests ## put the code into the one style
 bench: .venv/.tests ## measure on this machine
 	$(BIN)/python -m benchmarks
 
+soak: .venv/.runs faketime ## 100 kills and other faults in a running system, for 20 minutes
+	$(BIN)/eventdemo soak
+
+faketime: .venv/.runs
+	@$(BIN)/python -c "import sys, eventdemo.lab.clock as c; sys.exit(not c.library())" || { test "$$(id -u)" = 0 && \
+		command -v apt-get >/dev/null && apt-get update -qq && \
+		apt-get install -y -qq libfaketime >/dev/null; } || \
+		echo "no libfaketime: no clock jumps (apt-get install libfaketime)" >&2
+
+# In an environment of its own: what looks at the lock need not be in it.
+advisories: .venv/bin/python ## look the locked requirements up among known vulnerabilities
+	@$(BIN)/python -m venv .venv/advisories
+	@.venv/advisories/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
+	.venv/advisories/bin/pip-audit --strict --require-hashes --disable-pip -r requirements-dev.txt
+
 lock: ## choose the newest versions of all requirements, with hashes
 	@test -n "$(UV)" || { echo "make lock needs uv on the PATH" >&2; exit 1; }
 	$(COMPILE) --group build --output-file requirements.txt
-	$(COMPILE) --group build --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) --group build --group dev --extra otel --constraint requirements.txt --output-file requirements-dev.txt
 
 COMPILE = $(UV) pip compile pyproject.toml --quiet --upgrade --universal --python-version $(OLDEST) \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"

@@ -10,7 +10,7 @@ from types import FrameType
 
 import msgspec
 
-from benchmarks import floor, growth, idle, over_http, services
+from benchmarks import floor, growth, idle, over_http, poison, services
 from benchmarks.machine import describe
 from benchmarks.plan import BENCHMARKS, BenchmarkFailed, Plan
 from benchmarks.report import Report, Section, markdown, progress
@@ -21,6 +21,7 @@ MEASURE: Mapping[str, Callable[[Plan], list[Section]]] = {
     "services": services.measure,
     "http": over_http.measure,
     "idle": idle.measure,
+    "poison": poison.measure,
     "growth": growth.measure,
 }
 _NEEDS_WRK = {"floor", "http"}

@@ -9,8 +9,9 @@ import uvicorn
 from litestar import Litestar
 
 from eventdemo.api.door import PATH
-from eventdemo.api.server import _config, bind
+from eventdemo.api.server import _config, _limits, bind
 from eventdemo.cli.options import run_async
+from eventdemo.settings import Settings
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -36,7 +37,9 @@ class EmptyDoor:
 async def serve(port: int) -> None:
     """Serves until a signal ends it."""
     door: Any = EmptyDoor()
-    await uvicorn.Server(_config(door)).serve(sockets=[bind("127.0.0.1", port)])
+    await uvicorn.Server(_config(door, _limits(Settings()))).serve(
+        sockets=[bind("127.0.0.1", port)]
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-BENCHMARKS = ("floor", "services", "http", "idle", "growth")
+BENCHMARKS = ("floor", "services", "http", "idle", "poison", "growth")
 
 #: The products that purchases are spread over, by the name of the case.
 PRODUCTS = {"one hot product": 1, "1,000 products": 1_000}

@@ -22,6 +22,8 @@ from eventdemo.readmodels.store import ReadModels
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.runtime.worker import run_services
 from eventdemo.settings import Settings
+from eventdemo.telemetry.meter import Meter
+from eventdemo.telemetry.observer import Telemetry
 
 _LOOK_EVERY_S = 0.02
 _PROJECTORS = {"services alone": False, "with read models, as `work --all`": True}
@@ -78,7 +80,7 @@ async def _decide_all(
 @asynccontextmanager
 async def _working(engine: Engine, read_models: Path | None) -> AsyncIterator[asyncio.Future[None]]:
     stop = asyncio.Event()
-    parts = [run_services(engine, SERVICES, stop)]
+    parts = [run_services(engine, SERVICES, stop, observer=Telemetry(Meter()))]
     if read_models:
         parts.append(Projector(engine.pool, read_models).run(stop))
     working = asyncio.ensure_future(_together(*parts))

@@ -12,11 +12,25 @@ from eventdemo.facts import Event
 from eventdemo.ports import Message, Outcome, Undecodable
 from eventdemo.upcasters import StoredEvent
 
+
+class _Envelope(msgspec.Struct, array_like=True):
+    """What a message says of itself, whatever it carries."""
+
+    id: str
+    correlation_id: str
+    causation_id: str
+    at_us: int
+
+
+#: What a decoder raises for bytes that are not what they should be; for lists in lists without end
+#: it is the recursion limit.
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 _encoder = msgspec.json.Encoder()
 _messages = msgspec.json.Decoder(list[Message])
 _message = msgspec.json.Decoder(Message)
 _raw_messages = msgspec.json.Decoder(list[msgspec.Raw])
-_envelope = msgspec.json.Decoder(tuple[str, str, str, int, msgspec.Raw])
+_envelope = msgspec.json.Decoder(_Envelope)
 _events = msgspec.json.Decoder(list[StoredEvent])
 _outcome = msgspec.json.Decoder(Outcome)
 _product = msgspec.json.Decoder(Product)
@@ -39,7 +53,7 @@ def decode_messages(body: bytes | str, name: str) -> tuple[Sequence[Message], li
     """
     try:
         return _messages.decode(body), []
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNDECODABLE:
         return _decode_one_by_one(body, name)
 
 
@@ -47,7 +61,7 @@ def decode_singly(body: bytes, name: str) -> tuple[Sequence[Message], list[Undec
     """A message that was stored alone: a list of it, or of what cannot be decoded."""
     try:
         return [_message.decode(body)], []
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         return [], [_undecodable(body, name, str(error))]
 
 
@@ -56,23 +70,23 @@ def _decode_one_by_one(body: bytes | str, name: str) -> tuple[list[Message], lis
     undecodable: list[Undecodable] = []
     try:
         items = _raw_messages.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         whole = body.encode() if isinstance(body, str) else bytes(body)
         return [], [Undecodable(name, "", whole, str(error))]
     for index, item in enumerate(items):
         try:
             messages.append(_message.decode(item))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             undecodable.append(_undecodable(bytes(item), f"{name}#{index}", str(error)))
     return messages, undecodable
 
 
 def _undecodable(body: bytes, name: str, reason: str) -> Undecodable:
     try:
-        message_id, correlation_id, *_ = _envelope.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        envelope = _envelope.decode(body)
+    except UNDECODABLE:
         return Undecodable(name, "", body, reason)
-    return Undecodable(message_id, correlation_id, body, reason)
+    return Undecodable(envelope.id, envelope.correlation_id, body, reason)
 
 
 def decode_events(bodies: Sequence[str]) -> list[StoredEvent]:

@@ -52,6 +52,10 @@ class StorageTooNew(StorageError):
     """The database was written by a later version of this program."""
 
 
+class HistoryUnreadable(StorageError):
+    """An event is damaged, or a later version of this program wrote it; others can be read."""
+
+
 class Conflict(EventdemoError):
     """Someone else appended to a stream first, or recorded what this message caused."""
 

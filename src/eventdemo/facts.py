@@ -13,6 +13,9 @@ from msgspec import Meta, Struct
 MAX_QUANTITY_PER_PURCHASE = 10_000
 MAX_QUANTITY_PER_RESTOCK = 1_000_000_000
 
+#: The largest integer that every JSON reader holds exactly: what is more was never written by us.
+MAX_COUNT = 2**53 - 1
+
 ProductId = Annotated[
     str,
     Meta(
@@ -54,7 +57,7 @@ class _PurchaseFact(Struct, frozen=True, gc=False, tag_field="type"):
 
     request_id: str
     product_id: str
-    quantity: int
+    quantity: Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 
 
 class _PurchaseEvent(_PurchaseFact, frozen=True, gc=False, tag_field="type"):

@@ -5,7 +5,10 @@ import sys
 from collections.abc import Sequence
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+#: Longer values are cut off: what a client sends must not fill the disk.
+MAX_CHARACTERS = 2_000
 
 
 def configure(level: str) -> None:
@@ -29,17 +32,42 @@ def configure(level: str) -> None:
     logging.basicConfig(handlers=[handler], level=_number_of(level), force=True)
     # What the server says of itself at every start and stop is no news to who started it.
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, _number_of(level)))
+    # Each export to a collector is a request, and each request would be a line.
+    logging.getLogger("urllib3").setLevel(max(logging.WARNING, _number_of(level)))
 
 
 def _last_steps() -> list[Processor]:
-    forget_the_record = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    plain = structlog.dev.plain_traceback
+    renderer: Processor = structlog.processors.JSONRenderer()
     if sys.stderr.isatty():
-        return [forget_the_record, structlog.dev.ConsoleRenderer()]
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=plain)
     return [
-        forget_the_record,
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(),
+        harmless,
+        renderer,
     ]
+
+
+def harmless(_: WrappedLogger, __: str, said: EventDict) -> EventDict:
+    """One line stays one line, and says nothing to a terminal: texts may come from clients."""
+    stack = said.pop("exception", None)
+    shown = {name: _printable(_shortened(value)) for name, value in said.items()}
+    if stack:
+        shown["exception"] = "\n".join(map(str, map(_printable, stack.split("\n"))))
+    return shown
+
+
+def _shortened(value: object) -> object:
+    if not isinstance(value, str) or len(value) <= MAX_CHARACTERS:
+        return value
+    return f"{value[:MAX_CHARACTERS]}… ({len(value):,} characters)"
+
+
+def _printable(value: object) -> object:
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in value)
 
 
 def _number_of(level: str) -> int:

@@ -5,6 +5,7 @@ method may raise a ``StorageError``; then nothing of the call was done.
 """
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -17,13 +18,15 @@ from eventdemo.ids import event_id
 
 
 class Message(Struct, frozen=True, array_like=True, gc=False):
-    """One fact on its way. ``at_us`` is when it was said, in microseconds since 1970 UTC."""
+    """One fact on its way. ``at_us`` is when it was said, in microseconds since 1970 UTC;
+    ``traceparent`` is the W3C trace context in which it was, empty if nobody traces it."""
 
     id: str
     correlation_id: str
     causation_id: str
     at_us: int
     data: PurchaseMessage
+    traceparent: str = ""
 
 
 class Undecodable(Struct, frozen=True):
@@ -38,7 +41,8 @@ class Undecodable(Struct, frozen=True):
 class Received(Struct, frozen=True):
     """Messages handed to one instance of a service, in order within a product.
 
-    ``attempt`` counts deliveries and is above 1 only for a message that is retried alone.
+    ``attempt`` counts deliveries. Those that are retried come apart from those that come for the
+    first time, several together only if it is the same attempt for all of them.
     ``receipt`` belongs to the adapter; settling with it acknowledges all messages at once.
     """
 
@@ -105,8 +109,13 @@ class Outcome(Struct, frozen=True, gc=False, omit_defaults=True):
     detail: str = ""
 
 
+#: No retry is scheduled further ahead than this.
+MAX_RETRY_DELAY_US = 60_000_000
+
+
 class Retry(Struct, frozen=True):
-    """A message to be handed out again, alone, not before ``due_at_us``."""
+    """A message to be handed out again, apart from new ones, not before ``due_at_us``; unless a
+    clock that was set back makes that lie further ahead than ``MAX_RETRY_DELAY_US``."""
 
     message: Message
     due_at_us: int
@@ -115,7 +124,10 @@ class Retry(Struct, frozen=True):
 
 
 class DeadLetter(Struct, frozen=True):
-    """A message that was given up: what it was, why, and what the service raised."""
+    """A message that was given up: what it was, why, and what the service raised.
+
+    ``redriven_from`` is the earlier dead letter by whose redrive it came to its service again.
+    """
 
     service: str
     topic: str
@@ -128,6 +140,40 @@ class DeadLetter(Struct, frozen=True):
     at_us: int
     id: int = 0
     redriven_at_us: int | None = None
+    discarded_at_us: int | None = None
+    redriven_from: int | None = None
+
+    @property
+    def state(self) -> "DeadLetterState":
+        if self.redriven_at_us is not None:
+            return DeadLetterState.REDRIVEN
+        if self.discarded_at_us is not None:
+            return DeadLetterState.DISCARDED
+        return DeadLetterState.DEAD
+
+
+class DeadLetterState(StrEnum):
+    """What an operator did with a dead letter: nothing so far, or the last of the others."""
+
+    DEAD = "dead"
+    DISCARDED = "discarded"
+    REDRIVEN = "redriven"
+
+
+class DeadLetterFilter(Struct, frozen=True):
+    """Which dead letters: those that meet all that is given.
+
+    ``reason`` is a part of the reason, in capitals or not; ``up_to_id`` keeps a walk through all
+    of them from meeting those that came to be while it was under way.
+    """
+
+    service: str | None = None
+    topic: str | None = None
+    reason: str | None = None
+    request_id: str | None = None
+    product_id: str | None = None
+    state: DeadLetterState | None = DeadLetterState.DEAD
+    up_to_id: int | None = None
 
 
 class Batch(Struct):
@@ -176,7 +222,8 @@ class EventPool(Protocol):
     - What ``append`` returned for is durable: it survives the loss of power.
     - A stream's versions and the pool's positions have no gaps, and a reader that saw position n
       will never find an event appear at or below n.
-    - No event is ever changed or removed.
+    - No event is ever changed or removed. Where one is damaged, or was written by a later version
+      of this program, reading it raises ``HistoryUnreadable``; other streams can be read.
     """
 
     async def append(self, recordings: Sequence[Recording]) -> int:
@@ -237,6 +284,8 @@ class TaskQueue(Protocol):
 class Topics(Protocol):
     """Messages from one service to others, at least once, in order within a product.
 
+    - Order is kept among messages that are handled at their first attempt. One that is retried or
+      redriven is passed by those behind it, of its own product too.
     - A message that was published is handed to every subscribed service until it is settled,
       across crashes of any process.
     - Several instances of a service share its messages. Two may get the same one (after a crash,
@@ -248,7 +297,8 @@ class Topics(Protocol):
 
     async def receive(self, service: str, limit: int) -> Received | None:
         """About ``limit`` messages that wait for the service (a few more where they were stored
-        together), or one that is due for a retry, or None when there are none."""
+        together), or some that are due for a retry, or None when there are none. Where there are
+        both they take turns, so that neither holds the other up."""
 
     async def settle(
         self, received: Received, retries: Sequence[Retry], dead: Sequence[DeadLetter]
@@ -276,15 +326,30 @@ class Topics(Protocol):
         how many record batches went. Nothing that waits or is retried is touched."""
 
     async def dead_letters(
-        self, *, after_id: int = 0, limit: int = 100, service: str | None = None
+        self,
+        wanted: DeadLetterFilter = DeadLetterFilter(),  # noqa: B008 - frozen
+        *,
+        after_id: int = 0,
+        limit: int = 100,
     ) -> list[DeadLetter]:
-        """A page of what was given up and not sent again, oldest first."""
+        """A page of what was given up, oldest first."""
 
-    async def redrive(self, dead_letter_id: int) -> None:
-        """Hands a dead letter to its service once more; again does nothing.
+    async def dead_letter(self, dead_letter_id: int) -> DeadLetter:
+        """One of them; raises ``NotFound`` for an id that never was."""
 
-        Raises ``NotFound`` for an id that never was.
+    async def last_dead_letter(self) -> int:
+        """The id of the newest; 0 if nothing was ever given up."""
+
+    async def redrive(self, *dead_letter_ids: int) -> int:
+        """Hands dead letters, byte for byte as they came, to their services as first attempts, and
+        returns how many: one that was redriven before is passed over, also by two at once.
+
+        Raises ``NotFound`` for an id that never was; then none was handed out.
         """
+
+    async def discard(self, *dead_letter_ids: int) -> int:
+        """Marks dead letters as dealt with, and returns how many that changed. Nothing is lost:
+        they can still be redriven. Raises ``NotFound`` as ``redrive`` does."""
 
 
 class SessionCache(Protocol):

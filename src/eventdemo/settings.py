@@ -11,10 +11,19 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from eventdemo.errors import Misconfigured
+from eventdemo.setting_readers import (
+    LOG_LEVELS,
+    folder,
+    host,
+    log_level,
+    networks,
+    text,
+    token,
+    whole_number,
+)
 
 SQLITE_SCHEME = "sqlite:///"
 SUPPORTED_URLS = "sqlite:///relative/path and sqlite:////absolute/path"
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 TOML_PATH = Path("eventdemo.toml")
 
@@ -31,6 +40,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     operator_token: str | None = None
     max_waiting: int = 50_000
     max_body_bytes: int = 16_384
+    max_head_bytes: int = 16_384
+    max_connections: int = 2_048
+    client_timeout_s: int = 10
+    rate_limit: int = 0
+    rate_burst: int = 20
+    trusted_proxies: str | None = None
     message_retention_s: int = 86_400
     log_level: str = "info"
 
@@ -124,57 +139,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
     return content
 
 
-# Each of these takes what a source says (text from the environment, a typed value from TOML or an
-# option) and returns the value, or raises ValueError with the rest of a sentence about it.
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError(f"must be a text that is not empty, not {value!r}")
-    return value.strip()
-
-
-def _host(value: object) -> str:
-    return _text(value).removeprefix("[").removesuffix("]")
-
-
-def _folder(value: object) -> Path:
-    return value if isinstance(value, Path) else Path(_text(value))
-
-
-def _whole_number(least: int, most: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        try:
-            number = int(value) if isinstance(value, str) else value
-        except ValueError:
-            number = None
-        if type(number) is not int or not least <= number <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}, not {value!r}")
-        return number
-
-    return read
-
-
 def _url(value: object) -> str:
-    url = _text(value)
+    url = text(value)
     if not url.startswith(SQLITE_SCHEME) or sqlite_path(url) == Path():
         # What follows a URL's scheme may hold a password, which stays out of messages.
         scheme, separator, _ = url.partition("://")
         shown = f"{scheme}://…" if separator else repr(url)
         raise ValueError(f"can be {SUPPORTED_URLS}, not {shown}")
     return url
-
-
-def _token(value: object) -> str:
-    if not isinstance(value, str) or not value or any(not "!" <= char <= "~" for char in value):
-        raise ValueError("must be a text of visible ASCII characters without spaces")
-    return value
-
-
-def _log_level(value: object) -> str:
-    if not isinstance(value, str) or value.lower() not in LOG_LEVELS:
-        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}, not {value!r}")
-    return value.lower()
 
 
 class Setting(Struct, frozen=True):
@@ -212,10 +184,10 @@ _DEFAULTS = Settings()
 
 
 SETTINGS = (
-    Setting("host", _host, "HOST", "127.0.0.1", "Address that the API listens on."),
-    Setting("port", _whole_number(1, 65_535), "PORT", "8000", "Port that the API listens on."),
+    Setting("host", host, "HOST", "127.0.0.1", "Address that the API listens on."),
+    Setting("port", whole_number(1, 65_535), "PORT", "8000", "Port that the API listens on."),
     Setting(
-        "data", _folder, "DIR", "eventdemo-data", "Folder of all that the embedded engine keeps."
+        "data", folder, "DIR", "eventdemo-data", "Folder of all that the embedded engine keeps."
     ),
     Setting("event_pool", _url, "URL", "SQLite in the data folder", "Where events are recorded."),
     Setting(
@@ -226,7 +198,7 @@ SETTINGS = (
     ),
     Setting(
         "operator_token",
-        _token,
+        token,
         "SECRET",
         "none: operator calls on loopback only",
         "Secret that the operator's calls carry as a bearer token.",
@@ -234,28 +206,70 @@ SETTINGS = (
     ),
     Setting(
         "max_waiting",
-        _whole_number(1, 100_000_000),
+        whole_number(1, 100_000_000),
         "N",
         "50000",
         "Waiting purchases beyond which buyers are asked to come back (503).",
     ),
     Setting(
         "max_body_bytes",
-        _whole_number(64, 100_000_000),
+        whole_number(64, 100_000_000),
         "BYTES",
         "16384",
         "Largest body of an HTTP request, in bytes.",
     ),
     Setting(
+        "max_head_bytes",
+        whole_number(1_024, 1_000_000),
+        "BYTES",
+        "16384",
+        "Largest head of an HTTP request, address and headers, in bytes (431).",
+    ),
+    Setting(
+        "max_connections",
+        whole_number(1, 1_000_000),
+        "N",
+        "2048",
+        "Connections that one server keeps open; those beyond are refused (503).",
+    ),
+    Setting(
+        "client_timeout_s",
+        whole_number(1, 3_600),
+        "SECONDS",
+        "10",
+        "How long a client may take to send a request, or read nothing of its answer, in seconds.",
+    ),
+    Setting(
+        "rate_limit",
+        whole_number(0, 1_000_000),
+        "N",
+        "0",
+        "Purchases per second from one client, beyond which it has to wait (429); 0: any number.",
+    ),
+    Setting(
+        "rate_burst",
+        whole_number(1, 1_000_000),
+        "N",
+        "20",
+        "Purchases that a client may send at once before its rate is limited.",
+    ),
+    Setting(
+        "trusted_proxies",
+        networks,
+        "NETWORKS",
+        "none",
+        "Proxies whose X-Forwarded-For tells who the client is, such as 10.0.0.0/8,::1.",
+    ),
+    Setting(
         "message_retention_s",
-        _whole_number(1, 3_153_600_000),
+        whole_number(1, 3_153_600_000),
         "SECONDS",
         "86400",
         "How long messages are remembered after they were handled, in seconds.",
     ),
     Setting(
         "log_level",
-        _log_level,
+        log_level,
         "LEVEL",
         "info",
         "Least level that is logged: " + ", ".join(LOG_LEVELS),

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from eventdemo.api import bodies
-from eventdemo.errors import StorageBusy, StorageFull
+from eventdemo.errors import StorageBusy, StorageCorrupt, StorageFull
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import Restock
 from tests.api.conftest import Running, Start, assert_problem
@@ -203,12 +203,12 @@ def exchange(running: Running, sent: bytes) -> bytes:
     [
         b"GARBAGE\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64,
-        b"POST /purchases HTTP/1.1\r\nHost: x\r\nContent-Length: nonsense\r\n\r\n",
-        b"POST /purchases HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-        b"POST /purchases HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        b"POST /purchases HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /purchases HTTP/1.1\r\nHost: localhost\r\nContent-Length: nonsense\r\n\r\n",
+        b"POST /purchases HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+        b"PUT /products/a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST /purchases HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"GET /flow HTTP/1.1\r\nBad Header: x\r\n\r\n",
-        b"GET /fl\x00ow HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /fl\x00ow HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
@@ -224,8 +224,8 @@ def test_a_request_that_is_only_half_sent_accepts_nothing(
 ) -> None:
     for sent in (
         b"POST /pur",
-        b"POST /purchases HTTP/1.1\r\nHost: x\r\nContent-Le",
-        b"POST /purchases HTTP/1.1\r\nHost: x\r\nContent-Length: 34\r\n\r\n" + GOOD[:20],
+        b"POST /purchases HTTP/1.1\r\nHost: localhost\r\nContent-Le",
+        b"POST /purchases HTTP/1.1\r\nHost: localhost\r\nContent-Length: 34\r\n\r\n" + GOOD[:20],
     ):
         with running.connect() as connection:
             connection.sendall(sent)
@@ -265,11 +265,21 @@ def test_no_answer_shows_a_stack_trace(start: Start) -> None:
             assert "log" in problem["detail"]
 
 
-@pytest.mark.parametrize("error", [StorageFull("no space is left"), StorageBusy("it is locked")])
-def test_a_store_that_cannot_take_more_says_so(start: Start, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (StorageFull("/srv/shop.db: no space is left"), "No space is left in the storage."),
+        (StorageBusy("/srv/shop.db is locked"), "The storage is locked by another program."),
+        (StorageCorrupt("/srv/shop.db is damaged"), "The storage cannot be used; the server's"),
+    ],
+)
+def test_a_store_that_cannot_take_more_says_so_and_names_no_file(
+    start: Start, error: Exception, says: str
+) -> None:
     broken = start(services=(), prepare=raising(error))
     with broken.client() as client:
         answer = client.post("/purchases", json={"product_id": "lamp"})
         assert_problem(answer, 503, "storage")
-        assert answer.json()["detail"] == str(error)
+        assert answer.json()["detail"].startswith(says)
+        assert "/srv" not in answer.text
         assert int(answer.headers["retry-after"]) >= 1

@@ -1,4 +1,4 @@
-"""Orders, products, history, time travel, flow, dead letters, probes, metrics, the description."""
+"""Orders, products, history, time travel, flow, probes, metrics, the description."""
 
 import re
 from typing import Any
@@ -7,7 +7,6 @@ import httpx
 import pytest
 
 from eventdemo.ids import new_request_id, now_us
-from eventdemo.ports import DeadLetter, Message
 from tests.api.conftest import Running, Start, assert_problem
 
 
@@ -197,53 +196,15 @@ def test_the_flow_shows_its_table_with_counts(client: httpx.Client, vase: str) -
     assert flow["totals"]["waiting"] == flow["totals"]["dead"] == 0
 
 
-def _dead_letter(running: Running) -> None:
-    async def set_aside(server: Running) -> None:
-        topics = server.engine.topics
-        received = await topics.receive("purchase_task", 10)
-        assert received
-        message: Message = received.messages[0]
-        letter = DeadLetter(
-            service="purchase_task",
-            topic="purchase-requested",
-            message_id=message.id,
-            correlation_id=message.correlation_id,
-            body=b"\xff\x00",
-            reason="it could not be read",
-            stack="Traceback ...",
-            attempts=5,
-            at_us=now_us(),
-        )
-        await topics.settle(received, [], [letter])
-
-    running.call(set_aside)
-
-
-def test_dead_letters_are_listed_and_sent_again(start: Start) -> None:
-    running = start(services=())
-    with running.client() as client:
-        accepted = client.post("/purchases", json={"product_id": "lamp"}).json()
-        _dead_letter(running)
-
-        (letter,) = client.get("/dead-letters").json()["dead_letters"]
-
-        assert letter["request_id"] == accepted["request_id"]
-        assert letter["reason"] == "it could not be read"
-        assert (letter["body"], letter["body_encoding"]) == ("/wA=", "base64")
-        assert client.get("/dead-letters?service=stock_check").json()["dead_letters"] == []
-        assert_problem(client.get("/dead-letters?service=nobody"), 404, "not-found")
-        for _ in range(2):
-            again = client.post(f"/dead-letters/{letter['id']}/redrive")
-            assert again.status_code == 202
-        assert client.get("/dead-letters").json()["dead_letters"] == []
-        assert_problem(client.post("/dead-letters/999/redrive"), 404, "not-found")
-
-
 OPERATORS_CALLS: list[tuple[str, str, Any]] = [
     ("PUT", "/products/lamp", {"name": "Lamp"}),
     ("POST", "/products/lamp/stock", {"quantity": 1}),
     ("GET", "/dead-letters", None),
+    ("GET", "/dead-letters/1", None),
     ("POST", "/dead-letters/1/redrive", None),
+    ("POST", "/dead-letters/redrive", None),
+    ("POST", "/dead-letters/1/discard", None),
+    ("POST", "/dead-letters/discard", None),
 ]
 
 

@@ -41,7 +41,9 @@ def test_open_waits_and_streams_end_when_the_server_stops(start: Start) -> None:
                 headers={"Prefer": "wait=30"},
             )
             half_sent = running.connect()
-            half_sent.sendall(b"POST /purchases HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+            half_sent.sendall(
+                b"POST /purchases HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
+            )
             while client.get("/flow").json()["totals"]["accepted"] < 2:
                 pass
             began = time.monotonic()

@@ -29,6 +29,8 @@ CLIENTS = (
     ("dead-letters", "list"),
     ("dead-letters", "redrive", "1"),
     ("dead-letters", "redrive", "--all"),
+    ("dead-letters", "discard", "--all"),
+    ("dead-letters", "show", "1"),
     ("load", "--duration", "1"),
 )
 
@@ -74,6 +76,8 @@ def test_the_version(command: Command) -> None:
         (["dead-letters", "redrive"], "or --all"),
         (["dead-letters", "redrive", "1", "--all"], "or --all"),
         (["dead-letters", "list", "1"], "are for `eventdemo dead-letters redrive`"),
+        (["dead-letters", "show"], "say which one"),
+        (["dead-letters", "discard"], "or --all"),
         (["dead-letters", "burn"], "'burn' is not one of"),
         (["up", "--port", "0"], "--port must be a whole number from 1 to 65535"),
         (["serve", "--host", "0.0.0.0"], "EVENTDEMO_OPERATOR_TOKEN"),

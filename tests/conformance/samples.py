@@ -23,6 +23,7 @@ TOPIC = STOCK_CHECK_NEEDED.name
 PATIENCE_S = 20.0
 
 AT_US = 1_750_000_000_000_000
+HOUR_US = 3_600_000_000
 
 
 def received(product_id: str, quantity: int = 1) -> StockReceived:
@@ -67,6 +68,11 @@ def check(product_id: str = "lamp", quantity: int = 1) -> Message:
     request_id = new_request_id(at_us)
     data = StockCheckRequested(request_id, product_id, quantity)
     return Message(message_id(request_id, 2), request_id, message_id(request_id, 1), at_us, data)
+
+
+def checks(count: int, products: int = 7) -> list[Message]:
+    """Messages for the stock check service, of several products in turn."""
+    return [check(f"p{number % products}") for number in range(count)]
 
 
 def confirmed(request_id: str, order_id: str = "ORDER", at_us: int = AT_US) -> Outcome:

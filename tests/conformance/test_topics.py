@@ -1,19 +1,21 @@
-"""The topics' promises: order, at least once until settled, sharing, retries, dead letters."""
+"""The topics' promises: order, at least once until settled, sharing, what can be looked at."""
 
 import asyncio
 
 import pytest
 
-from eventdemo.errors import AlreadyHandled, NotFound
+from eventdemo.errors import AlreadyHandled
 from eventdemo.flow import SERVICES
 from eventdemo.ids import now_us
-from eventdemo.ports import Engine, HopCounts, Message, Retry, Topics
+from eventdemo.ports import MAX_RETRY_DELAY_US, Engine, HopCounts, Message, Retry, Topics
 from tests.adapters import Site, everywhere, where_shared
 from tests.conformance.samples import (
+    HOUR_US,
     SERVICE,
     TOPIC,
     by_product,
     check,
+    checks,
     dead,
     drain,
     purchase,
@@ -22,12 +24,6 @@ from tests.conformance.samples import (
 )
 
 pytestmark = pytest.mark.anyio
-
-HOUR_US = 3_600_000_000
-
-
-def checks(count: int, products: int = 7) -> list[Message]:
-    return [check(f"p{number % products}") for number in range(count)]
 
 
 async def publish_in_pieces(topics: Topics, messages: list[Message], size: int = 13) -> None:
@@ -182,134 +178,6 @@ class TestVanishing:
 
 
 @everywhere
-class TestRetries:
-    async def test_it_comes_alone_and_says_how_often(self, topics: Topics) -> None:
-        messages = checks(5)
-        await topics.publish(TOPIC, messages)
-        got = await receive(topics)
-        bad, worse = got.messages[1], got.messages[3]
-        await topics.settle(got, [Retry(bad, 0, 2, "again"), Retry(worse, 1, 2, "again")], [])
-        await topics.publish(TOPIC, checks(5))
-        first = await receive(topics)
-        assert (list(first.messages), first.attempt) == ([bad], 2)
-        await topics.settle(first, [Retry(bad, 2, 3, "and again")], [])
-        second = await receive(topics)
-        assert (list(second.messages), second.attempt) == ([worse], 2)
-        await topics.settle(second, [], [])
-        third = await receive(topics)
-        assert (list(third.messages), third.attempt) == ([bad], 3)
-        await topics.settle(third, [], [])
-        rest = await receive(topics)
-        assert (len(rest.messages), rest.attempt) == (5, 1)
-
-    async def test_it_does_not_come_before_its_time(self, topics: Topics) -> None:
-        await topics.publish(TOPIC, [check()])
-        got = await receive(topics)
-        due_at_us = now_us() + HOUR_US
-        await topics.settle(got, [Retry(got.messages[0], due_at_us, 2, "later")], [])
-        assert await topics.receive(SERVICE, 10) is None
-        counts = await topics.counts()
-        assert counts[SERVICE] == HopCounts(waiting=0, in_flight=1, done=0, dead=0)
-
-    async def test_who_waits_is_woken_when_it_is_due(self, topics: Topics) -> None:
-        await topics.publish(TOPIC, [check()])
-        got = await receive(topics)
-        due_at_us = now_us() + 150_000
-        await topics.settle(got, [Retry(got.messages[0], due_at_us, 2, "soon")], [])
-        assert await topics.receive(SERVICE, 10) is None
-        await soon(asyncio.create_task(topics.wait(SERVICE, 600)))
-        again = await receive(topics)
-        assert now_us() >= due_at_us
-        assert list(again.messages) == list(got.messages)
-
-    async def test_it_comes_again_until_it_is_settled(self, topics: Topics) -> None:
-        await topics.publish(TOPIC, [check()])
-        got = await receive(topics)
-        await topics.settle(got, [Retry(got.messages[0], 0, 2, "again")], [])
-        once, twice = await receive(topics), await receive(topics)
-        assert once.messages == twice.messages
-        await topics.settle(twice, [], [])
-        assert await topics.receive(SERVICE, 10) is None
-
-
-@everywhere
-class TestDeadLetters:
-    async def bury(self, topics: Topics, count: int = 1) -> list[Message]:
-        messages = checks(count, products=1)
-        await topics.publish(TOPIC, messages)
-        got = await receive(topics)
-        await topics.settle(got, [], [dead(message, "no luck") for message in got.messages])
-        return messages
-
-    async def test_they_are_listed_with_all_that_is_known(self, topics: Topics) -> None:
-        (message,) = await self.bury(topics)
-        (letter,) = await topics.dead_letters()
-        assert (letter.service, letter.topic) == (SERVICE, TOPIC)
-        assert (letter.message_id, letter.correlation_id) == (message.id, message.correlation_id)
-        assert letter.body == dead(message).body
-        assert (letter.reason, letter.stack, letter.attempts) == ("no luck", "Traceback", 5)
-        assert letter.id > 0
-        assert letter.redriven_at_us is None
-
-    async def test_they_are_listed_in_pages_and_by_service(self, topics: Topics) -> None:
-        await self.bury(topics, 5)
-        first = await topics.dead_letters(limit=3)
-        rest = await topics.dead_letters(after_id=first[-1].id, limit=3)
-        assert [len(first), len(rest)] == [3, 2]
-        assert len(await topics.dead_letters(service=SERVICE)) == 5
-        assert await topics.dead_letters(service="process_order") == []
-
-    async def test_sent_again_it_comes_once_more(self, topics: Topics) -> None:
-        (message,) = await self.bury(topics)
-        (letter,) = await topics.dead_letters()
-        await topics.redrive(letter.id)
-        assert await topics.dead_letters() == []
-        got = await receive(topics)
-        assert (list(got.messages), got.attempt) == ([message], 1)
-        await topics.settle(got, [], [])
-        assert await topics.receive(SERVICE, 10) is None
-
-    async def test_sent_again_twice_it_comes_once(self, site: Site, topics: Topics) -> None:
-        await self.bury(topics)
-        (letter,) = await topics.dead_letters()
-        other = await site.another()
-        await asyncio.gather(*(one.redrive(letter.id) for one in (topics, other.topics) * 3))
-        await topics.settle(await receive(topics), [], [])
-        await topics.redrive(letter.id)
-        assert await topics.receive(SERVICE, 10) is None
-
-    async def test_who_waits_is_woken_by_it(self, site: Site, topics: Topics) -> None:
-        (message,) = await self.bury(topics)
-        (letter,) = await topics.dead_letters()
-        assert await topics.receive(SERVICE, 10) is None
-        other = await site.another()
-        waiting = asyncio.create_task(receive(topics))
-        await other.topics.redrive(letter.id)
-        assert list((await waiting).messages) == [message]
-
-    async def test_bytes_that_are_no_message_come_back_as_they_are(self, topics: Topics) -> None:
-        await topics.publish(TOPIC, [check()])
-        got = await receive(topics)
-        body = b'["r1/2","r1","r1/1",0,{"type":"Unheard of"}]'
-        letter = dead(got.messages[0])
-        await topics.settle(
-            got, [], [type(letter)(SERVICE, TOPIC, "r1/2", "r1", body, "", "", 1, 0)]
-        )
-        (kept,) = await topics.dead_letters()
-        await topics.redrive(kept.id)
-        again = await receive(topics)
-        assert list(again.messages) == []
-        (spoiled,) = again.undecodable
-        assert (spoiled.id, spoiled.correlation_id, spoiled.body) == ("r1/2", "r1", body)
-        assert "Unheard of" in spoiled.reason
-        assert await topics.oldest_waiting_us() is not None
-
-    async def test_an_id_that_never_was_is_not_found(self, topics: Topics) -> None:
-        with pytest.raises(NotFound):
-            await topics.redrive(17)
-
-
-@everywhere
 class TestLooking:
     async def test_counts_follow_a_message(self, engine: Engine) -> None:
         topics = engine.topics
@@ -340,7 +208,7 @@ class TestLooking:
         oldest = await topics.oldest_waiting_us()
         assert oldest == {SERVICE: early.at_us, "purchase_task": task.at_us}
         got = await receive(topics)
-        await topics.settle(got, [Retry(late, now_us() + HOUR_US, 2, "later")], [])
+        await topics.settle(got, [Retry(late, now_us() + MAX_RETRY_DELAY_US // 2, 2, "later")], [])
         assert (await topics.oldest_waiting_us())[SERVICE] == late.at_us
 
     async def test_the_path_of_a_purchase(self, engine: Engine) -> None:

@@ -7,9 +7,11 @@ from typing import NoReturn
 
 import pytest
 
+from eventdemo.audit import audit
+from eventdemo.codec import encode
 from eventdemo.flow import FLOW, Row, row_of
 from eventdemo.ids import message_id, new_request_id, now_us
-from eventdemo.ports import Engine, Message, Outcome
+from eventdemo.ports import DeadLetter, DeadLetterFilter, Engine, Message, Outcome
 from eventdemo.runtime.baselines import Baselines
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.products import put_product, restock_product
@@ -52,6 +54,34 @@ class System:
 
     def redrive(self) -> None:
         self._loop.run(self.engine.topics.redrive(1))
+
+    def discard(self) -> None:
+        self._loop.run(self.engine.topics.discard(1))
+
+    def spoil(self, service: str, instead: bytes) -> None:
+        """Lets a service hear next what has something else in the place of its quantity."""
+        self._loop.run(self._spoil(service, instead))
+
+    async def _spoil(self, service: str, instead: bytes) -> None:
+        received = await self.engine.topics.receive(service, 1)
+        assert received
+        (message,) = received.messages
+        body = encode(message).replace(b'"quantity":1', instead)
+        topic = row_of(service).hears.name
+        letter = DeadLetter(service, topic, message.id, self.request_id, body, "spoiled", "", 1, 0)
+        await self.engine.topics.settle(received, [], [letter])
+        await self.engine.topics.redrive(1)
+
+    @property
+    def letters(self) -> list[DeadLetter]:
+        return self._loop.run(self.engine.topics.dead_letters(DeadLetterFilter(state=None)))
+
+    @property
+    def pending(self) -> int:
+        """As the audit counts them, which has to find nothing broken."""
+        receipt = self._loop.run(audit(self.engine, None))
+        assert receipt.broken == []
+        return receipt.pending
 
     @property
     def dead(self) -> int:
@@ -152,3 +182,50 @@ def test_redriving_twice_sends_once(system: System) -> None:
     system.redrive()
     system.run()
     assert (system.dead, system.head) == (0, head)
+
+
+@pytest.mark.parametrize("service", BEFORE_THE_DECISION)
+def test_what_cannot_be_decoded_is_told_as_an_internal_error_if_its_ids_can(
+    system: System, service: str
+) -> None:
+    for earlier in BEFORE_THE_DECISION[: BEFORE_THE_DECISION.index(service)]:
+        system.run(earlier)
+    system.spoil(service, b'"quantity":"many"')
+    system.run()
+    assert system.outcome
+    assert system.outcome.code == "internal_error"
+
+
+def test_what_has_no_readable_ids_stays_pending(system: System) -> None:
+    system.spoil("purchase_task", b"garbage")
+    system.run()
+    assert system.outcome is None
+    assert (system.dead, system.pending) == (1, 1)
+
+
+def test_what_cannot_be_decoded_after_the_decision_stays_pending(system: System) -> None:
+    system.run(*BEFORE_THE_DECISION)
+    system.spoil("order_creation", b'"quantity":"many"')
+    system.run()
+    assert system.outcome is None
+    assert (system.dead, system.pending) == (1, 1)
+
+
+def test_a_redriven_message_that_dies_again_says_where_it_came_from(system: System) -> None:
+    system.run(broken="order_creation")
+    system.redrive()
+    system.run(broken="order_creation")
+    first, second = system.letters
+    assert (first.state, second.state) == ("redriven", "dead")
+    assert (second.redriven_from, second.attempts) == (first.id, 1)
+
+
+def test_discarding_decides_nothing_and_can_be_undone_by_a_redrive(system: System) -> None:
+    system.run(broken="order_creation")
+    system.discard()
+    system.run()
+    assert (system.dead, system.outcome, system.pending) == (0, None, 1)
+    system.redrive()
+    system.run()
+    assert system.outcome
+    assert (system.outcome.order_id is not None, system.pending) == (True, 0)

@@ -7,10 +7,11 @@ import pytest
 
 from eventdemo import errors
 from eventdemo.engines.sqlite import store
+from eventdemo.lab.disk import Disk
+from eventdemo.lab.locks import locked
 from eventdemo.runtime.wiring import open_embedded, open_engine
 from eventdemo.settings import Settings
 from tests.conformance.samples import restocks
-from tests.faults.conftest import Disk, locked
 
 pytestmark = pytest.mark.anyio
 

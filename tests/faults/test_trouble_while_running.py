@@ -12,9 +12,10 @@ from eventdemo import errors
 from eventdemo.engines.sqlite import store
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.engine import SqliteEngine
+from eventdemo.lab.disk import Disk
+from eventdemo.lab.locks import locked
 from eventdemo.runtime.wiring import open_embedded
 from tests.conformance.samples import restocks
-from tests.faults.conftest import Disk, locked
 from tests.flow.driving import PATIENCE_S, buy, buy_many, clean_receipt, outcome, running, stock
 
 T = TypeVar("T")

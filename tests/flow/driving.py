@@ -8,9 +8,10 @@ from eventdemo.audit import audit
 from eventdemo.audit.receipt import Receipt
 from eventdemo.flow import FLOW, SERVICES, Row
 from eventdemo.ids import new_request_id, now_us
-from eventdemo.ports import Engine, Outcome, Received
+from eventdemo.ports import DeadLetter, Engine, Outcome, Received
 from eventdemo.runtime.baselines import Baselines
 from eventdemo.runtime.handler import Handler
+from eventdemo.runtime.observer import UNOBSERVED, Observer
 from eventdemo.runtime.products import put_product, restock_product
 from eventdemo.runtime.purchases import task_of
 from eventdemo.runtime.retries import RetryPolicy
@@ -34,11 +35,12 @@ class Instance:
         rows: Sequence[Row] = FLOW,
         retries: RetryPolicy = AT_ONCE,
         clock: Callable[[], int] = now_us,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self.engine = engine
         baselines = Baselines()
         self._handlers = {
-            row.service: Handler(row, engine, baselines, retries, clock) for row in rows
+            row.service: Handler(row, engine, baselines, retries, clock, observer) for row in rows
         }
 
     async def receive(self, service: str, limit: int = 1_000) -> Received | None:
@@ -74,6 +76,18 @@ async def buy(engine: Engine, product_id: str, quantity: int = 1) -> str:
     request_id = new_request_id(at_us)
     await engine.queue.enqueue(task_of(BuyRequest(product_id, quantity), request_id, at_us))
     return request_id
+
+
+async def buy_three(engine: Engine) -> tuple[str, str, str]:
+    """One of a healthy product, one of the bad one, one more of the healthy one."""
+    await stock(engine, "lamp", 10)
+    await stock(engine, "poison", 10)
+    return await buy(engine, "lamp"), await buy(engine, "poison"), await buy(engine, "lamp")
+
+
+async def letter_of(engine: Engine) -> DeadLetter:
+    (letter,) = await engine.topics.dead_letters()
+    return letter
 
 
 async def buy_many(engine: Engine, product_ids: Sequence[str]) -> list[str]:

@@ -1,24 +1,29 @@
 """Poison stops nobody: tried again alone, later each time, then set aside where it can be seen."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import apsw
 import msgspec
 import pytest
 
 from eventdemo.errors import Conflict
-from eventdemo.facts import Fact, FailureCode
+from eventdemo.facts import Fact, FailureCode, StockFound
 from eventdemo.flow import FLOW, SERVICES, Row
 from eventdemo.ids import message_id, now_us
-from eventdemo.ports import Batch, DeadLetter, Engine
+from eventdemo.ports import MAX_RETRY_DELAY_US, Batch, Engine, Message
 from eventdemo.runtime.handler import MAX_CONFLICTS
 from eventdemo.runtime.retries import RetryPolicy
-from eventdemo.runtime.wiring import open_embedded
 from tests.adapters import everywhere
-from tests.flow.driving import Instance, buy, clean_receipt, outcome, running, stock
+from tests.flow.driving import (
+    Instance,
+    buy,
+    buy_three,
+    clean_receipt,
+    letter_of,
+    outcome,
+    stock,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -50,6 +55,22 @@ def raising(service: str, product_id: str = "poison", times: int = 1_000) -> lis
     return with_decider(service, decide)
 
 
+class Unspeakable(Exception):
+    """One that cannot even say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+#: What a decider may raise that is hard to write down.
+UNTOLD = {
+    "no UTF-8": ValueError("a file called \udcff"),
+    "no words": Unspeakable(),
+    "a novel": ValueError("x" * 1_000_000),
+    "no end": RecursionError("maximum recursion depth exceeded"),
+}
+
+
 class Witness:
     """An engine that keeps what was committed to it."""
 
@@ -67,16 +88,27 @@ class Witness:
         await self._engine.close()
 
 
-async def buy_three(engine: Engine) -> tuple[str, str, str]:
-    """One of a healthy product, one of the bad one, one more of the healthy one."""
-    await stock(engine, "lamp", 10)
-    await stock(engine, "poison", 10)
-    return await buy(engine, "lamp"), await buy(engine, "poison"), await buy(engine, "lamp")
+class TestBackOff:
+    def delays(self, policy: RetryPolicy) -> list[int]:
+        """Until it is given up, in microseconds."""
+        dues = [policy.due_at_us(attempt, now_us=0) for attempt in range(1, policy.max_attempts)]
+        assert policy.due_at_us(policy.max_attempts, now_us=0) is None
+        return [due for due in dues if due is not None]
 
+    def test_a_message_is_given_up_between_4_and_9_seconds_after_its_first_attempt(self) -> None:
+        assert sum(self.delays(RetryPolicy(jitter=lambda: 0.0))) == 4_250_000
+        assert sum(self.delays(RetryPolicy(jitter=lambda: 1.0))) == 8_500_000
 
-async def letter_of(engine: Engine) -> DeadLetter:
-    (letter,) = await engine.topics.dead_letters()
-    return letter
+    def test_delays_grow_fourfold_up_to_a_bound(self) -> None:
+        policy = RetryPolicy(max_attempts=200, jitter=lambda: 1.0)
+        delays = self.delays(policy)
+        assert delays[:5] == [100_000, 400_000, 1_600_000, 6_400_000, 25_600_000]
+        assert delays[5:] == [policy.max_delay_us] * 194
+
+    def test_what_failed_together_comes_back_apart(self) -> None:
+        dues = {RetryPolicy().due_at_us(2, now_us=0) for _ in range(100)}
+        assert len(dues) > 50
+        assert all(due and 200_000 <= due <= 400_000 for due in dues)
 
 
 @everywhere
@@ -113,7 +145,7 @@ class TestRetries:
     ) -> None:
         first, _, last = await buy_three(engine)
         rows = raising(service)
-        never = RetryPolicy(first_delay_us=HOUR_US, max_delay_us=HOUR_US)
+        never = RetryPolicy(first_delay_us=MAX_RETRY_DELAY_US, max_delay_us=MAX_RETRY_DELAY_US)
         instance = Instance(engine, rows=rows, retries=never)
         if service == "order_failure":
             await buy(engine, "poison", 11)
@@ -121,6 +153,67 @@ class TestRetries:
         for request_id in (first, last):
             assert (await outcome(engine, request_id)).order_id
         assert (await engine.topics.counts())[service].in_flight == 1
+        await clean_receipt(engine)
+
+    async def test_neighbours_of_the_same_product_pass_it(self, engine: Engine) -> None:
+        healthy = next(row.decide for row in FLOW if row.service == "stock_check")
+
+        def decide(message: Any, *states: Any) -> Sequence[Fact]:
+            if message.quantity == 7:
+                raise RuntimeError("seven is bad")
+            return healthy(message, *states)
+
+        await stock(engine, "lamp", 100)
+        first, bad, last = [await buy(engine, "lamp", quantity) for quantity in (1, 7, 2)]
+        never = RetryPolicy(first_delay_us=MAX_RETRY_DELAY_US, max_delay_us=MAX_RETRY_DELAY_US)
+        rows = with_decider("stock_check", decide)
+        await Instance(engine, rows=rows, retries=never).run_dry()
+        for request_id in (first, last):
+            assert (await outcome(engine, request_id)).order_id
+        assert await engine.cache.get(bad) is None
+        assert (await clean_receipt(engine)).pending == 1
+
+    async def test_what_befalls_all_for_a_while_harms_nobody_for_good(self, engine: Engine) -> None:
+        """Every message fails three times. The retries of one attempt share a batch."""
+        failures: dict[str, int] = {}
+        healthy = next(row.decide for row in FLOW if row.service == "process_order")
+
+        def decide(message: Any, *states: Any) -> Sequence[Fact]:
+            failed = failures.setdefault(message.request_id, 0)
+            if failed < 3:
+                failures[message.request_id] = failed + 1
+                raise ConnectionError("refused")
+            return healthy(message, *states)
+
+        await stock(engine, "lamp", 100)
+        requests = [await buy(engine, "lamp") for _ in range(100)]
+        witness = Witness(engine)
+        await Instance(witness, rows=with_decider("process_order", decide)).run_dry()
+        for request_id in requests:
+            assert (await outcome(engine, request_id)).order_id
+        retried = [batch for batch in witness.batches if batch.received.attempt > 1]
+        assert [len(batch.received.messages) for batch in retried] == [100, 100, 100]
+        assert await engine.topics.dead_letters() == []
+        await clean_receipt(engine)
+
+    async def test_one_that_is_bad_again_harms_none_that_is_retried_with_it(
+        self, engine: Engine
+    ) -> None:
+        failed: set[str] = set()
+        healthy = next(row.decide for row in FLOW if row.service == "stock_check")
+
+        def decide(message: Any, *states: Any) -> Sequence[Fact]:
+            if message.product_id == "poison" or message.request_id not in failed:
+                failed.add(message.request_id)
+                raise RuntimeError("bad")
+            return healthy(message, *states)
+
+        first, bad, last = await buy_three(engine)
+        await Instance(engine, rows=with_decider("stock_check", decide)).run_dry()
+        for request_id in (first, last):
+            assert (await outcome(engine, request_id)).order_id
+        assert (await outcome(engine, bad)).code == FailureCode.INTERNAL_ERROR
+        assert (await letter_of(engine)).correlation_id == bad
         await clean_receipt(engine)
 
 
@@ -185,6 +278,51 @@ class TestDeadLetters:
         assert (await outcome(engine, request_id)).code == FailureCode.INTERNAL_ERROR
         assert (await letter_of(engine)).reason.startswith("TypeError")
 
+    async def test_facts_that_cannot_be_written_down(self, engine: Engine) -> None:
+        """They are found out only when the whole batch is committed."""
+        healthy = next(row.decide for row in FLOW if row.service == "process_order")
+
+        def decide(message: Any, *states: Any) -> Sequence[Fact]:
+            reserved, approved = healthy(message, *states)
+            if message.product_id == "poison":
+                approved = msgspec.structs.replace(approved, unit_price_cents=object())
+            return reserved, approved
+
+        first, bad, last = await buy_three(engine)
+        await Instance(engine, rows=with_decider("process_order", decide)).run_dry()
+        for request_id in (first, last):
+            assert (await outcome(engine, request_id)).order_id
+        assert (await outcome(engine, bad)).code == FailureCode.INTERNAL_ERROR
+        letter = await letter_of(engine)
+        assert letter.reason.startswith("TypeError: Encoding objects of type object")
+        assert (await clean_receipt(engine)).products["poison"].reserved == 0
+
+    @pytest.mark.parametrize("error", UNTOLD.values(), ids=UNTOLD)
+    async def test_what_can_hardly_be_told(self, engine: Engine, error: Exception) -> None:
+        def decide(message: Any, *states: Any) -> Sequence[Fact]:
+            raise error
+
+        request_id = await buy(engine, "lamp")
+        await Instance(engine, rows=with_decider("stock_check", decide)).run_dry()
+        assert (await outcome(engine, request_id)).code == FailureCode.INTERNAL_ERROR
+        letter = await letter_of(engine)
+        assert letter.reason.startswith(f"{type(error).__name__}: ")
+        assert (len(letter.reason) <= 1_000, len(letter.stack) <= 20_000) == (True, True)
+
+    async def test_a_fact_of_another_topic_is_given_up_at_once(self, engine: Engine) -> None:
+        first, bad, last = await buy_three(engine)
+        await Instance(engine).step("purchase_task")
+        lost = StockFound(bad, "poison", 1, 2)
+        message = Message(message_id(bad, 3), bad, message_id(bad, 2), now_us(), lost)
+        await engine.topics.publish("stock-check-needed", [message])
+        await Instance(engine).run_dry()
+        for request_id in (first, bad, last):
+            assert (await outcome(engine, request_id)).order_id
+        letter = await letter_of(engine)
+        assert letter.reason == "NotCarried: TOPIC-2 stock-check-needed carries no StockFound"
+        assert (letter.service, letter.attempts) == ("stock_check", 1)
+        await clean_receipt(engine)
+
 
 @everywhere
 async def test_a_batch_that_loses_every_race_is_handed_out_one_by_one(engine: Engine) -> None:
@@ -207,76 +345,3 @@ async def test_a_batch_that_loses_every_race_is_handed_out_one_by_one(engine: En
     for request_id in requests:
         assert (await outcome(engine, request_id)).order_id
     await clean_receipt(engine)
-
-
-class TestWhatCannotBeRead:
-    """Something else writes to the file what is no message and no event of this version."""
-
-    @pytest.fixture
-    async def engine(self, tmp_path: Path) -> Engine:
-        return await open_embedded(tmp_path / "eventdemo.db")
-
-    @staticmethod
-    def execute(path: Path, statement: str, *bindings: object) -> None:
-        connection = apsw.Connection(str(path))
-        connection.set_busy_timeout(5_000)
-        connection.execute(statement, bindings)
-        assert connection.changes() > 0
-        connection.close()
-
-    async def test_a_message_that_cannot_be_decoded(self, engine: Engine, tmp_path: Path) -> None:
-        first, bad, last = await buy_three(engine)
-        self.execute(
-            tmp_path / "eventdemo.queue.db",
-            'UPDATE record_batch SET body = replace(body, \'"poison","quantity":1\', '
-            '\'"poison","quantity":"one"\')',
-        )
-        await Instance(engine).run_dry()
-        for request_id in (first, last):
-            assert (await outcome(engine, request_id)).order_id
-        assert (await outcome(engine, bad)).code == FailureCode.INTERNAL_ERROR
-        letter = await letter_of(engine)
-        assert (letter.message_id, letter.correlation_id) == (message_id(bad, 1), bad)
-        assert "Expected `int`, got `str`" in letter.reason
-        assert b'"one"' in letter.body
-        await engine.topics.redrive(letter.id)
-        await Instance(engine).run_dry()
-        assert (await letter_of(engine)).body == letter.body, "it is dead again, as it was"
-        await clean_receipt(engine)
-        await engine.close()
-
-    async def test_a_record_batch_that_is_no_json(self, engine: Engine, tmp_path: Path) -> None:
-        await stock(engine, "lamp", 1)
-        await buy(engine, "lamp")
-        self.execute(tmp_path / "eventdemo.queue.db", "UPDATE record_batch SET body = 'gar\"bage'")
-        after = await buy(engine, "lamp")
-        async with running(engine):
-            assert (await outcome(engine, after)).order_id
-        letter = await letter_of(engine)
-        assert letter.body == b'gar"bage'
-        assert (letter.service, letter.correlation_id) == ("purchase_task", "")
-        await engine.topics.redrive(letter.id)
-        assert "purchase_task" in await engine.topics.counts()
-        await engine.topics.oldest_waiting_us()
-        await Instance(engine).run_dry()
-        assert (await letter_of(engine)).body == letter.body
-        await engine.close()
-
-    async def test_a_history_that_cannot_be_read_harms_its_own_product_only(
-        self, engine: Engine, tmp_path: Path
-    ) -> None:
-        first, bad, last = await buy_three(engine)
-        self.execute(
-            tmp_path / "eventdemo.db",
-            "UPDATE event SET body = replace(body, 'StockReceived', 'StockTeleported') "
-            "WHERE stream = 'product-poison' AND version = 2",
-        )
-        async with running(engine):
-            for request_id in (first, last):
-                assert (await outcome(engine, request_id)).order_id
-            told = await outcome(engine, bad)
-        assert told.code == FailureCode.INTERNAL_ERROR
-        letter = await letter_of(engine)
-        assert (letter.service, letter.attempts) == ("stock_check", 5)
-        assert "StockTeleported" in letter.reason
-        await engine.close()

@@ -1,8 +1,8 @@
 """What the handlers work with."""
 
 import hmac
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -10,33 +10,55 @@ from litestar.handlers import BaseRouteHandler
 from eventdemo.api.backpressure import Backpressure
 from eventdemo.api.bodies import Body
 from eventdemo.api.door import PurchaseDoor
+from eventdemo.api.gate import Gate
 from eventdemo.api.lookup import Lookup
-from eventdemo.api.metrics import PurchaseMetrics
+from eventdemo.api.metrics import ApiMetrics
 from eventdemo.api.problems import BEHIND, UNAUTHORIZED, UNKNOWN_POSITION, Problem
+from eventdemo.api.rate_limit import RateLimit
 from eventdemo.errors import StorageCorrupt, StorageMissing
 from eventdemo.ports import Engine
 from eventdemo.readmodels.store import ReadModels
 from eventdemo.services.product_management import ProductDetails, Restock
 from eventdemo.settings import Settings, is_loopback
 
+if TYPE_CHECKING:
+    from eventdemo.telemetry.tracing import Tracing
+
 T = TypeVar("T")
 
 #: How long a read waits for the read models to reach a position before it gives up.
 MAX_LAG_S = 2.0
 
+_SAID_BY_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
+
 
 class Api:
     """The parts that answers are made of, for one running server."""
 
-    def __init__(self, settings: Settings, engine: Engine, read_models: ReadModels) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        read_models: ReadModels,
+        metrics: ApiMetrics | None = None,
+        tracer: "Tracing | None" = None,
+    ) -> None:
         self.settings = settings
         self.engine = engine
         self.read_models = read_models
-        self.metrics = PurchaseMetrics()
+        self.metrics = metrics or ApiMetrics()
         self.lookup = Lookup(engine)
         self.backpressure = Backpressure(engine.topics, settings.max_waiting)
-        self.door = PurchaseDoor(
-            engine.queue, self.lookup, self.backpressure, self.metrics, settings.max_body_bytes
+        self.gate = Gate(local_only=settings.operator_token is None)
+        self.door = _door(
+            tracer,
+            engine.queue,
+            self.lookup,
+            self.backpressure,
+            self.metrics,
+            self.gate,
+            _rate_limit(settings),
+            settings.max_body_bytes,
         )
         self.product_details = Body(ProductDetails, settings.max_body_bytes)
         self.restock = Body(Restock, settings.max_body_bytes)
@@ -80,24 +102,45 @@ class Api:
         """Waits until the read models know of all that is recorded, or for ``MAX_LAG_S``."""
         await self.read_models.reach(await self.engine.pool.head(), MAX_LAG_S)
 
-    def authorize(self, authorization: str) -> None:
-        """Raises ``Problem`` 401 unless the caller may do what operators do."""
+    def authorize(self, headers: Mapping[str, str]) -> None:
+        """Raises ``Problem`` 401 unless the caller may do what operators do.
+
+        Without a token that is whoever is on this machine: not whom a proxy on it speaks for.
+        """
         token = self.settings.operator_token
         if token is None:
-            if is_loopback(self.settings.host):
-                return
-            detail = "This server listens beyond loopback and has no operator token."
-            raise Problem(UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
-        scheme, _, given = authorization.partition(" ")
-        expected = token.encode()
-        if scheme.lower() != "bearer" or not hmac.compare_digest(
-            given.strip().encode("latin-1", "replace"), expected
-        ):
-            detail = "Send 'Authorization: Bearer TOKEN' with the operator's token."
-            raise Problem(UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
+            if not is_loopback(self.settings.host):
+                raise _unauthorized(
+                    "This server listens beyond loopback and has no operator token."
+                )
+            if any(name in headers for name in _SAID_BY_PROXIES):
+                raise _unauthorized("Through a proxy the operator's calls need a token.")
+            return
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        said = given.strip().encode("latin-1", "replace")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(said, token.encode()):
+            raise _unauthorized("Send 'Authorization: Bearer TOKEN' with the operator's token.")
+
+
+def _unauthorized(detail: str) -> Problem:
+    return Problem(UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _door(tracer: "Tracing | None", *parts: Any) -> PurchaseDoor:
+    if tracer is None:
+        return PurchaseDoor(*parts)
+    from eventdemo.api.traced_door import TracedDoor  # noqa: PLC0415 - needs an extra
+
+    return TracedDoor(tracer, *parts)
+
+
+def _rate_limit(settings: Settings) -> RateLimit | None:
+    if not settings.rate_limit:
+        return None
+    return RateLimit(settings.rate_limit, settings.rate_burst, settings.trusted_proxies)
 
 
 def operator_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Litestar's guard of the operator's calls."""
     api: Api = connection.app.state.api
-    api.authorize(connection.headers.get("authorization", ""))
+    api.authorize(connection.headers)

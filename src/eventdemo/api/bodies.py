@@ -8,6 +8,7 @@ import msgspec
 from msgspec import NODEFAULT, Struct
 from msgspec.inspect import Metadata, StrType, StructType, type_info
 
+from eventdemo.api.gate import Fields
 from eventdemo.api.problems import (
     MALFORMED_JSON,
     MALFORMED_REQUEST,
@@ -25,6 +26,7 @@ Receive = Callable[[], Awaitable[Any]]
 # Longer ones are out of every range here, and Python refuses to convert them beyond 4,300 digits.
 _MAX_INT_CHARS = 400
 _MAX_NAME_CHARS = 64
+_JSON = b"application/json"
 
 
 class Body(Generic[T]):
@@ -40,24 +42,23 @@ class Body(Generic[T]):
         texts = [t for t in types if isinstance(t.type if isinstance(t, Metadata) else t, StrType)]
         self._most_quotes = 2 * len(described.fields) + 2 * len(texts)
 
-    async def read(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> T:
+    async def read(self, fields: Fields, receive: Receive) -> T:
         """The body of a request. Raises ``Problem`` 400, 413, 415 or 422."""
-        for name, value in headers:
-            self.check_header(name, value)
+        self.check(fields)
         return self.decode(await self.receive(receive))
 
-    def check_header(self, name: bytes, value: bytes) -> None:
-        """Refuses by a header what need not be read. No content type counts as JSON."""
-        if name == b"content-type":
-            if value != b"application/json" and not _is_json(value):
-                said = value.decode("latin-1")[:_MAX_NAME_CHARS]
-                raise Problem(
-                    UNSUPPORTED_MEDIA_TYPE, f"The body has to be application/json, not {said}."
-                )
-        elif name == b"content-length":
-            if int(value) > self.max_bytes:
-                raise self._too_large()
-        elif name == b"content-encoding" and value.lower() != b"identity":
+    def check(self, fields: Fields) -> None:
+        """Refuses by its headers what need not be read. No content type counts as JSON."""
+        media_type = fields.get(b"content-type")
+        if media_type is not None and media_type != _JSON and not _is_json(media_type):
+            said = media_type.decode("latin-1")[:_MAX_NAME_CHARS]
+            raise Problem(
+                UNSUPPORTED_MEDIA_TYPE, f"The body has to be application/json, not {said}."
+            )
+        length = fields.get(b"content-length")
+        if length is not None and int(length) > self.max_bytes:
+            raise self._too_large()
+        if b"content-encoding" in fields and fields[b"content-encoding"].lower() != b"identity":
             raise Problem(UNSUPPORTED_MEDIA_TYPE, "The body has to be sent uncompressed.")
 
     async def receive(self, receive: Receive) -> bytes:
@@ -98,7 +99,7 @@ class Body(Generic[T]):
 
 
 def _is_json(content_type: bytes) -> bool:
-    return content_type.partition(b";")[0].strip().lower() == b"application/json"
+    return content_type.partition(b";")[0].strip().lower() == _JSON
 
 
 def _parse(body: bytes) -> Any:

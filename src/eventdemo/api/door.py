@@ -11,12 +11,15 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from structlog.contextvars import bind_contextvars
 
 from eventdemo.api.backpressure import Backpressure
 from eventdemo.api.bodies import Body, Receive
+from eventdemo.api.gate import Gate, fields_of
 from eventdemo.api.lookup import Lookup
-from eventdemo.api.metrics import PurchaseMetrics
+from eventdemo.api.metrics import ApiMetrics
 from eventdemo.api.problems import PROBLEM_JSON, FieldError, Problem, invalid, problem_of
+from eventdemo.api.rate_limit import RateLimit
 from eventdemo.api.views import purchase_status
 from eventdemo.ids import new_request_id, now_us
 from eventdemo.ports import Accepted, IdempotencyKey, Outcome, TaskQueue
@@ -52,37 +55,42 @@ class PurchaseDoor:
         queue: TaskQueue,
         lookup: Lookup,
         backpressure: Backpressure,
-        metrics: PurchaseMetrics,
+        metrics: ApiMetrics,
+        gate: Gate,
+        rate_limit: RateLimit | None,
         max_body_bytes: int,
     ) -> None:
         self._enqueue = queue.enqueue
         self._lookup = lookup
         self._backpressure = backpressure
         self._metrics = metrics
+        self._gate = gate
+        self._rate_limit = rate_limit
         self._body = Body(BuyRequest, max_body_bytes)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        await send_answer(send, await self.answer(scope["headers"], receive))
+        await send_answer(send, await self.answer(scope, receive))
 
-    async def answer(self, headers: Headers, receive: Receive) -> Answer:
+    async def answer(self, scope: Any, receive: Receive) -> Answer:
         """The answer to one request, whatever happens."""
         began = perf_counter()
         try:
-            answer = await self._buy(headers, receive)
+            answer = await self._buy(scope, receive)
         except Exception as error:  # noqa: BLE001 - the last one who can tell the buyer
+            self._metrics.raised(error)
             answer = problem_answer(problem_of(error))
         self._metrics.answered(answer.status, perf_counter() - began)
         return answer
 
-    async def _buy(self, headers: Headers, receive: Receive) -> Answer:
-        idempotency_key, wait_s = None, 0.0
-        for name, value in headers:
-            if name == b"idempotency-key":
-                idempotency_key = read_idempotency_key(value)
-            elif name == b"prefer":
-                wait_s = _wait_of(value) or wait_s
-            else:
-                self._body.check_header(name, value)
+    async def _buy(self, scope: Any, receive: Receive) -> Answer:
+        fields = fields_of(scope["headers"])
+        self._gate.check(scope, fields)
+        if self._rate_limit:
+            self._rate_limit.check(scope)
+        self._body.check(fields)
+        key, prefer = fields.get(b"idempotency-key"), fields.get(b"prefer")
+        idempotency_key = None if key is None else read_idempotency_key(key)
+        wait_s = _wait_of(prefer) if prefer else 0.0
         buy = self._body.decode(await self._body.receive(receive))
         self._backpressure.check()
         accepted = await self._accept(buy, idempotency_key)
@@ -97,7 +105,11 @@ class PurchaseDoor:
         key = None
         if idempotency_key is not None:
             key = IdempotencyKey(idempotency_key, _digest(buy))
-        accepted = await self._enqueue(message, key)
+        try:
+            accepted = await self._enqueue(message, key)
+        except Exception:
+            bind_contextvars(request_id=request_id)  # for the log of whoever tells the buyer
+            raise
         self._backpressure.accepted()
         return accepted
 

@@ -6,7 +6,7 @@ from eventdemo.api.problems import NOT_FOUND, Problem
 from eventdemo.facts import purchase_stream
 from eventdemo.ids import is_request_id
 from eventdemo.outcomes import outcome_in
-from eventdemo.ports import Engine, Outcome
+from eventdemo.ports import DeadLetterFilter, Engine, Outcome
 
 
 class Lookup:
@@ -26,12 +26,18 @@ class Lookup:
             return found
         if await self._engine.queue.find(request_id):
             return None
-        if await self._engine.topics.path_of(request_id):
-            return None  # retried or dead for longer than the queue remembers
+        if await self._set_aside(request_id):
+            return None
         # It may have been decided, and left the queue, since the pool was asked.
         if found := await self._recorded(request_id):
             return found
         raise _never_accepted(request_id)
+
+    async def _set_aside(self, request_id: str) -> bool:
+        """Whether a message is retried or dead, perhaps for longer than the queue remembers."""
+        topics = self._engine.topics
+        dead = DeadLetterFilter(request_id=request_id, state=None)
+        return bool(await topics.path_of(request_id) or await topics.dead_letters(dead, limit=1))
 
     async def outcome_within(self, request_id: str, timeout_s: float) -> Outcome | None:
         """The outcome of an accepted purchase as soon as it is known, or None on time-out."""

@@ -1,8 +1,11 @@
 """Prometheus metrics: counted where it is cheap, gathered from the engine at each scrape."""
 
+import asyncio
+import os
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from prometheus_client import generate_latest
 from prometheus_client.core import (
@@ -11,74 +14,136 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.registry import Collector
 
+from eventdemo.errors import StorageError
 from eventdemo.ids import now_us
 from eventdemo.ports import Engine
 from eventdemo.readmodels.store import ReadModels
+from eventdemo.telemetry import families
+from eventdemo.telemetry.instruments import API, STORAGE_ERRORS
+from eventdemo.telemetry.meter import Meter
+from eventdemo.telemetry.scraping import Gathered
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
+#: Shown from the start, so that the first of a kind is seen as a rise.
+_USUAL_ANSWERS = (200, 202, 422, 429, 500, 503)
 
-class PurchaseMetrics:
-    """What this process answered at ``POST /purchases``, and how long that took."""
+#: How long a scrape waits for the storage.
+STORAGE_TIMEOUT_S = 2.0
 
-    def __init__(self) -> None:
-        self.answers: Counter[int] = Counter()
+
+class Counted(Protocol):
+    """A worker process beside the API, and what it counts."""
+
+    meter: Meter
+    restarts: int
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def pid(self) -> int | None:
+        """None while there is no such process."""
+
+
+class ApiMetrics:
+    """What this process answered at ``POST /purchases``, how long that took, and what its worker
+    processes count."""
+
+    def __init__(self, workers: Sequence[Counted] = ()) -> None:
+        self._workers = workers
+        self._meter = Meter()
+        self._answers = Counter(dict.fromkeys(_USUAL_ANSWERS, 0))
         self._buckets = [0] * (len(LATENCY_BUCKETS_S) + 1)
         self._seconds = 0.0
 
     def answered(self, status: int, seconds: float) -> None:
-        self.answers[status] += 1
+        self._answers[status] += 1
         self._buckets[bisect_left(LATENCY_BUCKETS_S, seconds)] += 1
         self._seconds += seconds
+
+    def raised(self, error: BaseException) -> None:
+        """Counts what a request ended with, if it was the storage's failure."""
+        if isinstance(error, StorageError):
+            self._meter.add(STORAGE_ERRORS, API)
 
     def families(self) -> Iterable[Metric]:
         answers = CounterMetricFamily(
             "eventdemo_purchase_answers", "Answers to POST /purchases.", labels=["status"]
         )
-        for status, count in sorted(self.answers.items()):
+        for status, count in sorted(self._answers.items()):
             answers.add_metric([str(status)], count)
         yield answers
+        yield self._latency()
+        yield from families.counted([self._meter, *(worker.meter for worker in self._workers)])
+        yield from self._processes()
+
+    def _latency(self) -> Metric:
         counts, total = [], 0
         bounds = [*map(str, LATENCY_BUCKETS_S), "+Inf"]
         for bound, count in zip(bounds, self._buckets, strict=True):
             total += count
             counts.append((bound, float(total)))
-        yield HistogramMetricFamily(
+        return HistogramMetricFamily(
             "eventdemo_purchase_answer_seconds",
             "Time from a purchase's request to its answer, waits that were asked for included.",
             buckets=counts,
             sum_value=self._seconds,
         )
 
+    def _processes(self) -> Iterable[Metric]:
+        pids = {worker.name: worker.pid for worker in self._workers}
+        running = {name: pid for name, pid in pids.items() if pid}
+        yield GaugeMetricFamily(
+            "eventdemo_workers", "Worker processes that run beside the API.", len(running)
+        )
+        yield CounterMetricFamily(
+            "eventdemo_worker_restarts",
+            "Worker processes that died and were started again.",
+            sum(worker.restarts for worker in self._workers),
+        )
+        yield from families.of_processes({API: os.getpid(), **running})
 
-class _Gathered(Collector):
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = list(families)
 
-    def collect(self) -> Iterable[Metric]:
-        return self._families
-
-
-async def exposition(engine: Engine, read_models: ReadModels, purchases: PurchaseMetrics) -> bytes:
-    """All metrics in Prometheus' text format."""
-    head, read = await engine.pool.head(), await read_models.position()
-    accepted = CounterMetricFamily(
-        "eventdemo_purchases_accepted", "Purchases that were ever accepted."
+async def exposition(engine: Engine, read_models: ReadModels, metrics: ApiMetrics) -> bytes:
+    """All metrics in Prometheus' text format; without those of the storage while it fails."""
+    try:
+        async with asyncio.timeout(STORAGE_TIMEOUT_S):
+            stored = [*await _hops(engine), *await _positions(engine, read_models)]
+    except (StorageError, TimeoutError) as error:
+        metrics.raised(error)
+        stored = []
+    up = GaugeMetricFamily(
+        "eventdemo_storage_up", "Whether the storage answered this scrape.", bool(stored)
     )
-    accepted.add_metric([], await engine.queue.accepted())
-    families = [
-        *purchases.families(),
-        accepted,
-        *await _hops(engine),
+    return generate_latest(Gathered([*metrics.families(), up, *stored]))
+
+
+async def _positions(engine: Engine, read_models: ReadModels) -> list[Metric]:
+    head, read = await engine.pool.head(), await read_models.position()
+    unread = await engine.pool.read_all(after_position=read, limit=1) if head > read else []
+    lag_us = max(0, now_us() - unread[0].at_us) if unread else 0
+    return [
+        CounterMetricFamily(
+            "eventdemo_purchases_accepted",
+            "Purchases that were ever accepted.",
+            await engine.queue.accepted(),
+        ),
         GaugeMetricFamily("eventdemo_event_pool_head", "Position of the last event.", head),
-        GaugeMetricFamily("eventdemo_read_models_position", "Position the read models know.", read),
         GaugeMetricFamily(
-            "eventdemo_read_models_lag", "Events the read models are behind.", max(0, head - read)
+            "eventdemo_read_models_position", "Position that the read models know.", read
+        ),
+        GaugeMetricFamily(
+            "eventdemo_read_models_lag_events",
+            "Events that the read models are behind.",
+            max(0, head - read),
+        ),
+        GaugeMetricFamily(
+            "eventdemo_read_models_lag_seconds",
+            "Age of the first event that the read models do not know.",
+            lag_us / 1_000_000,
         ),
     ]
-    return generate_latest(_Gathered(families))
 
 
 async def _hops(engine: Engine) -> list[Metric]:

@@ -1,30 +1,25 @@
-"""What an operator looks at and does: the flow alive, dead letters, probes, metrics."""
+"""What an operator looks at: the flow alive, probes, metrics."""
 
 import asyncio
-from typing import Annotated
 
-from litestar import MediaType, Response, get, post
-from litestar.params import PathParameter, QueryParameter, SkipValidation
+from litestar import MediaType, Response, get
+from litestar.params import SkipValidation
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from eventdemo.api.api import Api, operator_only
-from eventdemo.api.documentation import OPERATOR, problems
+from eventdemo.api.api import Api
+from eventdemo.api.documentation import problems
 from eventdemo.api.metrics import exposition
-from eventdemo.api.paging import MAX_POSITION, Limit, next_address
-from eventdemo.api.problems import NOT_FOUND, STORAGE, Problem
+from eventdemo.api.problems import STORAGE, Problem
 from eventdemo.api.views import (
     DOOR,
-    DeadLetters,
     FlowTotals,
     FlowView,
     HopView,
     Live,
     Ready,
-    Redriven,
-    dead_letter_view,
     milliseconds,
 )
-from eventdemo.flow import FLOW, SERVICES, TASK_QUEUE_TOPIC, Row
+from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC, Row
 from eventdemo.ids import now_us
 from eventdemo.ports import HopCounts
 
@@ -62,53 +57,6 @@ def _hop(row: Row, counts: HopCounts, oldest_us: int, now: int) -> HopView:
     )
 
 
-@get(
-    "/dead-letters",
-    responses=problems(401, 404, 422, 503),
-    guards=[operator_only],
-    security=OPERATOR,
-    tags=["operations"],
-)
-async def dead_letters(
-    api: SkipValidation[Api],
-    cursor: Annotated[
-        int, QueryParameter(ge=0, le=MAX_POSITION, description="Those after this id.")
-    ] = 0,
-    limit: Limit = 100,
-    service: Annotated[
-        str | None,
-        QueryParameter(description="Of this service only."),
-    ] = None,
-) -> DeadLetters:
-    """What was given up and not sent again: why, after how many attempts, and what it held."""
-    if service and service not in SERVICES:
-        raise Problem(NOT_FOUND, f"There is no service {service!a}, only {', '.join(SERVICES)}.")
-    found = await api.engine.topics.dead_letters(
-        after_id=cursor, limit=limit + 1, service=service or None
-    )
-    page, more = found[:limit], len(found) > limit
-    following = next_address(
-        "/dead-letters", service=service, cursor=page[-1].id if page else None, limit=limit
-    )
-    return DeadLetters([dead_letter_view(each) for each in page], following if more else None)
-
-
-@post(
-    "/dead-letters/{dead_letter_id:int}/redrive",
-    status_code=202,
-    responses=problems(401, 404, 422, 503),
-    guards=[operator_only],
-    security=OPERATOR,
-    tags=["operations"],
-)
-async def redrive(
-    dead_letter_id: Annotated[int, PathParameter(ge=1, le=MAX_POSITION)], api: SkipValidation[Api]
-) -> Redriven:
-    """Hand a dead letter to its service once more; doing it again does nothing."""
-    await api.engine.topics.redrive(dead_letter_id)
-    return Redriven(dead_letter_id)
-
-
 @get("/health/live", sync_to_thread=False, tags=["operations"])
 def live() -> Live:
     """The process answers."""
@@ -133,4 +81,4 @@ async def metrics(api: SkipValidation[Api]) -> Response[bytes]:
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-HANDLERS = (flow, dead_letters, redrive, live, ready, metrics)
+HANDLERS = (flow, live, ready, metrics)

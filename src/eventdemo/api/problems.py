@@ -13,6 +13,7 @@ from litestar.exceptions import (
     ValidationException,
 )
 from msgspec import Struct
+from structlog.contextvars import bound_contextvars
 
 from eventdemo.errors import (
     Conflict,
@@ -54,11 +55,20 @@ UNAUTHORIZED = Kind(
     "Operator token needed",
     "Send 'Authorization: Bearer TOKEN' with the token of EVENTDEMO_OPERATOR_TOKEN.",
 )
+CROSS_ORIGIN = Kind(
+    "cross-origin",
+    403,
+    "Asked by another site",
+    "Send it from a page of this address, or from a program that is no browser.",
+)
 NOT_FOUND = Kind(
     "not-found", 404, "Not found", "Check the address; the detail says what is missing."
 )
 METHOD_NOT_ALLOWED = Kind(
     "method-not-allowed", 405, "Method not allowed", "Use one of the methods of the Allow header."
+)
+TOO_SLOW = Kind(
+    "too-slow", 408, "Request too slow", "Send the whole request at once; nothing was done."
 )
 CONFLICT = Kind(
     "conflict", 409, "Conflict", "The detail says what stands against it; nothing was done."
@@ -70,11 +80,18 @@ UNKNOWN_POSITION = Kind(
     "Ask for a position that an answer of this API gave you.",
 )
 TOO_LARGE = Kind("too-large", 413, "Body too large", "Send a body within the stated size.")
+URL_TOO_LONG = Kind("url-too-long", 414, "Address too long", "Shorten the address.")
 UNSUPPORTED_MEDIA_TYPE = Kind(
     "unsupported-media-type",
     415,
     "Unsupported media type",
     "Send 'Content-Type: application/json', uncompressed.",
+)
+MISDIRECTED = Kind(
+    "misdirected",
+    421,
+    "Not answered under this name",
+    "Call http://localhost with the port, or set EVENTDEMO_OPERATOR_TOKEN and use any name.",
 )
 INVALID = Kind("invalid", 422, "Invalid request", "Correct the fields that are named in 'errors'.")
 IDEMPOTENCY_MISMATCH = Kind(
@@ -83,9 +100,16 @@ IDEMPOTENCY_MISMATCH = Kind(
     "Idempotency key used before",
     "Use a fresh key for another request, or repeat the first one unchanged.",
 )
+TOO_MANY_REQUESTS = Kind(
+    "too-many-requests", 429, "Too many purchases", "Wait for the seconds of Retry-After."
+)
+HEAD_TOO_LARGE = Kind("head-too-large", 431, "Headers too large", "Send fewer and shorter headers.")
 INTERNAL = Kind("internal", 500, "Internal error", "Try again; if it stays, see the server's log.")
 OVERLOADED = Kind(
     "overloaded", 503, "Too many purchases waiting", "Nothing was accepted: send it again later."
+)
+TOO_MANY_CONNECTIONS = Kind(
+    "too-many-connections", 503, "Too many connections", "Connect again later."
 )
 STORAGE = Kind("storage", 503, "Storage unavailable", "Nothing was accepted: send it again later.")
 BEHIND = Kind("behind", 503, "Read model behind", "Ask again: the read models are catching up.")
@@ -98,16 +122,23 @@ KINDS = {
         MALFORMED_JSON,
         MALFORMED_REQUEST,
         UNAUTHORIZED,
+        CROSS_ORIGIN,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
+        TOO_SLOW,
         CONFLICT,
         UNKNOWN_POSITION,
         TOO_LARGE,
+        URL_TOO_LONG,
         UNSUPPORTED_MEDIA_TYPE,
+        MISDIRECTED,
         INVALID,
         IDEMPOTENCY_MISMATCH,
+        TOO_MANY_REQUESTS,
+        HEAD_TOO_LARGE,
         INTERNAL,
         OVERLOADED,
+        TOO_MANY_CONNECTIONS,
         STORAGE,
         BEHIND,
         STOPPING,
@@ -203,17 +234,26 @@ def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Respons
             allowed = headers.get("allow", "what the Allow header says")
             detail = f"{request.method} is not possible here, only {allowed}."
             error = Problem(METHOD_NOT_ALLOWED, detail, headers=error.headers)
-    problem = problem_of(error)
+    asked = {"method": request.method, "path": request.url.path, **request.path_params}
+    request.app.state.api.metrics.raised(error)
+    with bound_contextvars(**asked):
+        problem = problem_of(error)
     return Response(
         problem.body, status_code=problem.status, headers=problem.headers, media_type=PROBLEM_JSON
     )
 
 
 def _of_storage(error: StorageError) -> Problem:
+    """Says what kind of trouble it is. The message names files and is for the operator's log."""
     log.error("storage trouble", reason=str(error))
-    if isinstance(error, StorageFull | StorageBusy):
-        return Problem(STORAGE, str(error))
-    return Problem(STORAGE, "The storage cannot be used; the server's log says why.")
+    match error:
+        case StorageFull():
+            detail = "No space is left in the storage."
+        case StorageBusy():
+            detail = "The storage is locked by another program."
+        case _:
+            detail = "The storage cannot be used; the server's log says why."
+    return Problem(STORAGE, detail)
 
 
 def _unexpected(error: BaseException) -> Problem:

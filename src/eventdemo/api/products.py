@@ -15,6 +15,7 @@ from eventdemo.api.api import Api, operator_only
 from eventdemo.api.bodies import Body
 from eventdemo.api.documentation import IDEMPOTENCY_KEY, OPERATOR, also, problems, takes
 from eventdemo.api.door import read_idempotency_key
+from eventdemo.api.gate import fields_of
 from eventdemo.api.paging import MAX_POSITION, Limit, MinPosition, next_address
 from eventdemo.api.problems import (
     CONFLICT,
@@ -117,7 +118,8 @@ async def product(
 
 @put(
     "/products/{product_id:str}",
-    responses=also(201, ProductWritten, "Registered") | problems(400, 401, 409, 413, 415, 422, 503),
+    responses=also(201, ProductWritten, "Registered")
+    | problems(400, 401, 403, 409, 413, 415, 422, 503),
     operation_class=takes(ProductDetails, IDEMPOTENCY_KEY),
     guards=[operator_only],
     security=OPERATOR,
@@ -186,7 +188,7 @@ async def product_events(
 @post(
     "/products/{product_id:str}/stock",
     status_code=200,
-    responses=problems(400, 401, 404, 409, 413, 415, 422, 503),
+    responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503),
     operation_class=takes(Restock, IDEMPOTENCY_KEY),
     guards=[operator_only],
     security=OPERATOR,
@@ -208,7 +210,7 @@ async def restock(
 
 
 async def _read(request: Request[None, None, State], body: Body[T]) -> T:
-    return await body.read(request.scope["headers"], request.receive)
+    return await body.read(fields_of(list(request.scope["headers"])), request.receive)
 
 
 def _causation_id(request: Request[None, None, State]) -> str | None:

@@ -19,13 +19,14 @@ from eventdemo.api.views import (
     PurchaseTrace,
     at,
     event_view,
+    given_up,
     hearer,
     milliseconds,
     purchase_status,
     topic_view,
 )
 from eventdemo.facts import PurchaseRefused
-from eventdemo.ports import Engine, Message
+from eventdemo.ports import DeadLetterFilter, Engine, Message
 from eventdemo.services.buy_request import BuyRequest
 
 WaitSeconds = Annotated[
@@ -43,7 +44,7 @@ LAST_EVENT_ID = Header(
     "/purchases",
     status_code=202,
     responses=also(200, PurchaseStatus, "The outcome, within the time that was to be waited")
-    | problems(400, 413, 415, 422, 500, 503),
+    | problems(400, 403, 413, 415, 422, 429, 500, 503),
     operation_class=takes(BuyRequest, IDEMPOTENCY_KEY, PREFER),
     tags=["purchases"],
 )
@@ -54,7 +55,7 @@ async def buy(
 
     Accepted purchases survive any crash and end in exactly one outcome.
     """
-    answer = await api.door.answer(list(request.scope["headers"]), request.receive)
+    answer = await api.door.answer(request.scope, request.receive)
     headers = {name.decode(): value.decode() for name, value in answer.headers}
     media_type = headers.pop("content-type")
     body: Any = answer.body  # encoded already
@@ -100,10 +101,13 @@ async def stream(
 
 @get("/purchases/{request_id:str}/trace", responses=problems(404, 503), tags=["purchases"])
 async def trace(request_id: FromPath[str], api: SkipValidation[Api]) -> PurchaseTrace:
-    """The path of a purchase: each hop, when, how long, what it caused, why it was refused."""
+    """The path of a purchase: each hop, when, how long, what it caused, why it was refused, and
+    where a message of it was given up."""
     outcome = await api.lookup.outcome(request_id)
     until_us = outcome.decided_at_us if outcome else None
     path = await api.engine.topics.path_of(request_id, until_us=until_us)
+    wanted = DeadLetterFilter(request_id=request_id, state=None)
+    letters = await api.engine.topics.dead_letters(wanted)
     hops, previous_us = [], path[0].at_us if path else 0
     for message in path:
         hops.append(await _hop(api.engine, message, previous_us))
@@ -118,6 +122,7 @@ async def trace(request_id: FromPath[str], api: SkipValidation[Api]) -> Purchase
         total_ms=milliseconds(until_us - path[0].at_us) if until_us and path else None,
         order_id=status.order_id,
         failure=status.failure,
+        given_up=[given_up(letter) for letter in letters],
     )
 
 

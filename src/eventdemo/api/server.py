@@ -3,24 +3,37 @@
 import asyncio
 import contextlib
 import errno
+import resource
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
+import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from eventdemo.api.api import Api
 from eventdemo.api.app import Application
-from eventdemo.api.problems import MALFORMED_REQUEST, PROBLEM_JSON, Problem
+from eventdemo.api.metrics import ApiMetrics
+from eventdemo.api.protocol import SPARE_CONNECTIONS, Limits, Protocol
 from eventdemo.errors import Misconfigured, PortInUse
 from eventdemo.ports import Engine
 from eventdemo.readmodels.store import ReadModels
 from eventdemo.settings import Settings
 
+if TYPE_CHECKING:
+    from eventdemo.telemetry.tracing import Tracing
+
 BACKLOG = 2_048
 KEEP_ALIVE_S = 30
 #: What still runs this long after the stop is cut off.
 DRAIN_S = 2
+#: Open files that are no connections: the databases, their logs and locks, and what libraries open.
+FILES_BESIDE = 128
+#: For every answer, also that of a purchase and of what is no HTTP.
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+
+log = structlog.get_logger(__name__)
 
 
 async def serve(
@@ -30,6 +43,8 @@ async def serve(
     stop: asyncio.Event,
     *,
     listening: Callable[[int], None] = lambda port: None,
+    metrics: ApiMetrics | None = None,
+    tracer: "Tracing | None" = None,
 ) -> None:
     """Answers requests until ``stop`` is set, then drains for at most ``DRAIN_S`` and returns.
 
@@ -37,8 +52,8 @@ async def serve(
     caller's. Raises ``PortInUse`` or ``Misconfigured`` before anything is served.
     """
     listener = bind(settings.host, settings.port)
-    api = Api(settings, engine, read_models)
-    server = _Server(_config(Application(api)), api, stop)
+    api = Api(settings, engine, read_models, metrics, tracer)
+    server = _Server(_config(Application(api), _limits(settings)), api, stop)
     listening(listener.getsockname()[1])
     await server.serve(sockets=[listener])
 
@@ -69,25 +84,12 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-class Protocol(HttpToolsProtocol):
-    """Answers what is no HTTP with problem details too."""
-
-    def send_400_response(self, msg: str) -> None:
-        body = Problem(MALFORMED_REQUEST, "This is not a valid HTTP/1.1 request.").body
-        head = (
-            f"content-type: {PROBLEM_JSON}\r\n"
-            f"content-length: {len(body)}\r\n"
-            "connection: close\r\n\r\n"
-        )
-        self.transport.write(STATUS_LINE[400] + head.encode() + body)
-        self.transport.close()
-
-
 class _Server(uvicorn.Server):
     """Waits for an event where uvicorn looks ten times a second, and leaves signals alone."""
 
     def __init__(self, config: uvicorn.Config, api: Api, stop: asyncio.Event) -> None:
         super().__init__(config)
+        self.server_state.default_headers = [NOSNIFF]
         self._api = api
         self._stop = stop
 
@@ -103,10 +105,38 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(application: Application) -> uvicorn.Config:
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        head_bytes=settings.max_head_bytes,
+        body_bytes=settings.max_body_bytes,
+        connections=_connections_within(settings.max_connections),
+        client_timeout_s=settings.client_timeout_s,
+    )
+
+
+def _connections_within(wanted: int) -> int:
+    """As many connections as there may be open files, whose limit is raised as far as needed.
+
+    Beyond it no connection could be refused politely, and no file be opened.
+    """
+    needed = wanted + SPARE_CONNECTIONS + FILES_BESIDE
+    allowed, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed < needed and allowed != resource.RLIM_INFINITY:
+        raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with contextlib.suppress(ValueError, OSError):  # macOS has a limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            allowed = raised
+        if allowed < needed:
+            possible = max(1, allowed - SPARE_CONNECTIONS - FILES_BESIDE)
+            log.warning("fewer connections than wanted", wanted=wanted, possible=possible)
+            return possible
+    return wanted
+
+
+def _config(application: Application, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        http=Protocol,
+        http=cast(type[asyncio.Protocol], partial(Protocol, limits)),
         ws="none",
         lifespan="off",
         log_config=None,

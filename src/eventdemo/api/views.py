@@ -1,6 +1,5 @@
 """What the API answers with: the shapes of its JSON, and how they are made of what is known."""
 
-import base64
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -10,7 +9,7 @@ from msgspec import Struct
 from eventdemo.aggregates import Product
 from eventdemo.facts import FailureCode
 from eventdemo.flow import CARRIES, FLOW, Row, Topic
-from eventdemo.ports import DeadLetter, Message, Outcome, RecordedEvent
+from eventdemo.ports import DeadLetter, DeadLetterState, Message, Outcome, RecordedEvent
 
 #: The box that takes purchases: it hears no topic, so it has no row in the flow's table.
 DOOR = "Product Buy Request Service"
@@ -139,6 +138,30 @@ class Hop(Struct, frozen=True, omit_defaults=True):
     refused: Failure | None = None
 
 
+class GivenUp(Struct, frozen=True):
+    """Where a message of a purchase died, and why; ``id`` is its dead letter's."""
+
+    id: int
+    service: str
+    topic: str
+    at: datetime
+    attempts: int
+    reason: str
+    state: DeadLetterState
+
+
+def given_up(letter: DeadLetter) -> GivenUp:
+    return GivenUp(
+        id=letter.id,
+        service=letter.service,
+        topic=letter.topic,
+        at=at(letter.at_us),
+        attempts=letter.attempts,
+        reason=letter.reason,
+        state=letter.state,
+    )
+
+
 class PurchaseTrace(Struct, frozen=True, omit_defaults=True):
     """The path of one purchase through the flow, as far as the topics remember it."""
 
@@ -150,6 +173,7 @@ class PurchaseTrace(Struct, frozen=True, omit_defaults=True):
     total_ms: float | None = None
     order_id: str | None = None
     failure: Failure | None = None
+    given_up: list[GivenUp] = []
 
 
 class ProductState(Struct, frozen=True):
@@ -189,56 +213,6 @@ class ProductHistory(Struct, frozen=True):
 
     events: list[EventView]
     next: str | None
-
-
-class DeadLetterView(Struct, frozen=True):
-    """A message that was given up, with what it held: as text, or in base64 if it is none."""
-
-    id: int
-    service: str
-    topic: str
-    message_id: str
-    request_id: str
-    reason: str
-    stack: str
-    attempts: int
-    at: datetime
-    body: str
-    body_encoding: Literal["utf-8", "base64"]
-
-
-def dead_letter_view(letter: DeadLetter) -> DeadLetterView:
-    encoding: Literal["utf-8", "base64"]
-    try:
-        body, encoding = letter.body.decode("utf-8"), "utf-8"
-    except UnicodeDecodeError:
-        body, encoding = base64.b64encode(letter.body).decode(), "base64"
-    return DeadLetterView(
-        id=letter.id,
-        service=letter.service,
-        topic=letter.topic,
-        message_id=letter.message_id,
-        request_id=letter.correlation_id,
-        reason=letter.reason,
-        stack=letter.stack,
-        attempts=letter.attempts,
-        at=at(letter.at_us),
-        body=body,
-        body_encoding=encoding,
-    )
-
-
-class DeadLetters(Struct, frozen=True):
-    """A page of dead letters, oldest first; ``next`` is the address of the next one."""
-
-    dead_letters: list[DeadLetterView]
-    next: str | None
-
-
-class Redriven(Struct, frozen=True):
-    """A dead letter that is on its way to its service once more."""
-
-    dead_letter_id: int
 
 
 class HopView(Struct, frozen=True):

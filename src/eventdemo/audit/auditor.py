@@ -17,7 +17,15 @@ from eventdemo.audit.history import History, key_of
 from eventdemo.audit.projections import ReadModelCheck
 from eventdemo.audit.receipt import Findings, ProductReceipt, Receipt
 from eventdemo.facts import OrderCreated
-from eventdemo.ports import Engine, EventPool, Outcome, RecordedEvent, Topics
+from eventdemo.ports import (
+    DeadLetterFilter,
+    DeadLetterState,
+    Engine,
+    EventPool,
+    Outcome,
+    RecordedEvent,
+    Topics,
+)
 from eventdemo.readmodels.store import ReadModels
 
 Progress = Callable[[int, int], None]
@@ -68,11 +76,13 @@ async def _undecided(engine: Engine) -> _Undecided:
 
 
 async def _dead(topics: Topics) -> set[bytes]:
+    """Those whose message is in no topic: discarding a dead letter decides nothing."""
     dead: set[bytes] = set()
-    after_id = 0
-    while page := await topics.dead_letters(after_id=after_id, limit=_PAGE):
-        dead.update(key_of(letter.correlation_id) for letter in page)
-        after_id = page[-1].id
+    for state in (DeadLetterState.DEAD, DeadLetterState.DISCARDED):
+        wanted, after_id = DeadLetterFilter(state=state), 0
+        while page := await topics.dead_letters(wanted, after_id=after_id, limit=_PAGE):
+            dead.update(key_of(letter.correlation_id) for letter in page)
+            after_id = page[-1].id
     return dead
 
 

@@ -91,6 +91,8 @@ class Sales(Struct):
         self.revenue_cents[order.product_id] += order.quantity * order.unit_price_cents
 
     def refused(self, product_id: str, code: str) -> None:
+        if not product_id:  # of a message that could not be read, it is not known
+            return
         self.failed.setdefault(product_id, Counter())[code] += 1
 
     def views(self) -> list[SalesView]:

@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from eventdemo import __version__
-from eventdemo.cli import buyer, lookups, maintenance, operator, processes
+from eventdemo.cli import buyer, dead_letters, lookups, maintenance, operator, processes, soaking
 from eventdemo.cli.options import Commands
 from eventdemo.cli.show import printable
 from eventdemo.errors import EventdemoError
@@ -44,8 +44,8 @@ PANELS: tuple[tuple[str, Commands], ...] = (
     ("Run", processes.COMMANDS),
     ("Buy", buyer.COMMANDS),
     ("Look", lookups.COMMANDS),
-    ("Operate", operator.COMMANDS),
-    ("Maintain and prove", maintenance.COMMANDS),
+    ("Operate", {**operator.COMMANDS, **dead_letters.COMMANDS}),
+    ("Maintain and prove", {**maintenance.COMMANDS, **soaking.COMMANDS}),
 )
 
 

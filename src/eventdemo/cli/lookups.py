@@ -125,6 +125,8 @@ def trace(
             for hop in found["path"]
         ),
     )
+    for letter in found.get("given_up", ()):
+        say(_given_up(letter))
     say(_outcome(found))
 
 
@@ -168,6 +170,13 @@ def _caused(hop: dict[str, Any]) -> str:
     if refused := hop.get("refused"):
         lines.append(f"refused: {refused['code']}")
     return "\n".join(lines)
+
+
+def _given_up(letter: dict[str, Any]) -> str:
+    return (
+        f"given up by {letter['service']} at attempt {letter['attempts']}: {letter['reason']} "
+        f"(dead letter {letter['id']}, {letter['state']})"
+    )
 
 
 def _outcome(found: dict[str, Any]) -> str:

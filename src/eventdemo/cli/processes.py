@@ -5,17 +5,23 @@ from typing import Annotated
 import typer
 
 from eventdemo.cli.options import (
+    ClientTimeout,
     Commands,
     Data,
     EventPool,
     Host,
     LogLevel,
     MaxBodyBytes,
+    MaxConnections,
+    MaxHeadBytes,
     MaxWaiting,
     MessageRetention,
     Port,
+    RateBurst,
+    RateLimit,
     SessionCache,
     Topics,
+    TrustedProxies,
     run_async,
     settings_of,
 )
@@ -35,6 +41,12 @@ def up(
     session_cache: SessionCache = None,
     max_waiting: MaxWaiting = None,
     max_body_bytes: MaxBodyBytes = None,
+    max_head_bytes: MaxHeadBytes = None,
+    max_connections: MaxConnections = None,
+    client_timeout_s: ClientTimeout = None,
+    rate_limit: RateLimit = None,
+    rate_burst: RateBurst = None,
+    trusted_proxies: TrustedProxies = None,
     message_retention_s: MessageRetention = None,
     log_level: LogLevel = None,
     workers: Annotated[
@@ -69,6 +81,12 @@ def serve(
     session_cache: SessionCache = None,
     max_waiting: MaxWaiting = None,
     max_body_bytes: MaxBodyBytes = None,
+    max_head_bytes: MaxHeadBytes = None,
+    max_connections: MaxConnections = None,
+    client_timeout_s: ClientTimeout = None,
+    rate_limit: RateLimit = None,
+    rate_burst: RateBurst = None,
+    trusted_proxies: TrustedProxies = None,
     log_level: LogLevel = None,
 ) -> None:
     """Run the API alone; purchases wait until a worker decides them.
@@ -102,6 +120,21 @@ def work(
     stop_on_eof: Annotated[
         bool, typer.Option("--stop-on-eof", help="Stop when standard input ends.")
     ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            metavar="PORT",
+            min=1,
+            max=65_535,
+            help="Answer Prometheus on this port, at /metrics.",
+        ),
+    ] = None,
+    metrics_host: Annotated[
+        str,
+        typer.Option("--metrics-host", metavar="HOST", help="Address of --metrics-port."),
+    ] = "127.0.0.1",
+    count_into: Annotated[int | None, typer.Option("--count-into", hidden=True)] = None,
 ) -> None:
     """Run some services, or all, without the API. Several instances may run at once.
 
@@ -111,7 +144,8 @@ def work(
     settings = _loaded(locals())
     from eventdemo.cli import working
 
-    run_async(working.work(settings, names, until_eof=stop_on_eof))
+    telling = working.Telling(metrics_host, metrics_port, count_into)
+    run_async(working.work(settings, names, telling, until_eof=stop_on_eof))
 
 
 COMMANDS: Commands = {"up": up, "serve": serve, "work": work}

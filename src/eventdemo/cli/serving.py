@@ -1,27 +1,31 @@
 """The processes that answer: the API alone, or with worker processes beside it."""
 
 import asyncio
+from collections.abc import Sequence
 
 from eventdemo import __version__
 from eventdemo.api import server
+from eventdemo.api.metrics import ApiMetrics
 from eventdemo.cli.lifetime import opened, spare_the_collector, stop_on_signals, together
-from eventdemo.cli.supervisor import supervise
+from eventdemo.cli.supervisor import Worker, supervise
 from eventdemo.ports import Engine
 from eventdemo.readmodels.store import ReadModels
 from eventdemo.samples import add_samples
 from eventdemo.settings import Settings
+from eventdemo.telemetry.setup import tracing
 
 
 async def up(settings: Settings, workers: int, samples: bool) -> None:
     """The API in this process, and worker processes that end with it."""
     server.bind(settings.host, settings.port).close()  # before anything is created
     stop = stop_on_signals()
+    crew = [Worker(number) for number in range(1, workers + 1)]
     async with opened(settings) as engine:
         added = samples and await add_samples(engine.pool)
         await together(
             stop,
-            _serve(settings, engine, stop, added=added),
-            *(supervise(settings, number, stop) for number in range(1, workers + 1)),
+            _serve(settings, engine, stop, crew, added=added),
+            *(supervise(settings, worker, stop) for worker in crew),
         )
 
 
@@ -30,20 +34,34 @@ async def serve(settings: Settings) -> None:
     server.bind(settings.host, settings.port).close()  # before anything is created
     stop = stop_on_signals()
     async with opened(settings) as engine:
-        await together(stop, _serve(settings, engine, stop))
+        await together(stop, _serve(settings, engine, stop, []))
 
 
 async def _serve(
-    settings: Settings, engine: Engine, stop: asyncio.Event, *, added: bool = False
+    settings: Settings,
+    engine: Engine,
+    stop: asyncio.Event,
+    crew: Sequence[Worker],
+    *,
+    added: bool = False,
 ) -> None:
-    read_models = ReadModels(settings.read_models)
+    read_models, metrics = ReadModels(settings.read_models), ApiMetrics(crew)
 
     def greet(_: int) -> None:
         spare_the_collector()
         print(_greeting(settings, added=added), flush=True)
 
     try:
-        await server.serve(settings, engine, read_models, stop, listening=greet)
+        async with tracing() as tracer:
+            await server.serve(
+                settings,
+                engine,
+                read_models,
+                stop,
+                listening=greet,
+                metrics=metrics,
+                tracer=tracer,
+            )
     finally:
         await read_models.close()
 

@@ -10,6 +10,7 @@ import structlog
 
 from eventdemo.errors import EventdemoError
 from eventdemo.settings import Settings
+from eventdemo.telemetry.meter import Meter, shared_memory
 
 QUICK_DEATH_S = 5.0
 MAX_QUICK_DEATHS = 5
@@ -24,12 +25,33 @@ class WorkersKeepDying(EventdemoError):
     """A worker process ended again and again soon after its start."""
 
 
-async def supervise(settings: Settings, number: int, stop: asyncio.Event) -> None:
+class Worker:
+    """One worker process after the other, which go on counting where the one before stopped."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.memory = shared_memory()
+        self.meter = Meter(self.memory)
+        self.restarts = 0
+        self.process: Process | None = None
+
+    @property
+    def name(self) -> str:
+        return f"worker-{self.number}"
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs; None while there is none."""
+        alive = self.process and self.process.returncode is None
+        return self.process.pid if self.process and alive else None
+
+
+async def supervise(settings: Settings, worker: Worker, stop: asyncio.Event) -> None:
     """Keeps one worker process running until ``stop``; raises ``WorkersKeepDying``."""
     quick_deaths = 0
     while not stop.is_set():
         started = time.monotonic()
-        process = await _start(settings)
+        process = worker.process = await _start(settings, worker)
         try:
             await _either(process, stop)
         finally:
@@ -39,24 +61,26 @@ async def supervise(settings: Settings, number: int, stop: asyncio.Event) -> Non
         quick_deaths = quick_deaths + 1 if time.monotonic() - started < QUICK_DEATH_S else 1
         if quick_deaths == MAX_QUICK_DEATHS:
             raise WorkersKeepDying(
-                f"worker {number} ended {quick_deaths} times soon after its start, the last time "
-                f"{_how(process)}: its own messages above say why"
+                f"worker {worker.number} ended {quick_deaths} times soon after its start, the "
+                f"last time {_how(process)}: its own messages above say why"
             )
         backoff_s = FIRST_BACKOFF_S * 2**quick_deaths
         log.warning(
             "worker died, starting it again",
-            worker=number,
+            worker=worker.number,
             ended=_how(process),
             backoff_s=backoff_s,
         )
         await _pause(stop, backoff_s)
+        worker.restarts += 1
 
 
-async def _start(settings: Settings) -> Process:
+async def _start(settings: Settings, worker: Worker) -> Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "eventdemo", "work", "--all", "--stop-on-eof"),
+        *("-m", "eventdemo", "work", "--all", "--stop-on-eof", "--count-into", str(worker.memory)),
         stdin=PIPE,
+        pass_fds=[worker.memory],
         env={**os.environ, **settings.environment()},
     )
 

@@ -1,10 +1,13 @@
 """A worker process: some services, the read models' projector, or both."""
 
+import asyncio
 import os
 from collections.abc import Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import structlog
+from msgspec import Struct
 
 from eventdemo.cli.lifetime import (
     opened,
@@ -14,9 +17,14 @@ from eventdemo.cli.lifetime import (
     together,
 )
 from eventdemo.cli.processes import PROJECTOR
+from eventdemo.ports import Engine
 from eventdemo.readmodels.projector import Projector
+from eventdemo.runtime.observer import Observer
 from eventdemo.runtime.worker import run_services
 from eventdemo.settings import Settings
+from eventdemo.telemetry.meter import Meter
+from eventdemo.telemetry.observer import Telemetry
+from eventdemo.telemetry.setup import tracing
 
 #: Where processors are short, buyers are answered before their orders are decided.
 NICENESS_BESIDE_THE_API = 5
@@ -24,25 +32,60 @@ NICENESS_BESIDE_THE_API = 5
 log = structlog.get_logger(__name__)
 
 
-async def work(settings: Settings, names: Sequence[str], *, until_eof: bool) -> None:
+class Telling(Struct, frozen=True):
+    """Where a worker's numbers go: to a port of its own, into memory it was handed, or nowhere."""
+
+    host: str
+    port: int | None
+    count_into: int | None
+
+
+async def work(
+    settings: Settings, names: Sequence[str], telling: Telling, *, until_eof: bool
+) -> None:
     """Runs what is named until a signal, or the end of standard input if that is asked for."""
+    meter = Meter(telling.count_into)
     stop = stop_on_signals()
     if until_eof:
         await stop_on_eof(stop)
         _stand_back()
-    async with opened(settings) as engine:
-        parts: list[Coroutine[Any, Any, None]] = []
-        if services := [name for name in names if name != PROJECTOR]:
-            parts.append(
-                run_services(
-                    engine, services, stop, message_retention_s=settings.message_retention_s
-                )
+    with _page(telling, meter):
+        async with opened(settings) as engine, tracing() as tracer:
+            parts = _parts(settings, names, engine, stop, Telemetry(meter, tracer))
+            spare_the_collector()
+            log.info("working", services=list(names))
+            await together(stop, *parts)
+
+
+def _page(telling: Telling, meter: Meter) -> AbstractContextManager[None]:
+    if telling.port is None:
+        return nullcontext()
+    from eventdemo.telemetry.scraping import scraped
+
+    return scraped(telling.host, telling.port, meter)
+
+
+def _parts(
+    settings: Settings,
+    names: Sequence[str],
+    engine: Engine,
+    stop: asyncio.Event,
+    observer: Observer,
+) -> list[Coroutine[Any, Any, None]]:
+    parts: list[Coroutine[Any, Any, None]] = []
+    if services := [name for name in names if name != PROJECTOR]:
+        parts.append(
+            run_services(
+                engine,
+                services,
+                stop,
+                message_retention_s=settings.message_retention_s,
+                observer=observer,
             )
-        if PROJECTOR in names:
-            parts.append(Projector(engine.pool, settings.read_models).run(stop))
-        spare_the_collector()
-        log.info("working", services=list(names))
-        await together(stop, *parts)
+        )
+    if PROJECTOR in names:
+        parts.append(Projector(engine.pool, settings.read_models, observer).run(stop))
+    return parts
 
 
 def _stand_back() -> None:

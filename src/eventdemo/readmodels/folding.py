@@ -57,7 +57,8 @@ def fold(page: Sequence[RecordedEvent]) -> Changes:
             case OrderCreated() as order:
                 _add_order(changes, event, order)
             case PurchaseFailed() as failed:
-                changes.failed[failed.product_id, failed.code.value] += 1
+                if failed.product_id:  # of a message that could not be read, it is not known
+                    changes.failed[failed.product_id, failed.code.value] += 1
             case (
                 StockReserved() | StockReceived() | ProductRegistered() | ProductChanged()
             ) as fact:

@@ -1,16 +1,21 @@
 """Follows the event pool and keeps the read models up to date: every event once, in order."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from time import perf_counter
 
 import structlog
 
 from eventdemo import errors
-from eventdemo.ports import EventPool
+from eventdemo.ports import EventPool, RecordedEvent
 from eventdemo.readmodels import generations
 from eventdemo.readmodels.generation import Generation
 from eventdemo.readmodels.rebuild import PAGE_EVENTS, rebuild
+from eventdemo.runtime.observer import UNOBSERVED, Observer
+
+#: What the part of the system that keeps the read models is called.
+NAME = "readmodels"
 
 _LOCK = "projector.lock"
 #: How soon a projector that stands by, or that met trouble, tries again.
@@ -31,10 +36,11 @@ log = structlog.get_logger(__name__)
 class Projector:
     """The one writer of the read models in a folder; further ones stand by."""
 
-    def __init__(self, pool: EventPool, folder: Path) -> None:
+    def __init__(self, pool: EventPool, folder: Path, observer: Observer = UNOBSERVED) -> None:
         self._pool = pool
         self._folder = folder
         self._trouble = ""
+        self._observer = observer
 
     async def run(self, stop: asyncio.Event) -> None:
         """Projects until ``stop`` is set. Trouble is logged once and tried again."""
@@ -46,6 +52,7 @@ class Projector:
             except generations.Held:
                 await _pause(stop, _RETRY_S)
             except (errors.StorageError, OSError) as trouble:
+                self._observer.storage_failed(NAME)
                 self._say_once(str(trouble))
                 await _pause(stop, _RETRY_S)
 
@@ -77,10 +84,22 @@ class Projector:
             events = generation.unseen(page)
             if not events:
                 await _wait_unless(stop, self._pool.wait(_IDLE_S))
-            elif not await generation.apply(events, wanted):
+            elif not await self._apply(generation, events, wanted):
                 return
             elif len(events) < PAGE_EVENTS:
                 await _pause(stop, _GATHER_S if len(events) < _BUSY_EVENTS else _GATHER_BUSY_S)
+
+    async def _apply(
+        self,
+        generation: Generation,
+        events: Sequence[RecordedEvent],
+        wanted: Callable[[], bool],
+    ) -> bool:
+        began_s = perf_counter()
+        applied = await generation.apply(events, wanted)
+        if applied:
+            self._observer.applied(perf_counter() - began_s)
+        return applied
 
     def _say_once(self, trouble: str) -> None:
         if trouble != self._trouble:

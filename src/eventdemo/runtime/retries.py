@@ -1,15 +1,22 @@
-"""When a message that failed is tried again, and when it is given up."""
+"""When a message that failed is tried again, when it is given up, and what is kept of the cause."""
 
 import random
+import traceback
 from collections.abc import Callable
 
 from msgspec import Struct
 
+#: What is kept of an exception, at most: its line, and the end of its stack.
+MAX_REASON_CHARS, MAX_STACK_CHARS = 1_000, 20_000
+
 
 class RetryPolicy(Struct, frozen=True):
-    """Exponential back-off with full jitter: many messages that failed together come back apart.
+    """Exponential back-off with equal jitter: half of each delay is certain, so that the cause has
+    time to go away, and half is chance, so that what failed together comes back apart.
 
-    ``jitter`` returns a number from 0 to 1 and is a parameter so that a simulation can seed it.
+    With the defaults the delays grow fourfold from 0.1 s, and a message that always fails is given
+    up between 4.25 s and 8.5 s after its first attempt. ``jitter`` returns a number from 0 to 1
+    and is a parameter so that a simulation can seed it.
     """
 
     max_attempts: int = 5
@@ -23,3 +30,22 @@ class RetryPolicy(Struct, frozen=True):
             return None
         delay_us = min(self.max_delay_us, self.first_delay_us << 2 * (attempt - 1))
         return now_us + delay_us // 2 + int(delay_us / 2 * self.jitter())
+
+
+def reason_of(error: BaseException) -> str:
+    """An exception in a line, whatever it says of itself."""
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - the cause of trouble is not to be trusted
+        said = "it cannot be told"
+    return _storable(f"{type(error).__name__}: {said}")[:MAX_REASON_CHARS]
+
+
+def stack_of(error: BaseException) -> str:
+    """Where an exception came from."""
+    return _storable("".join(traceback.format_exception(error)))[-MAX_STACK_CHARS:]
+
+
+def _storable(text: str) -> str:
+    """Text that is UTF-8: names of files, for instance, need not be."""
+    return text.encode(errors="backslashreplace").decode()

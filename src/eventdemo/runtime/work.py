@@ -7,8 +7,8 @@ from typing import cast
 import msgspec
 
 from eventdemo.aggregates import Aggregate
-from eventdemo.codec import encode
-from eventdemo.facts import EVENT_TYPES, Event, Fact, FailureCode, PurchaseRefused
+from eventdemo.codec import UNDECODABLE, encode
+from eventdemo.facts import EVENT_TYPES, MAX_COUNT, Event, Fact, FailureCode, PurchaseRefused
 from eventdemo.flow import CARRIES, DEAD_PURCHASES_TOPIC, Row, SessionCacheSink
 from eventdemo.ids import message_id
 from eventdemo.outcomes import outcome_of
@@ -23,6 +23,13 @@ from eventdemo.ports import (
     Write,
 )
 from eventdemo.runtime.baselines import Recorded
+from eventdemo.runtime.observer import UNOBSERVED, Observation
+
+Decide = Callable[..., tuple[Fact, ...]]
+
+
+class NotCarried(Exception):
+    """A fact of another topic: whatever it is told, its hearer will never understand it."""
 
 
 class Work:
@@ -37,27 +44,29 @@ class Work:
         recorded: dict[str, Recorded] | None = None,
         unreadable: Mapping[str, Exception] | None = None,
         is_snapshot: Callable[[Aggregate], bool] = lambda state: False,
+        observation: Observation = UNOBSERVED,
     ) -> None:
         self.states = states or {}
         self.now_us = now_us
+        self.repeated = 0
         self.batch = Batch(received, [], [], {}, [], [], [])
         self._row = row
         self._carried = CARRIES[row.hears]
         self._recorded = recorded or {}
         self._unreadable = unreadable or {}
         self._is_snapshot = is_snapshot
+        self._observation = observation
         self._publish: dict[str, list[Message]] = defaultdict(list)
         self.batch.publish = self._publish
 
-    def facts_of(
-        self, message: Message, decide: Callable[..., tuple[Fact, ...]]
-    ) -> tuple[Sequence[Fact], int]:
+    def facts_of(self, message: Message, decide: Decide) -> tuple[Sequence[Fact], int]:
         """What the message causes, and since when: what it caused before, or what is decided."""
         if before := self._recorded.get(message.id):
+            self.repeated += 1
             return before.events, before.at_us
         data = message.data
         if type(data) is not self._carried:
-            raise TypeError(f"{self._row.hears} carries no {type(data).__name__}")
+            raise NotCarried(f"{self._row.hears} carries no {type(data).__name__}")
         states = [self._state_of(aggregate.stream_of(data)) for aggregate in self._row.reads]
         facts = decide(data, *states)
         self._record(message, [cast(Event, fact) for fact in facts if type(fact) in EVENT_TYPES])
@@ -86,8 +95,12 @@ class Work:
                     message.id,
                     self.now_us,
                     fact,  # type: ignore[arg-type]  # the flow's test shows it is a message
+                    self._traceparent(message, destination.name),
                 )
                 self._publish[destination.name].append(said)
+
+    def _traceparent(self, message: Message, topic: str) -> str:
+        return message.traceparent and self._observation.traceparent(message, topic)
 
     def _record(self, message: Message, events: Sequence[Event]) -> None:
         if not events:
@@ -112,9 +125,8 @@ class Work:
     def bury(self, message: Message, reason: str, stack: str, attempts: int) -> None:
         """Gives a message up, and lets the buyer know if the purchase had no outcome yet."""
         self._bury(message.id, message.correlation_id, encode(message), reason, stack, attempts)
-        self._tell_buyer(
-            message.id, message.correlation_id, message.data.product_id, message.data.quantity
-        )
+        asked = (message.data.product_id, message.data.quantity)
+        self._tell_buyer(message.id, message.correlation_id, *asked, message)
 
     def bury_undecodable(self, spoiled: Undecodable) -> None:
         """What cannot be read will not be readable later: it is given up at once."""
@@ -134,7 +146,14 @@ class Work:
             )
         )
 
-    def _tell_buyer(self, name: str, correlation_id: str, product_id: str, quantity: int) -> None:
+    def _tell_buyer(
+        self,
+        name: str,
+        correlation_id: str,
+        product_id: str,
+        quantity: int,
+        message: Message | None = None,
+    ) -> None:
         topic = DEAD_PURCHASES_TOPIC
         if self._row.hears.number >= topic.number:
             return  # refused or approved already: only a redrive can complete it
@@ -152,6 +171,7 @@ class Work:
                 name,
                 self.now_us,
                 refused,
+                self._traceparent(message, topic.name) if message else "",
             )
         )
 
@@ -161,9 +181,9 @@ def _readable_parts(body: bytes) -> tuple[str, int]:
     try:
         data = msgspec.json.decode(body)[4]
         product_id, quantity = data.get("product_id"), data.get("quantity")
-    except (msgspec.MsgspecError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+    except (*UNDECODABLE, LookupError, TypeError, AttributeError):
         return "", 0
     return (
         product_id if isinstance(product_id, str) else "",
-        quantity if isinstance(quantity, int) else 0,
+        quantity if type(quantity) is int and 0 <= quantity <= MAX_COUNT else 0,
     )

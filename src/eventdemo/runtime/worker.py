@@ -11,6 +11,7 @@ from eventdemo.ids import now_us
 from eventdemo.ports import Engine
 from eventdemo.runtime.baselines import Baselines
 from eventdemo.runtime.handler import Handler
+from eventdemo.runtime.observer import UNOBSERVED, Observer
 from eventdemo.runtime.retries import RetryPolicy
 
 #: About how many messages one transaction of one service holds under load.
@@ -38,6 +39,7 @@ async def run_services(
     retries: RetryPolicy | None = None,
     message_retention_s: int = 86_400,
     clock: Callable[[], int] = now_us,
+    observer: Observer = UNOBSERVED,
 ) -> None:
     """Runs rows of the flow until ``stop`` is set; each finishes the batch it is in.
 
@@ -48,14 +50,16 @@ async def run_services(
     rows = {row.service: row for row in flow}
     async with asyncio.TaskGroup() as group:
         for service in services:
-            handler = Handler(rows[service], engine, baselines, policy, clock)
-            group.create_task(_consume(engine, service, handler, stop), name=service)
+            handler = Handler(rows[service], engine, baselines, policy, clock, observer)
+            group.create_task(_consume(engine, service, handler, stop, observer), name=service)
         group.create_task(
             _forget_old_messages(engine, message_retention_s, stop, clock), name="retention"
         )
 
 
-async def _consume(engine: Engine, service: str, handler: Handler, stop: asyncio.Event) -> None:
+async def _consume(
+    engine: Engine, service: str, handler: Handler, stop: asyncio.Event, observer: Observer
+) -> None:
     delay_s, longest_s = STORAGE_DELAYS_S
     failing = False
     while not stop.is_set():
@@ -65,7 +69,9 @@ async def _consume(engine: Engine, service: str, handler: Handler, stop: asyncio
                 await engine.topics.wait(service, LOOK_ANYWAY_S)
             else:
                 await handler.handle(received)
+                log.debug("batch handled", service=service, messages=len(received.messages))
         except StorageError as error:
+            observer.storage_failed(service)
             if not failing:
                 log.error(
                     "storage failed, trying again until it works", service=service, error=str(error)

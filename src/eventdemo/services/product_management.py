@@ -6,6 +6,7 @@ from msgspec import Meta, Struct
 
 from eventdemo.aggregates import Product
 from eventdemo.facts import (
+    MAX_COUNT,
     MAX_QUANTITY_PER_RESTOCK,
     ProductChanged,
     ProductEvent,
@@ -13,8 +14,8 @@ from eventdemo.facts import (
     StockReceived,
 )
 
-#: Totals beyond this could not be told apart by a JavaScript client (2**53 - 1).
-MAX_RECEIVED_UNITS = 9_007_199_254_740_991
+#: Totals beyond this could not be told apart by a JavaScript client.
+MAX_RECEIVED_UNITS = MAX_COUNT
 
 
 class ProductDetails(Struct, frozen=True, forbid_unknown_fields=True):

@@ -20,7 +20,11 @@ from eventdemo.errors import AlreadyHandled, StorageCorrupt
 from eventdemo.ids import now_us
 from eventdemo.ports import Batch
 
-FLOW_SCHEMA = Schema(log.SQL["schema"] + ";" + event_pool.SQL["schema"], checkpoint_pages=8_000)
+FLOW_SCHEMA = Schema(
+    log.SQL["schema"] + ";" + event_pool.SQL["schema"],
+    checkpoint_pages=8_000,
+    upgrades={2: event_pool.SQL["upgrade_to_2"]},
+)
 QUEUE_SCHEMA = Schema(log.SQL["schema"] + ";" + task_queue.SQL["schema"], checkpoint_pages=2_000)
 
 
@@ -95,15 +99,15 @@ class SqliteEngine:
         Raises ``StorageCorrupt`` if the file is older than what was already read of it: what
         enters it would be passed over.
         """
+        readers = [s for s, topic in self._hears.items() if topic == self._queue_topic]
+        # Before the ends: the system may be running, and both of them only grow.
+        offsets = [await self.topics.offsets(service) for service in readers]
         ends = await self._queue.read(lambda c: log.end_offsets(c, self._queue_topic))
-        for service, topic in self._hears.items():
-            if topic == self._queue_topic:
-                offsets = await self.topics.offsets(service)
-                if any(offset > ends[partition] for partition, offset in offsets.items()):
-                    raise StorageCorrupt(
-                        f"{self._queue.path} is older than {self._flow.path}, or was deleted: "
-                        "restore both from one backup"
-                    )
+        if any(place > ends[partition] for each in offsets for partition, place in each.items()):
+            raise StorageCorrupt(
+                f"{self._queue.path} is older than {self._flow.path}, or was deleted: "
+                "restore both from one backup"
+            )
 
     async def subscribe(self) -> None:
         """Lets every service read its topic from the beginning, once."""

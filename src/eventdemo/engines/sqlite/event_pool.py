@@ -11,7 +11,7 @@ from eventdemo.codec import decode_events, decode_product, encode_event, encode_
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.neighbours import Neighbours
 from eventdemo.engines.sqlite.store import rows, value
-from eventdemo.errors import Conflict
+from eventdemo.errors import Conflict, HistoryUnreadable
 from eventdemo.ports import RecordedEvent, Recording, Snapshot
 from eventdemo.sqlfile import load
 from eventdemo.upcasters import schema_version, upcast
@@ -107,11 +107,31 @@ class SqliteEventPool:
 
     async def _events(self, sql: str, bindings: Any) -> list[RecordedEvent]:
         found = await self._rows(sql, bindings)
-        stored = decode_events([row[7] for row in found])
-        return [
-            RecordedEvent(*(*row[:7], schema_version(event), upcast(event)))
-            for row, event in zip(found, stored, strict=True)
-        ]
+        try:
+            return _recorded(found)
+        except Exception:
+            for row in found:
+                _check_readable(row)
+            raise
+
+
+def _recorded(found: Sequence[Any]) -> list[RecordedEvent]:
+    stored = decode_events([row[7] for row in found])
+    return [
+        RecordedEvent(*(*row[:7], schema_version(event), upcast(event)))
+        for row, event in zip(found, stored, strict=True)
+    ]
+
+
+def _check_readable(row: Any) -> None:
+    """Raises ``HistoryUnreadable`` if this event is one that cannot be read."""
+    try:
+        _recorded([row])
+    except Exception as error:
+        raise HistoryUnreadable(
+            f"event {row[0]} ({row[1]}, version {row[2]}) is damaged, or was written by a later "
+            f"eventdemo ({error}): restore it from a backup, or upgrade eventdemo"
+        ) from error
 
 
 def prepare(recordings: Sequence[Recording]) -> tuple[list[EventRow], dict[str, int]]:

@@ -29,13 +29,15 @@ CREATE TABLE subscription (
     next_offset INTEGER NOT NULL,
     PRIMARY KEY (service, partition)
 ) WITHOUT ROWID;
+-- No id comes twice: an instance that is late would settle another message's retry by it.
 CREATE TABLE retry (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     service TEXT NOT NULL,
     due_at_us INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
     reason TEXT NOT NULL,
-    body TEXT NOT NULL
+    body BLOB NOT NULL,
+    redriven_from INTEGER
 );
 CREATE INDEX retry_due ON retry (service, due_at_us);
 CREATE TABLE dead_letter (
@@ -49,14 +51,42 @@ CREATE TABLE dead_letter (
     stack TEXT NOT NULL,
     attempts INTEGER NOT NULL,
     at_us INTEGER NOT NULL,
-    redriven_at_us INTEGER
+    redriven_at_us INTEGER,
+    discarded_at_us INTEGER,
+    redriven_from INTEGER
 );
+CREATE INDEX dead_letter_request ON dead_letter (correlation_id);
+CREATE INDEX dead_letter_open ON dead_letter (service)
+WHERE redriven_at_us IS NULL AND discarded_at_us IS NULL;
 -- No cursor comes twice, even when outcomes are deleted: who follows them would miss the new ones.
 CREATE TABLE session (
     cursor INTEGER PRIMARY KEY AUTOINCREMENT,
     request_id TEXT NOT NULL UNIQUE,
     body TEXT NOT NULL
 );
+
+-- name: upgrade_to_2
+-- What files of schema 1 lack. Their retries had ids that could come twice.
+DROP INDEX retry_due;
+ALTER TABLE retry RENAME TO retry_1;
+CREATE TABLE retry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    service TEXT NOT NULL,
+    due_at_us INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    body BLOB NOT NULL,
+    redriven_from INTEGER
+);
+CREATE INDEX retry_due ON retry (service, due_at_us);
+INSERT INTO retry (service, due_at_us, attempt, reason, body)
+SELECT service, due_at_us, attempt, reason, CAST(body AS BLOB) FROM retry_1 ORDER BY id;
+DROP TABLE retry_1;
+ALTER TABLE dead_letter ADD COLUMN discarded_at_us INTEGER;
+ALTER TABLE dead_letter ADD COLUMN redriven_from INTEGER;
+CREATE INDEX dead_letter_request ON dead_letter (correlation_id);
+CREATE INDEX dead_letter_open ON dead_letter (service)
+WHERE redriven_at_us IS NULL AND discarded_at_us IS NULL;
 
 -- name: append_event
 -- The position is the next one, since no event is ever deleted.
@@ -141,66 +171,6 @@ GROUP BY subscription.service;
 -- Succeeds for one instance only: whoever finds the offset where it began to read.
 UPDATE subscription SET next_offset = :end
 WHERE service = :service AND partition = :partition AND next_offset = :start;
-
--- name: due_retry
--- One message whose time has come, to be handed out alone.
-SELECT id, attempt, CAST(body AS BLOB) FROM retry WHERE service = ? AND due_at_us <= ?
-ORDER BY due_at_us LIMIT 1;
-
--- name: next_retry_due
--- When the next retry of a service is due.
-SELECT min(due_at_us) FROM retry WHERE service = ?;
-
--- name: add_retry
--- A message that is to be handled again.
-INSERT INTO retry (service, due_at_us, attempt, reason, body) VALUES (?, ?, ?, ?, ?);
-
--- name: take_retry
--- Acknowledges a retry, for one instance only.
-DELETE FROM retry WHERE id = ? AND attempt = ?;
-
--- name: count_retries
--- Messages that were delivered and are not settled, by service.
-SELECT service, count(*) FROM retry GROUP BY service;
-
--- name: oldest_retries
--- When the oldest message that is to be handled again was said, by service; a body that is no
--- message says nothing.
-SELECT service, min(body ->> 3) FROM retry
-WHERE CASE WHEN json_valid(body) THEN json_type(body, '$[3]') = 'integer' END GROUP BY service;
-
--- name: set_aside
--- One purchase's messages that are to be handled again or were given up.
-SELECT CAST(body AS BLOB) FROM retry
-WHERE CASE WHEN json_valid(body) THEN body ->> 1 END = :request_id
-UNION ALL
-SELECT body FROM dead_letter WHERE correlation_id = :request_id;
-
--- name: add_dead_letter
--- A message that was given up.
-INSERT INTO dead_letter
-    (service, topic, message_id, correlation_id, body, reason, stack, attempts, at_us)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
-
--- name: dead_letters
--- A page of those not sent again.
-SELECT service, topic, message_id, correlation_id, body, reason, stack, attempts, at_us, id,
-       redriven_at_us
-FROM dead_letter
-WHERE id > :after_id AND redriven_at_us IS NULL AND (:service IS NULL OR service = :service)
-ORDER BY id LIMIT :limit;
-
--- name: dead_letter
--- One of them.
-SELECT service, body, redriven_at_us FROM dead_letter WHERE id = ?;
-
--- name: mark_redriven
--- Sent again: no longer among the dead.
-UPDATE dead_letter SET redriven_at_us = ? WHERE id = ?;
-
--- name: count_dead_letters
--- Those not sent again, by service.
-SELECT service, count(*) FROM dead_letter WHERE redriven_at_us IS NULL GROUP BY service;
 
 -- name: put_outcome
 -- The first outcome kept for a request stays.

@@ -36,6 +36,11 @@ VALUES (
 SELECT base_offset, size, CAST(body AS BLOB) FROM record_batch
 WHERE topic = ? AND partition = ? AND base_offset >= ? ORDER BY base_offset;
 
+-- name: waiting
+-- What a partition holds from an offset on. Not bounded by a time: clocks can be set back.
+SELECT CAST(body AS BLOB) FROM record_batch
+WHERE topic = ? AND partition = ? AND base_offset >= ?;
+
 -- name: oldest_waiting
 -- When the first message from an offset on was said.
 SELECT first_at_us FROM record_batch

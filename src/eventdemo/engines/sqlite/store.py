@@ -1,8 +1,9 @@
 """One SQLite file, opened: transactions of units of work, queries, and errors translated."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import apsw
@@ -19,7 +20,7 @@ from eventdemo.errors import (
 
 #: Marks a file as one of ours ("evdm"); SQLite keeps it in the file's header.
 APPLICATION_ID = 0x6576646D
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: How long a statement waits for another program's lock.
 BUSY_TIMEOUT_MS = 3_000
@@ -31,11 +32,13 @@ class Schema(NamedTuple):
     """What a new file holds, and after how many pages its log is copied into it.
 
     Copying seldom makes commits cheap (a page that changes often is copied once) and leaves a
-    longer log to read when the file is opened after a crash.
+    longer log to read when the file is opened after a crash. ``upgrades`` are the statements that
+    bring a file to a version from the one before it.
     """
 
     statements: str
     checkpoint_pages: int
+    upgrades: Mapping[int, str] = MappingProxyType({})
 
 
 class Store:
@@ -167,6 +170,14 @@ def _check_or_create_locked(connection: apsw.Connection, path: Path | None, sche
         )
     elif path:
         _check_length(connection, path)
+        _upgrade(connection, schema, version)
+
+
+def _upgrade(connection: apsw.Connection, schema: Schema, version: int) -> None:
+    """Brings a file of an earlier version to this one, step by step."""
+    for step in range(version + 1, SCHEMA_VERSION + 1):
+        connection.execute(schema.upgrades.get(step, ""))
+        connection.pragma("user_version", step)
 
 
 def _check_length(connection: apsw.Connection, path: Path) -> None:

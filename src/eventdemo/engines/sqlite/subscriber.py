@@ -26,6 +26,8 @@ class Subscriber:
         self._share_until = 0.0
         #: When to look for a retry next; None when none is scheduled.
         self.retry_due_at_us: int | None = 0
+        #: Whether the last delivery was one of retries: then it is the turn of what is new.
+        self.retried_last = False
 
     def share_is_old(self) -> bool:
         """Whether to count the living instances and look up the offsets anew."""

@@ -1,0 +1,98 @@
+"""How many purchases one client may send per second: a token bucket for each.
+
+The bucket is kept as one number, the time at which it will be full again (the generic cell rate
+algorithm, ITU-T I.371): a token is what passes between two such times.
+"""
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from math import ceil
+from time import monotonic
+from typing import Any
+
+from eventdemo.api.problems import TOO_MANY_REQUESTS, Problem
+from eventdemo.setting_readers import Network, networks_in
+
+#: Clients that are remembered; the one that was quiet for longest is forgotten, with its bucket.
+MAX_CLIENTS = 65_536
+_IPV6_PREFIX = 64
+_ROUNDING_S = 1e-6
+
+
+class RateLimit:
+    """Refuses what a client sends beyond its rate. ``trusted_proxies`` are networks in one text."""
+
+    def __init__(
+        self,
+        per_second: int,
+        burst: int,
+        trusted_proxies: str | None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._token_s = 1 / per_second
+        self._burst_s = (burst - 1) / per_second
+        self._trusted = networks_in(trusted_proxies) if trusted_proxies else ()
+        self._clock = clock
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    def check(self, scope: Any) -> None:
+        """Takes one token. Raises ``Problem`` 429 if there is none."""
+        client = client_of(scope, self._trusted)
+        now = self._clock()
+        full_at = max(self._full_at.get(client, now), now)
+        wait_s = full_at - now - self._burst_s
+        if wait_s > _ROUNDING_S:
+            raise Problem(
+                TOO_MANY_REQUESTS,
+                f"More than {round(1 / self._token_s)} purchases per second came from {client}.",
+                headers={"Retry-After": str(ceil(wait_s))},
+            )
+        self._full_at[client] = full_at + self._token_s
+        self._full_at.move_to_end(client)
+        if len(self._full_at) > MAX_CLIENTS:
+            self._full_at.popitem(last=False)
+
+
+def client_of(scope: Any, trusted: Sequence[Network]) -> str:
+    """Whom a request comes from: the address that connected, or, if that is a trusted proxy's, the
+    last one in ``X-Forwarded-For`` that is not. What stands before it anyone may have written.
+
+    Of an IPv6 address it is the /64 network, all of which one subscriber has.
+    """
+    peer = scope["client"]
+    address = peer[0] if peer else ""
+    if not trusted or not _is_trusted(address, trusted):
+        return _subscriber(address)
+    lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    for hop in reversed(b",".join(lines).decode("latin-1").split(",")):
+        if not _parsed(hop.strip()):
+            break
+        address = hop.strip()
+        if not _is_trusted(address, trusted):
+            break
+    return _subscriber(address)
+
+
+@lru_cache(1_024)
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    # A socket that listens for both kinds sees IPv4 in the clothes of IPv6.
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in trusted)
+
+
+@lru_cache(1_024)
+def _subscriber(address: str) -> str:
+    parsed = _parsed(address)
+    if parsed is None or parsed.version == 4:
+        return str(parsed or address)
+    return str(ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))

@@ -1,0 +1,68 @@
+"""What a source says of a setting, checked.
+
+Each reader takes text from the environment, or a typed value from TOML or an option, and returns
+the value, or raises ``ValueError`` with the rest of a sentence about it.
+"""
+
+import ipaddress
+from collections.abc import Callable
+from pathlib import Path
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError(f"must be a text that is not empty, not {value!r}")
+    return value.strip()
+
+
+def host(value: object) -> str:
+    return text(value).removeprefix("[").removesuffix("]")
+
+
+def folder(value: object) -> Path:
+    return value if isinstance(value, Path) else Path(text(value))
+
+
+def whole_number(least: int, most: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        try:
+            number = int(value) if isinstance(value, str) else value
+        except ValueError:
+            number = None
+        if type(number) is not int or not least <= number <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}, not {value!r}")
+        return number
+
+    return read
+
+
+def token(value: object) -> str:
+    if not isinstance(value, str) or not value or any(not "!" <= char <= "~" for char in value):
+        raise ValueError("must be a text of visible ASCII characters without spaces")
+    return value
+
+
+def log_level(value: object) -> str:
+    if not isinstance(value, str) or value.lower() not in LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}, not {value!r}")
+    return value.lower()
+
+
+def networks(value: object) -> str:
+    """Addresses and networks, as ``networks_in`` reads them."""
+    listed = text(value)
+    networks_in(listed)
+    return listed
+
+
+def networks_in(listed: str) -> tuple[Network, ...]:
+    """The networks of a list such as ``10.0.0.0/8, ::1``."""
+    try:
+        return tuple(ipaddress.ip_network(each.strip()) for each in listed.split(","))
+    except ValueError:
+        example = "10.0.0.0/8,::1"
+        raise ValueError(f"must be addresses or networks like {example}, not {listed!r}") from None

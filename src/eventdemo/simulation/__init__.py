@@ -1,0 +1,1 @@
+"""A deterministic simulation: the real flow under a seeded scheduler, where every I/O can fail."""

@@ -1,0 +1,1 @@
+"""What operators are shown: numbers for Prometheus, and spans for OpenTelemetry."""

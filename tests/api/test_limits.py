@@ -1,0 +1,314 @@
+"""What a client may cost: size, time, number of connections; and that answers stay in order."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from eventdemo.api import protocol, server
+from eventdemo.api.protocol import MAX_HEADERS, MAX_PIPELINED, MAX_URL_BYTES, SPARE_CONNECTIONS
+from tests.api.conftest import Running, Start
+from tests.api.wire import LAMP, answers_in, exchange, get, post, read_one, read_to_end
+
+CLOSE = b"Connection: close"
+CHUNKED = b"POST /purchases HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def hasty(start: Start) -> Running:
+    """A server that waits for one second only."""
+    return start(services=(), projector=False, client_timeout_s=1, max_body_bytes=1_000_000)
+
+
+@pytest.fixture(scope="module")
+def purchases(running: Running) -> Iterator[httpx.Client]:
+    with running.client() as client:
+        yield client
+
+
+def accepted(client: httpx.Client) -> int:
+    count: int = client.get("/flow").json()["totals"]["accepted"]
+    return count
+
+
+# --- size -----------------------------------------------------------------------------------------
+
+
+def too_large_heads() -> dict[str, tuple[tuple[bytes, ...], int, str]]:
+    long_url = get(b"/products?cursor=" + b"a" * MAX_URL_BYTES)
+    many = get(b"/flow", *(b"X-%d: y" % number for number in range(MAX_HEADERS)))
+    long_header = get(b"/flow", b"X: " + b"y" * 20_000)
+    in_many = get(b"/flow", *(b"X-%d: %b" % (n, b"y" * 1_000) for n in range(20)))
+    unfinished = b"GET /flow HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 40_000
+    url_unfinished = b"GET /" + b"y" * 40_000
+    return {
+        "address": ((long_url,), 414, "url-too-long"),
+        "address that never ends": ((url_unfinished,), 414, "url-too-long"),
+        "many headers": ((many,), 431, "head-too-large"),
+        "long header": ((long_header,), 431, "head-too-large"),
+        "long headers": ((in_many,), 431, "head-too-large"),
+        "long headers in pieces": ((in_many[:9_000], in_many[9_000:]), 431, "head-too-large"),
+        "header that never ends": ((unfinished,), 431, "head-too-large"),
+        "for a purchase": ((post(LAMP, b"X: " + b"y" * 20_000),), 431, "head-too-large"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "problem"), too_large_heads().values(), ids=too_large_heads()
+)
+def test_a_head_beyond_the_limits_is_refused_before_anything_is_done(
+    running: Running, purchases: httpx.Client, sent: tuple[bytes, ...], status: int, problem: str
+) -> None:
+    before = accepted(purchases)
+    (answer,) = exchange(running, *sent)
+    assert (answer.status, answer.problem) == (status, problem)
+    assert answer.headers["connection"] == "close"
+    assert accepted(purchases) == before
+
+
+def test_a_head_within_the_limits_is_answered(running: Running) -> None:
+    url = b"/products?cursor=" + b"a" * (MAX_URL_BYTES - 100)
+    headers = [b"X-%d: %b" % (n, b"y" * 50) for n in range(MAX_HEADERS - 2)]
+    (answer,) = exchange(running, get(url, *headers, CLOSE))
+    assert answer.status == 200
+
+
+def test_the_limit_of_heads_is_a_setting(start: Start) -> None:
+    running = start(services=(), projector=False, max_head_bytes=1_024)
+    (answer,) = exchange(running, get(b"/flow", b"X: " + b"y" * 1_000))
+    assert answer.problem == "head-too-large"
+    (answer,) = exchange(running, get(b"/flow", b"X: " + b"y" * 900, CLOSE))
+    assert answer.status == 200
+
+
+def test_a_body_without_end_is_cut_off(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "LINGER_S", 0.1)
+    with running.connect() as connection:
+        connection.sendall(CHUNKED)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                connection.sendall(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
+        (answer,) = answers_in(read_to_end(connection))
+        assert (answer.status, answer.problem) == (413, "too-large")
+
+
+def test_trailers_are_no_headers(running: Running, purchases: httpx.Client) -> None:
+    """Nobody has checked them: a proxy may have, and passed on, other ones."""
+    before = accepted(purchases)
+    body = b"%x\r\n%b\r\n0\r\nIdempotency-Key: of-a-trailer\r\n\r\n" % (len(LAMP), LAMP)
+    for _ in range(2):
+        with running.connect() as connection:
+            connection.sendall(CHUNKED + body)
+            assert read_one(connection).status == 202
+    assert accepted(purchases) == before + 2
+
+
+def test_trailers_without_end_are_cut_off(running: Running) -> None:
+    with running.connect() as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(CHUNKED + b"%x\r\n%b\r\n0\r\nX: " % (len(LAMP), LAMP))
+        while True:
+            connection.sendall(b"y" * 10_000)
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+STOPPED = (
+    b"G",
+    b"POST /purchases HTTP/1.1\r\nHost: localhost\r\nX",
+    post()[:-5],
+    CHUNKED,
+    CHUNKED + b"5\r\n{",
+)
+
+
+def test_a_request_that_stops_in_the_middle_is_408(hasty: Running) -> None:
+    with ThreadPoolExecutor(len(STOPPED)) as pool:
+        found = list(pool.map(lambda sent: exchange(hasty, sent), STOPPED))
+    assert [(a.status, a.problem) for (a,) in found] == [(408, "too-slow")] * len(STOPPED)
+
+
+def test_a_later_request_of_a_connection_has_a_time_of_its_own(hasty: Running) -> None:
+    with hasty.connect() as connection:
+        connection.sendall(get())
+        assert read_one(connection).status == 200
+        connection.sendall(post()[:-5])
+        (answer,) = answers_in(read_to_end(connection))
+        assert answer.problem == "too-slow"
+
+
+def test_a_request_that_trickles_in_is_408_however_often_bytes_come(hasty: Running) -> None:
+    with hasty.connect() as connection:
+        connection.settimeout(0.05)
+        received = b""
+        for byte in post(b" " * 100_000):
+            connection.sendall(bytes([byte]))
+            with contextlib.suppress(TimeoutError):
+                received = connection.recv(65_536)
+                break
+        assert answers_in(received)[0].problem == "too-slow"
+
+
+def test_a_connection_on_which_nothing_is_asked_is_closed(hasty: Running) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda sent: exchange(hasty, sent), (b"", b"\r\n\r\n"))) == [[], []]
+
+
+def test_an_answer_that_is_waited_for_is_not_cut_off(hasty: Running) -> None:
+    with hasty.client() as client:
+        location = client.post("/purchases", content=LAMP).headers["location"]
+        assert client.get(location, params={"wait": 1.5}).json()["status"] == "pending"
+
+
+def test_a_request_behind_one_that_waits_is_too_slow_without_harm(hasty: Running) -> None:
+    """The next request stops in its middle; the answer before it is still given, and first."""
+    answers = exchange(hasty, post(LAMP, b"Prefer: wait=2") + b"GET /flow HTTP/1.1\r\nHo")
+    assert [answer.status for answer in answers] == [202]
+
+
+def test_a_client_that_does_not_read_its_answers_is_let_go(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bind, let_go, paused = server.bind, threading.Event(), threading.Event()
+
+    def bind_with_a_small_buffer(host: str, port: int) -> socket.socket:
+        listener = bind(host, port)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        return listener
+
+    class Watched(protocol.Protocol):
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            paused.set()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            let_go.set()
+
+    monkeypatch.setattr(server, "bind", bind_with_a_small_buffer)
+    monkeypatch.setattr(server, "Protocol", Watched)
+    running = start(services=(), projector=False, client_timeout_s=1)
+    with running.connect() as connection:
+        connection.sendall(get(b"/schema/openapi.json") * (MAX_PIPELINED - 1))
+        assert let_go.wait(20)
+    assert paused.is_set()
+    (answer,) = exchange(running, get(b"/schema/openapi.json", CLOSE))
+    assert answer.status == 200
+
+
+# --- number ---------------------------------------------------------------------------------------
+
+
+def test_connections_beyond_the_limit_are_refused_and_the_others_live(start: Start) -> None:
+    running = start(services=(), projector=False, max_connections=3)
+    with contextlib.ExitStack() as stack:
+        kept = [stack.enter_context(running.connect()) for _ in range(3)]
+        for connection in kept:
+            connection.sendall(get())
+            assert read_one(connection).status == 200
+        (answer,) = exchange(running, get())
+        assert (answer.status, answer.problem) == (503, "too-many-connections")
+        assert int(answer.headers["retry-after"]) >= 1
+        for connection in kept:
+            connection.sendall(get())
+            assert read_one(connection).status == 200
+        kept[0].sendall(get(b"/health/live", CLOSE))
+        read_to_end(kept[0])
+        kept[0].close()
+        (answer,) = exchange(running, get(b"/health/live", CLOSE))
+        assert answer.status == 200
+
+
+def test_a_flood_of_connections_is_dropped(start: Start) -> None:
+    running = start(services=(), projector=False, max_connections=1)
+    with contextlib.ExitStack() as stack:
+        flood = [stack.enter_context(running.connect()) for _ in range(SPARE_CONNECTIONS + 20)]
+        last = flood[-1]
+        with contextlib.suppress(ConnectionError):
+            assert last.recv(65_536) == b""
+    deadline = time.monotonic() + 20
+    while exchange(running, get(b"/health/live", CLOSE))[0].status != 200:
+        assert time.monotonic() < deadline
+
+
+def test_the_limit_of_open_files_bounds_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised = []
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, 1_024))
+    monkeypatch.setattr("resource.setrlimit", lambda _, limits: raised.append(limits))
+    beside = SPARE_CONNECTIONS + server.FILES_BESIDE
+    assert server._connections_within(50) == 50
+    assert raised == []
+    assert server._connections_within(500) == 500
+    assert server._connections_within(5_000) == 1_024 - beside
+    assert raised == [(500 + beside, 1_024), (1_024, 1_024)]
+
+
+# --- order, and where one request ends ------------------------------------------------------------
+
+
+def test_an_answer_to_garbage_never_overtakes_the_one_before_it(running: Running) -> None:
+    """Else a proxy would give it to another buyer."""
+    answers = exchange(running, get() + post() + get(b"/schema") + b"garbage\r\n\r\n")
+    assert [answer.status for answer in answers] == [200, 202, 200]
+
+
+def test_many_requests_at_once_are_answered_in_order_up_to_a_bound(running: Running) -> None:
+    few = get() * 10 + get(b"/health/live", CLOSE)
+    assert [answer.status for answer in exchange(running, few)] == [200] * 11
+    many = exchange(running, get() * (MAX_PIPELINED * 3))
+    assert MAX_PIPELINED <= len(many) < MAX_PIPELINED * 3
+    assert {answer.status for answer in many} == {200}
+
+
+SMUGGLING = {
+    "length and chunks": b"Content-Length: 4\r\nTransfer-Encoding: chunked",
+    "chunks and length": b"Transfer-Encoding: chunked\r\nContent-Length: 4",
+    "two lengths": b"Content-Length: 4\r\nContent-Length: 30",
+    "the same length twice": b"Content-Length: 4\r\nContent-Length: 4",
+    "a list of lengths": b"Content-Length: 4, 4",
+    "a length with a sign": b"Content-Length: +4",
+    "a hexadecimal length": b"Content-Length: 0x4",
+    "a length without end": b"Content-Length: 99999999999999999999999999",
+    "chunks not last": b"Transfer-Encoding: chunked, identity",
+    "chunks twice": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    "nearly chunks": b"Transfer-Encoding: xchunked",
+    "chunks after a tab": b"Transfer-Encoding:\x0bchunked",
+    "a name with a space": b"Transfer-Encoding : chunked",
+    "a folded line": b"X: y\r\n Transfer-Encoding: chunked",
+    "a bare carriage return": b"X: y\rTransfer-Encoding: chunked",
+    "a bare line feed": b"X: y\nTransfer-Encoding: chunked",
+    "a null byte": b"X: y\x00",
+    "an upgrade with a body": b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 4",
+}
+
+
+@pytest.mark.parametrize("headers", SMUGGLING.values(), ids=SMUGGLING)
+@pytest.mark.parametrize("split", [False, True])
+def test_what_follows_a_body_of_doubtful_length_is_never_taken_for_a_request(
+    running: Running, purchases: httpx.Client, headers: bytes, split: bool
+) -> None:
+    before = accepted(purchases)
+    head = b"POST /purchases HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % headers
+    hidden = b"0\r\n\r\n" + post(LAMP, CLOSE)
+    with running.connect() as connection:
+        connection.sendall(head)
+        if split:
+            connection.settimeout(0.05)
+            with contextlib.suppress(TimeoutError):
+                connection.recv(1, socket.MSG_PEEK)
+            connection.settimeout(10)
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(hidden)
+        (answer,) = answers_in(read_to_end(connection))
+    assert answer.status == 400
+    assert accepted(purchases) == before
+
+
+def test_an_upgrade_is_passed_over_and_what_follows_it_too(running: Running) -> None:
+    upgrade = get(b"/health/live", b"Connection: Upgrade", b"Upgrade: websocket")
+    (answer,) = exchange(running, upgrade + post())
+    assert (answer.status, answer.headers["connection"]) == (200, "close")

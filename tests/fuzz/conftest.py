@@ -1,0 +1,5 @@
+"""The servers of the API's tests."""
+
+from tests.api.conftest import start
+
+__all__ = ["start"]

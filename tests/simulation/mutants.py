@@ -1,0 +1,242 @@
+"""Deliberate bugs, each of them one that was made before: by others, or here.
+
+Each is applied alone, and the simulator has to find it within so many seeds.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import Any
+
+import apsw
+import pytest
+from msgspec import Struct
+from msgspec.structs import replace
+
+from eventdemo.aggregates import Aggregate, Product, Purchase
+from eventdemo.engines.sqlite import event_pool
+from eventdemo.engines.sqlite.store import value
+from eventdemo.engines.sqlite.task_queue import SqliteTaskQueue
+from eventdemo.ports import (
+    Accepted,
+    Batch,
+    EventPool,
+    IdempotencyKey,
+    Message,
+    Recording,
+    Snapshot,
+)
+from eventdemo.runtime.assembled import AssembledEngine
+from eventdemo.runtime.baselines import Baselines, Recorded
+from eventdemo.runtime.handler import Handler
+from eventdemo.runtime.retries import RetryPolicy
+from eventdemo.runtime.work import Work
+
+Patch = pytest.MonkeyPatch
+
+
+class Mutant(Struct, frozen=True):
+    """A bug, and within how many seeds it has to be found."""
+
+    apply: Callable[[Patch], None]
+    seeds: int
+
+    def __str__(self) -> str:
+        return self.apply.__name__
+
+
+def skips_the_causation_look_up(patch: Patch) -> None:
+    """What a message caused before is not looked for: it is decided again."""
+    load = Baselines.load
+
+    async def forgetful(
+        self: Baselines, pool: EventPool, streams: Any
+    ) -> tuple[dict[str, Aggregate], dict[str, Recorded]]:
+        states, _ = await load(self, pool, streams)
+        return states, {}
+
+    patch.setattr(Baselines, "load", forgetful)
+
+
+def stays_silent_on_repeats(patch: Patch) -> None:
+    """A message that is known says nothing, although nobody knows whether it was heard."""
+    facts_of = Work.facts_of
+
+    def silent(self: Work, message: Message, decide: Any) -> Any:
+        return ((), 0) if message.id in self._recorded else facts_of(self, message, decide)
+
+    patch.setattr(Work, "facts_of", silent)
+
+
+def publishes_before_it_records(patch: Patch) -> None:
+    async def commit(self: AssembledEngine, batch: Batch) -> None:
+        for topic, messages in batch.publish.items():
+            await self.topics.publish(topic, messages)
+        await _record(self, batch)
+        await self.cache.put(batch.outcomes)
+        await self.topics.settle(batch.received, batch.retries, batch.dead)
+
+    patch.setattr(AssembledEngine, "commit", commit)
+
+
+def acknowledges_first(patch: Patch) -> None:
+    async def commit(self: AssembledEngine, batch: Batch) -> None:
+        await self.topics.settle(batch.received, batch.retries, batch.dead)
+        await _record(self, batch)
+        for topic, messages in batch.publish.items():
+            await self.topics.publish(topic, messages)
+        await self.cache.put(batch.outcomes)
+
+    patch.setattr(AssembledEngine, "commit", commit)
+
+
+def tells_the_buyer_first(patch: Patch) -> None:
+    """The outcome is in the cache before it is recorded, and may never be."""
+    commit = AssembledEngine.commit
+
+    async def hasty(self: AssembledEngine, batch: Batch) -> None:
+        await self.cache.put(batch.outcomes)
+        await commit(self, batch)
+
+    patch.setattr(AssembledEngine, "commit", hasty)
+
+
+async def _record(engine: AssembledEngine, batch: Batch) -> None:
+    await engine.pool.append(batch.recordings)
+    await engine.pool.save_snapshots(batch.snapshots)
+
+
+def drops_the_expected_version(patch: Patch) -> None:
+    """Whatever was decided on an older state is appended behind what others decided."""
+
+    def append_anyway(connection: apsw.Connection, new: Sequence[Any], expected: Any) -> None:
+        for stream, _, *rest in new:
+            last = value(connection, "SELECT max(version) FROM event WHERE stream = ?", (stream,))
+            connection.execute(event_pool.SQL["append_event"], (stream, (last or 0) + 1, *rest))
+
+    patch.setattr(event_pool, "append_rows", append_anyway)
+
+
+def decides_the_outcome_twice(patch: Patch) -> None:
+    patch.setattr(Purchase, "decided", property(lambda purchase: False))
+
+
+def forgets_the_retry_bound(patch: Patch) -> None:
+    due_at_us = RetryPolicy.due_at_us
+    patch.setattr(RetryPolicy, "due_at_us", lambda self, attempt, now: due_at_us(self, 1, now))
+
+
+def gives_positions_out_before_it_commits(patch: Patch) -> None:
+    """As a sequence does: who reads to the end skips what commits late."""
+    prepare = event_pool.prepare
+    sequences: dict[asyncio.AbstractEventLoop, Iterator[int]] = {}
+
+    def numbered(recordings: Sequence[Recording]) -> Any:
+        new, expected = prepare(recordings)
+        sequence = sequences.setdefault(asyncio.get_running_loop(), count(1))
+        return [(next(sequence), *row) for row in new], expected
+
+    def append_rows(connection: apsw.Connection, new: Sequence[Any], expected: Any) -> None:
+        for position, *row in new:
+            original(connection, [tuple(row)], {})
+            last = connection.last_insert_rowid()
+            connection.execute(
+                "UPDATE event SET position = ? WHERE position = ?", (-position, last)
+            )
+        connection.execute("UPDATE event SET position = -position WHERE position < 0")
+
+    original = event_pool.append_rows
+    patch.setattr(event_pool, "prepare", numbered)
+    patch.setattr(event_pool, "append_rows", append_rows)
+
+
+def answers_before_it_is_durable(patch: Patch) -> None:
+    enqueue = SqliteTaskQueue.enqueue
+
+    async def hasty(
+        self: SqliteTaskQueue, message: Message, key: IdempotencyKey | None = None
+    ) -> Accepted:
+        asyncio.create_task(_quietly(enqueue(self, message, key)))  # noqa: RUF006 - the bug
+        return Accepted(message.correlation_id)
+
+    patch.setattr(SqliteTaskQueue, "enqueue", hasty)
+
+
+async def _quietly(work: Any) -> None:
+    await asyncio.gather(work, return_exceptions=True)
+
+
+def forgets_idempotency_keys(patch: Patch) -> None:
+    enqueue = SqliteTaskQueue.enqueue
+
+    async def forgetful(
+        self: SqliteTaskQueue, message: Message, key: IdempotencyKey | None = None
+    ) -> Accepted:
+        return await enqueue(self, message)
+
+    patch.setattr(SqliteTaskQueue, "enqueue", forgetful)
+
+
+def keeps_states_that_were_not_committed(patch: Patch) -> None:
+    commit = Handler._commit
+
+    async def hasty(self: Handler, work: Work, observation: Any) -> None:
+        self._baselines.keep(work.states)
+        await commit(self, work, observation)
+
+    patch.setattr(Handler, "_commit", hasty)
+    patch.setattr(Baselines, "forget", lambda self, streams: None)
+
+
+def loses_what_is_to_be_retried(patch: Patch) -> None:
+    def settled(self: Handler, work: Work, message: Message, error: Exception) -> None:
+        """Acknowledged with the batch, and gone."""
+
+    patch.setattr(Handler, "_set_aside", settled)
+
+
+def buries_without_telling(patch: Patch) -> None:
+    patch.setattr(Work, "_tell_buyer", lambda *_: None)
+
+
+def sells_one_too_many(patch: Patch) -> None:
+    patch.setattr(Product, "available", property(lambda p: p.received - p.reserved + 1))
+
+
+def keeps_one_back(patch: Patch) -> None:
+    patch.setattr(Product, "available", property(lambda p: p.received - p.reserved - 1))
+
+
+def keeps_snapshots_under_the_wrong_version(patch: Patch) -> None:
+    snapshot_rows = event_pool.snapshot_rows
+
+    def shifted(snapshots: Sequence[Snapshot]) -> Any:
+        return snapshot_rows(
+            [
+                replace(kept, state=replace(kept.state, version=kept.version - 1))
+                for kept in snapshots
+            ]
+        )
+
+    patch.setattr(event_pool, "snapshot_rows", shifted)
+
+
+MUTANTS = (
+    Mutant(skips_the_causation_look_up, 60),
+    Mutant(stays_silent_on_repeats, 60),
+    Mutant(publishes_before_it_records, 60),
+    Mutant(acknowledges_first, 60),
+    Mutant(tells_the_buyer_first, 300),
+    Mutant(drops_the_expected_version, 60),
+    Mutant(decides_the_outcome_twice, 60),
+    Mutant(forgets_the_retry_bound, 60),
+    Mutant(gives_positions_out_before_it_commits, 60),
+    Mutant(answers_before_it_is_durable, 60),
+    Mutant(forgets_idempotency_keys, 60),
+    Mutant(keeps_states_that_were_not_committed, 60),
+    Mutant(loses_what_is_to_be_retried, 60),
+    Mutant(buries_without_telling, 60),
+    Mutant(sells_one_too_many, 60),
+    Mutant(keeps_one_back, 60),
+    Mutant(keeps_snapshots_under_the_wrong_version, 60),
+)
