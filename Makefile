@@ -50,7 +50,8 @@ format: .venv/.tests ## put the code into the one style
 bench: .venv/.tests ## measure on this machine
 	$(BIN)/python -m benchmarks
 
-soak: .venv/.runs faketime ## 100 kills and other faults in a running system, for 20 minutes
+soak: .venv/.runs faketime ## 20,000 simulated seeds, then 100 kills in a running system
+	$(BIN)/eventdemo simulate --seeds 20000
 	$(BIN)/eventdemo soak
 
 faketime: .venv/.runs

@@ -10,7 +10,16 @@ import typer
 from typer.exceptions import TyperException
 
 from eventdemo import __version__
-from eventdemo.cli import buyer, dead_letters, lookups, maintenance, operator, processes, soaking
+from eventdemo.cli import (
+    buyer,
+    dead_letters,
+    lookups,
+    maintenance,
+    operator,
+    processes,
+    simulating,
+    soaking,
+)
 from eventdemo.cli.options import Commands
 from eventdemo.cli.show import printable
 from eventdemo.errors import EventdemoError
@@ -45,7 +54,7 @@ PANELS: tuple[tuple[str, Commands], ...] = (
     ("Buy", buyer.COMMANDS),
     ("Look", lookups.COMMANDS),
     ("Operate", {**operator.COMMANDS, **dead_letters.COMMANDS}),
-    ("Maintain and prove", {**maintenance.COMMANDS, **soaking.COMMANDS}),
+    ("Maintain and prove", {**maintenance.COMMANDS, **simulating.COMMANDS, **soaking.COMMANDS}),
 )
 
 

@@ -48,10 +48,14 @@ class Process:
     def kill(self) -> None:
         """As ``kill -9`` does: nothing is finished, nothing is cleaned up."""
         if self.alive:
-            self.alive = False
             self._trace.add(self.name, "dies")
-            for task in tuple(self._tasks):
-                task.cancel()
+            self.end()
+
+    def end(self) -> None:
+        """No longer runs."""
+        self.alive = False
+        for task in tuple(self._tasks):
+            task.cancel()
 
     def die_at_write(self, number: int, *, done: bool) -> None:
         """Dies at the nth write from here on, just before it is ``done`` or just after."""

@@ -55,6 +55,7 @@ class World:
 
     async def run(self) -> None:
         """From the first registration until everything has come to rest, or should have."""
+        self._describe()
         for name in self.plan.processes:
             self._start(name)
         await self._stock()
@@ -80,10 +81,25 @@ class World:
         process = Process("bystander", self.chance, self.trace)
         return WatchedEngine(self.deployment.engine_of(process), process, self.trace)
 
+    def _describe(self) -> None:
+        shelves = ", ".join(
+            f"{p.product_id} {p.units}" if p.registered else f"no {p.product_id}"
+            for p in self.plan.products
+        )
+        self.trace.add("simulation", f"{self.plan.deployment}, on the shelves: {shelves}")
+        for curse in self.plan.curses:
+            self.trace.add(
+                "simulation",
+                f"{curse.service} raises for {curse.product_id}, up to {curse.times} times each",
+            )
+        for step in self.steps:
+            if isinstance(step, s.Weather):
+                self.trace.add("simulation", str(step))
+
     async def end(self) -> None:
         """Ends all processes."""
         for server, _ in self.running.values():
-            server.process.kill()
+            server.process.end()
         for buyer in self._buyers:
             buyer.cancel()
         await asyncio.sleep(0)
