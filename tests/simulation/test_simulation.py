@@ -13,7 +13,8 @@ from eventdemo.cli.simulating import run_seeds
 from eventdemo.simulation import steps
 from eventdemo.simulation.plan import DEPLOYMENTS, plan_of
 from eventdemo.simulation.simulate import shorten, simulate
-from tests.simulation.mutants import MUTANTS, Mutant, decides_the_outcome_twice
+from tests.simulation import mutants
+from tests.simulation.mutants import Mutant, decides_the_outcome_twice
 
 SEEDS = 240
 
@@ -80,10 +81,10 @@ def test_faults_are_felt() -> None:
         assert felt in lines, felt
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_a_deliberate_bug_is_found(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutant.apply(monkeypatch)
-    assert any(simulate(seed).broken for seed in range(mutant.seeds)), "no seed found it"
+    mutant(monkeypatch)
+    assert any(simulate(seed).broken for seed in range(mutants.SEEDS)), "no seed found it"
 
 
 def test_a_failing_run_is_made_short_and_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

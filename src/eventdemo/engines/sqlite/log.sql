@@ -54,13 +54,14 @@ WHERE topic = :topic AND last_at_us >= :from_us AND first_at_us <= :to_us
 ORDER BY last_at_us;
 
 -- name: trim
--- Forgets handled record batches older than a moment; a partition's newest one stays, since its
--- end offset is where the next begins.
+-- Forgets handled record batches older than a moment, the oldest first, in the order of the index
+-- on times: each call looks at little more than it removes. A partition's newest one stays, since
+-- its end offset is where the next begins.
 DELETE FROM record_batch WHERE id IN (
-    SELECT id FROM record_batch AS old
-    WHERE topic = :topic AND partition = :partition AND base_offset + size <= :handled
-      AND last_at_us < :before_us
+    SELECT id FROM record_batch AS old INDEXED BY record_batch_time
+    WHERE topic = :topic AND last_at_us < :before_us
+      AND base_offset + size <= json_extract(:handled, '$[' || partition || ']')
       AND EXISTS (SELECT 1 FROM record_batch AS newer WHERE newer.topic = old.topic
                   AND newer.partition = old.partition AND newer.base_offset > old.base_offset)
-    ORDER BY base_offset LIMIT :limit
+    ORDER BY last_at_us LIMIT :limit
 );

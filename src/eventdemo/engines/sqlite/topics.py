@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import apsw
 
-from eventdemo.codec import decode_messages
+from eventdemo.codec import decode_messages, encode_text
 from eventdemo.engines.sqlite import dead_letters, log, retrying
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.neighbours import Neighbours
@@ -187,18 +187,16 @@ class SqliteTopics:
         )
 
     async def _forget(self, service: str, topic: str, before_us: int) -> int:
+        offsets = await self.offsets(service)
+        bindings: dict[str, str | int] = {
+            "topic": topic,
+            "handled": encode_text([offsets[partition] for partition in sorted(offsets)]),
+            "before_us": before_us,
+            "limit": _FORGET_PER_TRANSACTION,
+        }
         forgotten = 0
-        for partition, handled in (await self.offsets(service)).items():
-            bindings: dict[str, str | int] = {
-                "topic": topic,
-                "partition": partition,
-                "handled": handled,
-                "before_us": before_us,
-                "limit": _FORGET_PER_TRANSACTION,
-            }
-            trim = partial(log.trim, bindings=bindings)
-            while count := await self._log_of(topic).write(trim):
-                forgotten += count
+        while count := await self._log_of(topic).write(partial(log.trim, bindings=bindings)):
+            forgotten += count
         return forgotten
 
     # --- dead letters ---------------------------------------------------------------------
