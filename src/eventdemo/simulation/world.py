@@ -217,4 +217,8 @@ class World:
             if not under_way and (dead or all(buyer.done() for buyer in self._buyers)):
                 return
             await asyncio.sleep(LOOK_S)
-        self.clients.broken.append(f"{under_way} messages are still under way after {REST_S:g} s")
+        waiting = sum(not buyer.done() for buyer in self._buyers)
+        self.clients.broken.append(
+            f"after {REST_S:g} s without trouble, {under_way} messages are still under way and "
+            f"{waiting} buyers still wait"
+        )
