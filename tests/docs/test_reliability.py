@@ -21,7 +21,7 @@ def test_what_it_names_is_there(path: str, name: str) -> None:
 
 
 def test_every_promise_names_a_test() -> None:
-    rows = re.findall(r"^\| (\d) ", TEXT, re.MULTILINE)
+    rows = re.findall(r"^\| (\d) \| ", TEXT, re.MULTILINE)
     assert rows == [str(number) for number in range(1, 8)]
     assert len(NAMED) > 2 * len(rows)
 
