@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from eventdemo.facts import FailureCode
-from eventdemo.ids import message_id, order_id
+from eventdemo.ids import message_id, now_us, order_id
 from eventdemo.ports import Engine
 from tests.adapters import Site, everywhere, where_shared
 from tests.flow.driving import (
@@ -143,3 +143,18 @@ async def test_each_service_can_run_in_an_engine_of_its_own(site: Site) -> None:
         told = [await outcome(engines[0], request_id) for request_id in requests]
     assert sum(one.order_id is not None for one in told) == 3
     await clean_receipt(engines[0])
+
+
+@everywhere
+async def test_a_purchase_that_waits_is_known_when_the_queue_has_forgotten_it(
+    engine: Engine,
+) -> None:
+    await stock(engine, "lamp", 1)
+    first = await buy(engine, "lamp")
+    await Instance(engine).step("purchase_task")
+    for _ in range(2):  # a partition's newest messages stay
+        await buy(engine, "lamp")
+    await Instance(engine).step("purchase_task")
+    assert await engine.topics.forget(now_us() + 3_600_000_000) > 0
+    assert await engine.queue.find(first) is None
+    assert [hop.correlation_id for hop in await engine.topics.path_of(first)] == [first]
