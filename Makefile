@@ -69,7 +69,7 @@ advisories: .venv/bin/python ## look the locked requirements up among known vuln
 lock: ## choose the newest versions of all requirements, with hashes
 	@test -n "$(UV)" || { echo "make lock needs uv on the PATH" >&2; exit 1; }
 	$(COMPILE) --group build --output-file requirements.txt
-	$(COMPILE) --group build --group dev --extra otel --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) --group build --group dev --all-extras --constraint requirements.txt --output-file requirements-dev.txt
 
 COMPILE = $(UV) pip compile pyproject.toml --quiet --upgrade --universal --python-version $(OLDEST) \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"

@@ -104,15 +104,14 @@ def _rewrite(settings: Settings, product_ids: Sequence[str], old: str, new: str)
 
 async def _outcomes(settings: Settings) -> list[Outcome]:
     engine = await open_engine(settings, must_exist=True)
-    found: list[Outcome] = []
-    after = 0
     try:
-        while page := await engine.cache.entries(after, 10_000):
-            after = page[-1][0]
-            found += [outcome for _, outcome in page]
+        return await _told(engine)
     finally:
         await engine.close()
-    return found
+
+
+async def _told(engine: Engine) -> list[Outcome]:
+    return [outcome async for page in engine.cache.entries() for outcome in page]
 
 
 def _took_s(outcome: Outcome) -> float:
@@ -152,7 +151,7 @@ async def _redrive_all(settings: Settings) -> dict[str, float]:
         began = time.perf_counter()
         stop = asyncio.Event()
         working = asyncio.ensure_future(run_services(engine, SERVICES, stop))
-        while not working.done() and not await engine.cache.entries(_REDRIVEN - 1, 1):
+        while not working.done() and len(await _told(engine)) < _REDRIVEN:
             await asyncio.wait([working], timeout=COUNT_EVERY_S)
         decided_s = time.perf_counter() - began
         stop.set()

@@ -1,10 +1,11 @@
 """What the flow needs from an engine, with the promises in words.
 
 Every adapter keeps them all and passes the conformance suites in ``tests/conformance``. Every
-method may raise a ``StorageError``; then nothing of the call was done.
+method may raise a ``StorageError``; then nothing of the call was done, or the answer of a server
+on another machine was lost: so every call can be repeated.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -55,7 +56,8 @@ class Received(Struct, frozen=True):
 
 class RecordedEvent(Struct, frozen=True, gc=False):
     """An event as the pool keeps it. ``version`` counts from 1 within its stream without gaps,
-    ``position`` from 1 over the whole pool without gaps."""
+    ``position`` from 1 over the whole pool without gaps. A pool that gives positions after
+    appending tells them to who reads all of it; where one stream is read, it is 0 there."""
 
     position: int
     stream: str
@@ -226,11 +228,12 @@ class EventPool(Protocol):
       of this program, reading it raises ``HistoryUnreadable``; other streams can be read.
     """
 
-    async def append(self, recordings: Sequence[Recording]) -> int:
-        """Appends all recordings or none, and returns the last position.
+    async def append(self, recordings: Sequence[Recording]) -> None:
+        """Appends recordings in their order, each whole or not at all.
 
         Raises ``Conflict`` if a stream is not at a write's expected version, or if anything was
-        recorded before under the same causation id.
+        recorded before under the same causation id. Then none was appended; or, where there were
+        more than the engine can append at once (see the adapter), only some of the first.
         """
 
     async def read_streams(self, after: Mapping[str, int]) -> list[RecordedEvent]:
@@ -248,7 +251,8 @@ class EventPool(Protocol):
         """What a message or command caused to be recorded, in order."""
 
     async def head(self) -> int:
-        """The last position; 0 for an empty pool."""
+        """The last position, not before that of any event that was appended before the call; 0
+        for an empty pool."""
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         """Keeps states; losing them costs time only."""
@@ -290,6 +294,8 @@ class Topics(Protocol):
       across crashes of any process.
     - Several instances of a service share its messages. Two may get the same one (after a crash,
       or for a moment while instances come and go); at most one can settle it.
+    - An instance that receives for a service again has given up what it received for it before
+      and did not settle: that comes again.
     """
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
@@ -316,10 +322,11 @@ class Topics(Protocol):
         remember them. ``until_us``, when the purchase was decided, bounds the search."""
 
     async def counts(self) -> dict[str, HopCounts]:
-        """Where messages are, by service."""
+        """Where messages are, by service, as near as the engine can count them."""
 
     async def oldest_waiting_us(self) -> dict[str, int]:
-        """When the oldest message that waits for each service was said; idle ones left out."""
+        """When the oldest message that waits for each service was said; left out are idle services
+        and those of which the engine can't tell."""
 
     async def forget(self, before_us: int) -> int:
         """Forgets messages that were settled by every subscriber and said before a time; returns
@@ -364,8 +371,8 @@ class SessionCache(Protocol):
     async def wait(self, request_id: str, timeout_s: float) -> Outcome | None:
         """The outcome as soon as the cache has it, or None on time-out."""
 
-    async def entries(self, after: int, limit: int) -> list[tuple[int, Outcome]]:
-        """A page of all outcomes with their cursor, for the audit."""
+    def entries(self) -> AsyncIterator[list[Outcome]]:
+        """All outcomes, in pages and in no particular order, for the audit."""
 
 
 class Engine(Protocol):

@@ -27,10 +27,10 @@ class TestAppending:
         reserved = StockReserved("lamp", 2, "r1")
         approved = PurchaseApproved("r1", "lamp", 2, 999)
         await pool.append(restocks("lamp", 1))
-        head = await pool.append(
+        await pool.append(
             [recording("r1/3", (1, reserved), (0, approved), at_us=77, correlation_id="r1")]
         )
-        assert head == await pool.head() == 3
+        assert await pool.head() == 3
         first, second = await pool.read_all(after_position=1, limit=10)
         assert (first.position, first.stream, first.version) == (2, "product-lamp", 2)
         assert (second.position, second.stream, second.version) == (3, "purchase-r1", 1)
@@ -46,9 +46,10 @@ class TestAppending:
         events = await pool.read_stream("product-lamp")
         assert [event.schema_version for event in events] == [2, 1]
 
-    async def test_appending_nothing_tells_the_head(self, pool: EventPool) -> None:
+    async def test_appending_nothing_changes_nothing(self, pool: EventPool) -> None:
         await pool.append(restocks("lamp", 2))
-        assert await pool.append([]) == 2
+        await pool.append([])
+        assert await pool.head() == 2
 
     async def test_one_append_can_go_on_from_its_own_events(self, pool: EventPool) -> None:
         await pool.append(restocks("lamp", 3))
@@ -116,12 +117,13 @@ class TestConflicts:
         assert await pool.read_streams(dict.fromkeys(streams("vase", "bowl"), 0)) == []
         assert await pool.caused_by("a") == []
         # What was refused can be done right.
-        assert await pool.append([recording("a", (0, received("vase")))]) == 2
+        await pool.append([recording("a", (0, received("vase")))])
+        assert await pool.head() == 2
 
     async def test_of_many_who_race_for_a_version_one_wins(self, pool: EventPool) -> None:
         attempts = [pool.append([recording(f"c{n}", (0, received("lamp")))]) for n in range(20)]
         results = await asyncio.gather(*attempts, return_exceptions=True)
-        assert sum(isinstance(result, int) for result in results) == 1
+        assert results.count(None) == 1
         assert sum(isinstance(result, Conflict) for result in results) == 19
         assert await pool.head() == 1
 

@@ -43,7 +43,8 @@ async def test_an_order_can_be_read_once_its_position_is_reached(
     history.confirm(request_id(2), "pear", 1)
     history.confirm(request_id(3), "apple", 1)
     async with projecting(pool, folder):
-        position = await pool.append(recordings(history.events))
+        await pool.append(recordings(history.events))
+        position = await pool.head()
         assert await models.reach(position, PATIENCE_S)
     apple = await models.product("apple")
     assert apple and (apple.received, apple.reserved, apple.available) == (5, 3, 2)

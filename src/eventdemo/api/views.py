@@ -100,7 +100,7 @@ class EventView(Struct, frozen=True):
     id: str
     stream: str
     version: int
-    position: int
+    position: int | None
     type: str
     schema_version: int
     at: datetime
@@ -115,7 +115,7 @@ def event_view(event: RecordedEvent) -> EventView:
         id=event.id,
         stream=event.stream,
         version=event.version,
-        position=event.position,
+        position=event.position or None,
         type=type(event.data).__name__,
         schema_version=event.schema_version,
         at=at(event.at_us),

@@ -123,10 +123,8 @@ async def _take(history: History, page: list[RecordedEvent], check: ReadModelChe
 async def _compare_cache(engine: Engine, history: History) -> list[Outcome]:
     """Returns the cached outcomes that are not recorded among the events so far."""
     late: list[Outcome] = []
-    after = 0
-    while page := await engine.cache.entries(after, _PAGE):
-        after = page[-1][0]
-        for _, outcome in page:
+    async for page in engine.cache.entries():
+        for outcome in page:
             match history.agrees(outcome):
                 case None:
                     late.append(outcome)

@@ -88,8 +88,8 @@ async def _command(
             after = after.evolve(event)
         recording = Recording(causation_id, causation_id, clock(), tuple(writes))
         try:
-            position = await pool.append([recording])
+            await pool.append([recording])
         except Conflict:
             continue
-        return ProductChange(after, position, recorded=True)
+        return ProductChange(after, await pool.head(), recorded=True)
     raise Conflict(f"{product_id} changed too often meanwhile: try again")

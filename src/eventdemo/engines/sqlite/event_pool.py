@@ -10,7 +10,7 @@ from eventdemo.aggregates import Product
 from eventdemo.codec import decode_events, decode_product, encode_event, encode_text
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.neighbours import Neighbours
-from eventdemo.engines.sqlite.store import rows, value
+from eventdemo.engines.sqlite.store import rows
 from eventdemo.errors import Conflict, HistoryUnreadable
 from eventdemo.ports import RecordedEvent, Recording, Snapshot
 from eventdemo.sqlfile import load
@@ -38,16 +38,10 @@ class SqliteEventPool:
         self._neighbours = neighbours
         self._news: asyncio.Event | None = None
 
-    async def append(self, recordings: Sequence[Recording]) -> int:
+    async def append(self, recordings: Sequence[Recording]) -> None:
         new, expected = prepare(recordings)
-
-        def unit(connection: apsw.Connection) -> int:
-            append_rows(connection, new, expected)
-            return int(value(connection, SQL["head"]))
-
-        head = await self._database.write(unit)
+        await self._database.write(lambda connection: append_rows(connection, new, expected))
         self._neighbours.notify([CHANNEL])
-        return int(head)
 
     async def read_streams(self, after: Mapping[str, int]) -> list[RecordedEvent]:
         return await self._events(SQL["read_streams"], (encode_text(list(after.items())),))

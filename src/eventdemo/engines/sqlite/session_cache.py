@@ -1,7 +1,7 @@
 """The session cache: outcomes by request id, and a nudge to whoever waits for one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import apsw
@@ -44,9 +44,11 @@ class SqliteSessionCache:
         found = await self._rows(SQL["outcome"], (request_id,))
         return decode_outcome(found[0][0]) if found else None
 
-    async def entries(self, after: int, limit: int) -> list[tuple[int, Outcome]]:
-        found = await self._rows(SQL["outcomes_after"], (after, limit))
-        return [(cursor, decode_outcome(body)) for cursor, _, body in found]
+    async def entries(self) -> AsyncIterator[list[Outcome]]:
+        cursor = 0
+        while page := await self._rows(SQL["outcomes_after"], (cursor, _PAGE)):
+            yield [decode_outcome(body) for _, _, body in page]
+            cursor = page[-1][0]
 
     async def wait(self, request_id: str, timeout_s: float) -> Outcome | None:
         told: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
