@@ -11,7 +11,7 @@ from benchmarks.plan import GROWTH_PURCHASES, PRODUCTS, Plan
 from benchmarks.processes import Server, free_port, system
 from benchmarks.purchases import drain, receipt_of, stock_products
 from benchmarks.report import Case, Section, progress
-from eventdemo.settings import Settings, sqlite_path
+from eventdemo.settings import Settings
 
 _STEPS = 10
 #: How much longer than at its rate a step may take, where the system asks to come back later.
@@ -67,8 +67,7 @@ def _sample(name: str, running: Server, data: Path, fed: dict[str, float]) -> Ca
 
 def _bytes_per_purchase(settings: Settings, purchases: int) -> dict[str, float]:
     """Of a system that has ended, so that its logs are in its files."""
-    flow = sqlite_path(settings.event_pool)
-    queue = flow.with_name(f"{flow.stem}.queue{flow.suffix}")
+    flow, queue = settings.data / "eventdemo.db", settings.data / "eventdemo.queue.db"
     parts = _parts(flow)
     sizes = {f"flow: {part}": size for part, size in parts.items()}
     sizes["flow: all of its file"] = _size(flow)

@@ -15,7 +15,6 @@ from benchmarks.services import decide_all
 from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA
 from eventdemo.engines.sqlite.store import Schema
 from eventdemo.ports import Outcome
-from eventdemo.settings import Settings, sqlite_path
 
 _EVENTS = "SELECT * FROM event WHERE causation_id NOT LIKE :product_causes ORDER BY position"
 _RECORD_BATCHES = "SELECT * FROM record_batch ORDER BY id"
@@ -45,8 +44,7 @@ def write_again(folder: Path, purchases: int, products: int) -> dict[str, float]
     Returns orders per second, for the flow's file and for the task queue's.
     """
     decide_all(folder, purchases, products, with_projector=False)
-    flow = sqlite_path(Settings(data=folder).event_pool)
-    queue = flow.with_name(f"{flow.stem}.queue{flow.suffix}")
+    flow, queue = folder / "eventdemo.db", folder / "eventdemo.queue.db"
     flow_s = _timed(folder / "bare.db", FLOW_SCHEMA, _flow_transactions(flow))
     queue_s = _timed(folder / "bare.queue.db", QUEUE_SCHEMA, _queue_transactions(queue))
     return {

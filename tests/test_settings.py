@@ -15,9 +15,9 @@ EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "host": ("::1", "localhost", "127.0.0.2"),
     "port": (1, 8080, 65_535),
     "data": ("a", "/b/c", "./d e"),
-    "event_pool": ("sqlite:///a.db", "sqlite:////b/c.db", "sqlite:///d e.db"),
-    "topics": ("sqlite:///a.db", "sqlite:////b/c.db", "sqlite:///d e.db"),
-    "session_cache": ("sqlite:///a.db", "sqlite:////b/c.db", "sqlite:///d e.db"),
+    "event_pool": ("sqlite:///a.db", "sqlite:////b/c.db", "dynamodb://shop-events"),
+    "topics": ("sqlite:///a.db", "sqlite:///d e.db", "aws://shop"),
+    "session_cache": ("sqlite:///a.db", "dynamodb://shop.session", "rediss://:pw@cache:6379/1"),
     "operator_token": ("a", "b!~", "c"),
     "max_waiting": (1, 2, 3),
     "max_body_bytes": (64, 65, 66),
@@ -153,10 +153,21 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         Settings.load({}, {}, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["event_pool", "topics", "session_cache"])
+SUPPORTED = {
+    "event_pool": "dynamodb://TABLE",
+    "topics": "aws://PREFIX (1 to 30 letters, digits and dashes)",
+    "session_cache": "dynamodb://TABLE, redis://HOST:PORT/NUMBER, rediss://HOST:PORT/NUMBER",
+}
+
+
+@pytest.mark.parametrize("name", SUPPORTED)
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
+        ("dynamodb://", "dynamodb://…"),
+        ("aws://a prefix", "aws://…"),
+        ("aws://", "aws://…"),
+        ("sqlite:///.", "sqlite://…"),
         ("postgresql://shop:hunter2@db/shop", "postgresql://…"),
         ("mongodb://db", "mongodb://…"),
         ("sqlite:///", "sqlite://…"),
@@ -170,8 +181,8 @@ def test_an_unsupported_url_is_told_which_are_and_keeps_its_password(
     with pytest.raises(Misconfigured) as refused:
         load(tmp_path, {name: url})
     assert str(refused.value) == (
-        f"--{name.replace('_', '-')} can be sqlite:///relative/path and "
-        f"sqlite:////absolute/path, not {shown}"
+        f"--{name.replace('_', '-')} can be sqlite:///relative/path, "
+        f"sqlite:////absolute/path, {SUPPORTED[name]}, not {shown}"
     )
 
 

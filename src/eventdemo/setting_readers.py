@@ -5,12 +5,55 @@ the value, or raises ``ValueError`` with the rest of a sentence about it.
 """
 
 import ipaddress
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class UrlForm(NamedTuple):
+    """One kind of URL: how it begins, what may follow, and how it is explained."""
+
+    scheme: str
+    rest: re.Pattern[str]
+    explained: str
+
+
+SQLITE = UrlForm(
+    "sqlite:///",
+    re.compile(r"(?!\.?\Z).+", re.DOTALL),
+    "sqlite:///relative/path, sqlite:////absolute/path",
+)
+DYNAMODB = UrlForm("dynamodb://", re.compile(r"[A-Za-z0-9_.-]{3,255}"), "dynamodb://TABLE")
+SNS_AND_SQS = UrlForm(
+    "aws://",
+    re.compile(r"[A-Za-z][A-Za-z0-9-]{0,29}"),
+    "aws://PREFIX (1 to 30 letters, digits and dashes)",
+)
+REDIS = (
+    UrlForm("redis://", re.compile(r"\S+"), "redis://HOST:PORT/NUMBER"),
+    UrlForm("rediss://", re.compile(r"\S+"), "rediss://HOST:PORT/NUMBER"),
+)
+
+
+def url(*forms: UrlForm) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        given = text(value)
+        for form in forms:
+            rest = given.removeprefix(form.scheme)
+            if rest != given and form.rest.fullmatch(rest):
+                return given
+        # What follows a URL's scheme may hold a password, which stays out of messages.
+        scheme, separator, _ = given.partition("://")
+        shown = f"{scheme}://…" if separator else repr(given)
+        can_be = ", ".join(form.explained for form in forms)
+        raise ValueError(f"can be {can_be}, not {shown}")
+
+    return read
 
 
 def text(value: object) -> str:

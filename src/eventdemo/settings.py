@@ -12,18 +12,19 @@ from msgspec.structs import force_setattr
 
 from eventdemo.errors import Misconfigured
 from eventdemo.setting_readers import (
+    DYNAMODB,
     LOG_LEVELS,
+    REDIS,
+    SNS_AND_SQS,
+    SQLITE,
     folder,
     host,
     log_level,
     networks,
-    text,
     token,
+    url,
     whole_number,
 )
-
-SQLITE_SCHEME = "sqlite:///"
-SUPPORTED_URLS = "sqlite:///relative/path and sqlite:////absolute/path"
 
 TOML_PATH = Path("eventdemo.toml")
 
@@ -52,7 +53,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for part in ("event_pool", "topics", "session_cache"):
             if not getattr(self, part):
-                force_setattr(self, part, f"{SQLITE_SCHEME}{self.data / 'eventdemo.db'}")
+                force_setattr(self, part, f"{SQLITE.scheme}{self.data / 'eventdemo.db'}")
 
     @property
     def read_models(self) -> Path:
@@ -100,9 +101,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         return _guarded(cls(**values))
 
 
-def sqlite_path(url: str) -> Path:
-    """The file that a ``sqlite:///…`` URL names."""
-    return Path(url.removeprefix(SQLITE_SCHEME))
+def sqlite_path(url: str) -> Path | None:
+    """The file that a ``sqlite:///…`` URL names; None for another kind of URL."""
+    return Path(url.removeprefix(SQLITE.scheme)) if url.startswith(SQLITE.scheme) else None
 
 
 def is_loopback(host: str) -> bool:
@@ -137,16 +138,6 @@ def _read_toml(path: Path) -> dict[str, Any]:
         if key not in known:
             raise Misconfigured(f"{path} has no setting {key!r}: it may hold {', '.join(known)}")
     return content
-
-
-def _url(value: object) -> str:
-    url = text(value)
-    if not url.startswith(SQLITE_SCHEME) or sqlite_path(url) == Path():
-        # What follows a URL's scheme may hold a password, which stays out of messages.
-        scheme, separator, _ = url.partition("://")
-        shown = f"{scheme}://…" if separator else repr(url)
-        raise ValueError(f"can be {SUPPORTED_URLS}, not {shown}")
-    return url
 
 
 class Setting(Struct, frozen=True):
@@ -189,12 +180,26 @@ SETTINGS = (
     Setting(
         "data", folder, "DIR", "eventdemo-data", "Folder of all that the embedded engine keeps."
     ),
-    Setting("event_pool", _url, "URL", "SQLite in the data folder", "Where events are recorded."),
     Setting(
-        "topics", _url, "URL", "SQLite in the data folder", "Where the queue and topics are kept."
+        "event_pool",
+        url(SQLITE, DYNAMODB),
+        "URL",
+        "SQLite in the data folder",
+        "Where events are recorded: sqlite:///… or dynamodb://TABLE.",
     ),
     Setting(
-        "session_cache", _url, "URL", "SQLite in the data folder", "Where outcomes are looked up."
+        "topics",
+        url(SQLITE, SNS_AND_SQS),
+        "URL",
+        "SQLite in the data folder",
+        "Where the queue and topics are kept: sqlite:///… or aws://PREFIX.",
+    ),
+    Setting(
+        "session_cache",
+        url(SQLITE, DYNAMODB, *REDIS),
+        "URL",
+        "SQLite in the data folder",
+        "Where outcomes are looked up: sqlite:///…, dynamodb://TABLE or redis://….",
     ),
     Setting(
         "operator_token",

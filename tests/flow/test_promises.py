@@ -71,7 +71,7 @@ class Fused:
 def in_parts(engine: Engine, fuse: Fuse) -> Engine:
     """The same engine, committing step by step, where it can crash between any two of them."""
     pool, topics, cache = (Fused(part, fuse) for part in (engine.pool, engine.topics, engine.cache))
-    return AssembledEngine(pool, engine.queue, topics, cache, [engine.close])  # type: ignore[arg-type]
+    return AssembledEngine(pool, engine.queue, topics, cache, engine.close)  # type: ignore[arg-type]
 
 
 class Promises(RuleBasedStateMachine):

@@ -75,7 +75,8 @@ async def load(settings: Settings, url: str, workload: Workload, *, audited: boo
             watching.cancel()
     if not audited:
         return LoadReport(result, None, "it was not asked for")
-    if not is_loopback(host) or not sqlite_path(settings.event_pool).exists():
+    file = sqlite_path(settings.event_pool)
+    if not is_loopback(host) or (file and not file.exists()):
         return LoadReport(result, None, "the data is not here: run `eventdemo audit` where it is")
     if not await _knows(settings, run.request_ids[0]):
         return LoadReport(result, None, f"{url} keeps its data elsewhere: name it with --data")

@@ -16,7 +16,6 @@ from eventdemo.lab.deployment import Deployment
 from eventdemo.lab.disk import Disk
 from eventdemo.lab.fault_schedule import Fault, Kind
 from eventdemo.lab.locks import holder, locked
-from eventdemo.settings import sqlite_path
 
 #: How often a process is looked for that holds a lock, and how long it takes to get one.
 ATTEMPTS = 400
@@ -45,8 +44,10 @@ class Injector:
         self._random = Random(seed)
         settings = deployment.settings
         self._read_models = settings.read_models
-        flow = sqlite_path(settings.event_pool)
-        self._files = {"flow": flow, "queue": flow.with_name(f"{flow.stem}.queue{flow.suffix}")}
+        self._files = {
+            "flow": settings.data / "eventdemo.db",
+            "queue": settings.data / "eventdemo.queue.db",
+        }
         self._ways: dict[Kind, Callable[[str], AbstractAsyncContextManager[str]]] = {
             Kind.KILL: self._killed,
             Kind.PAUSE: self._paused,

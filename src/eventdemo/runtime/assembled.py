@@ -1,6 +1,6 @@
 """An engine whose parts live in different places: a batch is committed step by step."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from eventdemo.ports import Batch, EventPool, SessionCache, TaskQueue, Topics
 
@@ -18,13 +18,13 @@ class AssembledEngine:
         queue: TaskQueue,
         topics: Topics,
         cache: SessionCache,
-        closers: Sequence[Callable[[], Awaitable[None]]],
+        close: Callable[[], Awaitable[None]],
     ) -> None:
         self.pool = pool
         self.queue = queue
         self.topics = topics
         self.cache = cache
-        self._closers = closers
+        self._close = close
 
     async def commit(self, batch: Batch) -> None:
         if batch.recordings:
@@ -38,5 +38,4 @@ class AssembledEngine:
         await self.topics.settle(batch.received, batch.retries, batch.dead)
 
     async def close(self) -> None:
-        for close in self._closers:
-            await close()
+        await self._close()

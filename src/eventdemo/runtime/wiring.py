@@ -1,46 +1,127 @@
 """The one place that puts engines and settings together."""
 
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eventdemo.engines.sqlite.engine import SqliteEngine
+from eventdemo.errors import Misconfigured
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
-from eventdemo.ports import Engine
+from eventdemo.ports import Engine, EventPool, SessionCache, TaskQueue, Topics
 from eventdemo.runtime.assembled import AssembledEngine
 from eventdemo.settings import Settings, sqlite_path
 
-_HEARS = {row.service: row.hears.name for row in FLOW}
+if TYPE_CHECKING:
+    from eventdemo.engines.aws.services import AwsServices
+
+HEARS = {row.service: row.hears.name for row in FLOW}
 
 
 async def open_engine(settings: Settings, *, must_exist: bool = False) -> Engine:
-    """The engine that the settings' URLs name; creates what is missing unless it must exist.
+    """The engine that the settings' URLs name. Files that are missing are made unless they must
+    exist; what runs on servers has to be there.
 
-    Raises a ``StorageError`` with what to do next if a file can't be used.
+    Raises a ``StorageError`` with what to do next if a part can't be used.
     """
-    urls = (settings.event_pool, settings.topics, settings.session_cache)
-    opened: dict[Path, SqliteEngine] = {}
+    parts = Parts(must_exist=must_exist)
     try:
-        for path in map(sqlite_path, urls):
-            if path not in opened:
-                opened[path] = await open_embedded(path, must_exist=must_exist)
-        pool, topics, cache = (opened[sqlite_path(url)] for url in urls)
-        await topics.open_topics()
-        if len(opened) == 1:
-            return pool
-        return AssembledEngine(
-            pool.pool, topics.queue, topics.topics, cache.cache, [e.close for e in opened.values()]
-        )
+        pool = await parts.event_pool(settings.event_pool)
+        queue, topics = await parts.queue_and_topics(settings.topics)
+        cache = await parts.session_cache(settings.session_cache)
     except BaseException:
-        for engine in opened.values():
-            await engine.close()
+        await parts.close()
         raise
+    return parts.whole or AssembledEngine(pool, queue, topics, cache, parts.close)
 
 
 async def open_embedded(path: Path | None, *, must_exist: bool = False) -> SqliteEngine:
     """The embedded engine in a file, or in memory where there is none."""
-    engine = SqliteEngine.open(path, _HEARS, TASK_QUEUE_TOPIC.name, must_exist=must_exist)
+    engine = SqliteEngine.open(path, HEARS, TASK_QUEUE_TOPIC.name, must_exist=must_exist)
     try:
         await engine.subscribe()
     except BaseException:
         await engine.close()
         raise
     return engine
+
+
+class Parts:
+    """Opens the parts of one engine; those that live in the same place share what is opened."""
+
+    def __init__(self, *, must_exist: bool) -> None:
+        self._must_exist = must_exist
+        self._files: dict[Path, SqliteEngine] = {}
+        self._aws: AwsServices | None = None
+        self._closing = AsyncExitStack()
+        self._on_servers = False
+
+    @property
+    def whole(self) -> Engine | None:
+        """The one engine that has all parts, if there is one."""
+        if self._on_servers or len(self._files) != 1:
+            return None
+        return next(iter(self._files.values()))
+
+    async def event_pool(self, url: str) -> EventPool:
+        if path := sqlite_path(url):
+            return (await self._file(path)).pool
+        services = await self._aws_services()
+        return await services.event_pool(_after_scheme(url))
+
+    async def queue_and_topics(self, url: str) -> tuple[TaskQueue, Topics]:
+        if path := sqlite_path(url):
+            engine = await self._file(path)
+            await engine.open_topics()
+            return engine.queue, engine.topics
+        services = await self._aws_services()
+        return await services.queue_and_topics(_after_scheme(url), HEARS, TASK_QUEUE_TOPIC.name)
+
+    async def session_cache(self, url: str) -> SessionCache:
+        if path := sqlite_path(url):
+            return (await self._file(path)).cache
+        if url.startswith("dynamodb://"):
+            services = await self._aws_services()
+            return await services.session_cache(_after_scheme(url))
+        return await self._redis(url)
+
+    async def close(self) -> None:
+        await self._closing.aclose()
+
+    async def _file(self, path: Path) -> SqliteEngine:
+        if path not in self._files:
+            self._files[path] = await open_embedded(path, must_exist=self._must_exist)
+            self._closing.push_async_callback(self._files[path].close)
+        return self._files[path]
+
+    async def _aws_services(self) -> "AwsServices":
+        self._on_servers = True
+        if self._aws is None:
+            with _extra("aws"):
+                from eventdemo.engines.aws.services import AwsServices  # noqa: PLC0415
+            self._aws = await AwsServices.open()
+            self._closing.push_async_callback(self._aws.close)
+        return self._aws
+
+    async def _redis(self, url: str) -> SessionCache:
+        self._on_servers = True
+        with _extra("redis"):
+            from eventdemo.engines.redis.session_cache import RedisSessionCache  # noqa: PLC0415
+        cache = await RedisSessionCache.open(url)
+        self._closing.push_async_callback(cache.close)
+        return cache
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Says how to install what only some deployments need."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise Misconfigured(
+            f"this needs {error.name}: install it with pip install 'eventdemo[{name}]'"
+        ) from None
+
+
+def _after_scheme(url: str) -> str:
+    return url.partition("://")[2]

@@ -61,7 +61,7 @@ class OnDisks:
             engines["topics"].queue,
             engines["topics"].topics,
             engines["cache"].cache,
-            [],
+            _nothing,
         )
 
     def _open(self, disk: Disk, process: Process) -> SqliteEngine:
@@ -114,7 +114,11 @@ class Brokered:
         )
         connection = self._broker, self._broker_faults, process
         return AssembledEngine(
-            pool.pool, BrokeredQueue(*connection), BrokeredTopics(*connection), cache.cache, []
+            pool.pool,
+            BrokeredQueue(*connection),
+            BrokeredTopics(*connection),
+            cache.cache,
+            _nothing,
         )
 
     def garble(self, topic: str, body: bytes) -> None:
@@ -131,6 +135,10 @@ def deploy(plan: Plan, steps: list[s.Step], chance: Chance) -> Deployment:
     if plan.deployment == "brokered":
         return Brokered(chance, repeats)
     return OnDisks(chance, lost, parts=plan.deployment == "in-parts")
+
+
+async def _nothing() -> None:
+    """What outlives every process is closed by none."""
 
 
 def _subscribe(connection: apsw.Connection) -> None:

@@ -3,12 +3,7 @@
 Adapters and deployment template read these, so that neither can miss what the other means.
 """
 
-import re
-
 from msgspec import Struct
-
-#: What a prefix may be: the longest name that is built on it stays below every limit of AWS.
-PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,29}\Z")
 
 #: What FIFO queues and topics have to be called.
 FIFO = ".fifo"
