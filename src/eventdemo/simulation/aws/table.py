@@ -1,9 +1,11 @@
 """A model of a DynamoDB table: the limits and conditions of the real one, in memory.
 
-A call on many items is many calls that others come between, except within a transaction. Items
-whose time is over may be there or not.
+A call on many items is many calls that others come between, except within a transaction. Until a
+transaction has returned, reads may see some of its items as they are and others as they were.
+Items whose time is over may be there or not.
 """
 
+import asyncio
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -26,26 +28,41 @@ from eventdemo.engines.aws.table import (
 )
 from eventdemo.errors import StorageError
 from eventdemo.simulation.aws.io import Io, at_once
+from eventdemo.simulation.chance import Chance
 
 #: So many items come and go together where a call has more of them.
 ITEMS_PER_CALL = 25
 ITEMS_PER_GET = 100
 ITEMS_PER_PAGE = 200
 
+#: Nothing of a transaction is seen later than this, whoever asked for it or died.
+TRANSACTION_S = 1.0
+
 
 class TableModel:
     """What a table holds, and what its use has cost.
 
     ``write_units`` are those of a table on demand: one for each KB of an item that is written, two
-    in a transaction. ``vanishes`` decides whether an item with this ``expires_at`` is gone.
+    in a transaction. ``vanishes`` decides whether an item with this ``expires_at`` is gone, and
+    ``chance`` which items of a transaction are seen early.
     """
 
-    def __init__(self, vanishes: Callable[[int], bool] = lambda expires_at: False) -> None:
+    def __init__(
+        self,
+        vanishes: Callable[[int], bool] = lambda expires_at: False,
+        chance: Chance | None = None,
+    ) -> None:
+        self._chance = chance
+        self._before: dict[Key, Attributes | None] = {}
         self._items: dict[str, dict[str, Attributes]] = defaultdict(dict)
         self._order: dict[str, list[str]] = defaultdict(list)
         self._vanishes = vanishes
         self.write_units = 0
         self.transactions = 0
+
+    def seen(self, key: Key) -> Attributes | None:
+        """An item as a read sees it that does not wait for transactions under way."""
+        return self._before[key] if key in self._before else self.item(key)
 
     def item(self, key: Key) -> Attributes | None:
         """An item, unless it is not there or has vanished."""
@@ -78,17 +95,35 @@ class TableModel:
                 self._remove(action.key)
             else:
                 self._write(action.key, new)
+        self._show_late(actions, before)
+
+    def _show_late(self, actions: Sequence[Action], before: Sequence[Attributes | None]) -> None:
+        if self._chance is None or len(actions) == 1:
+            return
+        for action, old in zip(actions, before, strict=True):
+            if self._chance.happens("seen late", 0.5):
+                self._before[action.key] = old
+        keys = [action.key for action in actions]
+        asyncio.get_running_loop().call_later(TRANSACTION_S, self.settle, keys)
+
+    def settle(self, keys: Sequence[Key]) -> None:
+        """The transaction on these items has returned, or its time is over."""
+        for key in keys:
+            self._before.pop(key, None)
 
     def query(
         self, partition: str, after: str, before: str | None, *, descending: bool
     ) -> list[Item]:
         """One page."""
         order = self._order.get(partition, [])
+        hidden = [key.sort for key in self._before if key.partition == partition]
+        if hidden:
+            order = sorted({*order, *hidden})
         first = bisect_right(order, after) if after else 0
         last = len(order) if before is None else bisect_left(order, before)
         wanted = order[first:last]
         page = wanted[::-1][:ITEMS_PER_PAGE] if descending else wanted[:ITEMS_PER_PAGE]
-        found = [(key, self.item(key)) for key in (Key(partition, sort) for sort in page)]
+        found = [(key, self.seen(key)) for key in (Key(partition, sort) for sort in page)]
         return [Item(key, attributes) for key, attributes in found if attributes is not None]
 
     def all_keys(self) -> list[Key]:
@@ -121,6 +156,7 @@ class ModelTable:
 
     async def transact(self, actions: Sequence[Action]) -> None:
         await self._io("transact", lambda: self._model.transact(actions), writes=True)
+        self._model.settle([action.key for action in actions])
 
     async def put_all(self, items: Sequence[Item]) -> None:
         await self._one_by_one([Put(item.key, item.attributes) for item in items])
@@ -137,12 +173,13 @@ class ModelTable:
             some = actions[start : start + ITEMS_PER_CALL]
             await self._io("write", lambda some=some: write(some), writes=True)  # type: ignore[misc]
 
-    async def get(self, keys: Sequence[Key]) -> dict[Key, Attributes]:
+    async def get(self, keys: Sequence[Key], *, settled: bool = False) -> dict[Key, Attributes]:
         found: dict[Key, Attributes] = {}
+        look = self._model.item if settled else self._model.seen
 
         def read(some: Sequence[Key]) -> None:
             for key in some:
-                if (item := self._model.item(key)) is not None:
+                if (item := look(key)) is not None:
                     found[key] = item
 
         for start in range(0, len(keys), ITEMS_PER_GET):
