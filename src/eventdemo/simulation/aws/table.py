@@ -95,6 +95,7 @@ class TableModel:
                 self._remove(action.key)
             else:
                 self._write(action.key, new)
+        self.settle([action.key for action in actions])
         self._show_late(actions, before)
 
     def _show_late(self, actions: Sequence[Action], before: Sequence[Attributes | None]) -> None:
@@ -113,8 +114,8 @@ class TableModel:
 
     def query(
         self, partition: str, after: str, before: str | None, *, descending: bool
-    ) -> list[Item]:
-        """One page."""
+    ) -> tuple[list[Item], str | None]:
+        """One page, and the sort key after which the next one begins, if there is one."""
         order = self._order.get(partition, [])
         hidden = [key.sort for key in self._before if key.partition == partition]
         if hidden:
@@ -124,7 +125,8 @@ class TableModel:
         wanted = order[first:last]
         page = wanted[::-1][:ITEMS_PER_PAGE] if descending else wanted[:ITEMS_PER_PAGE]
         found = [(key, self.seen(key)) for key in (Key(partition, sort) for sort in page)]
-        return [Item(key, attributes) for key, attributes in found if attributes is not None]
+        items = [Item(key, attributes) for key, attributes in found if attributes is not None]
+        return items, page[-1] if len(page) < len(wanted) else None
 
     def all_keys(self) -> list[Key]:
         """All keys, in a fixed order."""
@@ -198,17 +200,15 @@ class ModelTable:
     ) -> list[Item]:
         found: list[Item] = []
         while True:
-            page = await self._io(
+            page, last = await self._io(
                 f"query {partition}",
                 lambda: self._model.query(partition, after, before, descending=descending),  # noqa: B023
                 writes=False,
             )
             found += page
-            if len(page) < ITEMS_PER_PAGE or (limit is not None and len(found) >= limit):
+            if last is None or (limit is not None and len(found) >= limit):
                 return found[:limit]
-            after, before = (
-                (after, page[-1].key.sort) if descending else (page[-1].key.sort, before)
-            )
+            after, before = (after, last) if descending else (last, before)
 
     async def scan(self, after: Key | None, limit: int) -> tuple[list[Item], Key | None]:
         def read() -> tuple[list[Item], Key | None]:
