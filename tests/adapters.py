@@ -12,16 +12,22 @@ from msgspec import Struct
 from eventdemo.ports import Engine
 from eventdemo.runtime.wiring import open_embedded, open_engine
 from eventdemo.settings import Settings
+from tests.modelled import Models
 
 
 class Adapter(Struct, frozen=True):
-    """``shared``: several processes can open it at once, and what it holds outlives them all.
-    ``one_transaction``: a commit that fails leaves nothing, not even what can be repeated."""
+    """``shared``: several instances can open it at once, and what it holds outlives them all;
+    ``processes``: also of several processes. ``one_transaction``: a commit that fails leaves
+    nothing, not even what can be repeated. ``tells_oldest``: it knows how long messages wait.
+    ``forgets``: it forgets when it is told to, and not when their time is over."""
 
     name: str
     open: Callable[[Path], Awaitable[Engine]]
     shared: bool
+    processes: bool
     one_transaction: bool
+    tells_oldest: bool = True
+    forgets: bool = True
 
     def __str__(self) -> str:
         return self.name
@@ -42,10 +48,29 @@ async def _in_parts(folder: Path) -> Engine:
     )
 
 
+async def _on_models(folder: Path) -> Engine:
+    """The AWS engine on models of DynamoDB, SQS and SNS that live as long as the test."""
+    if folder not in _models:
+        _models.clear()
+        _models[folder] = Models()
+    return _models[folder].engine()
+
+
+_models: dict[Path, Models] = {}
+
 ADAPTERS = (
-    Adapter("embedded-on-disk", _on_disk, shared=True, one_transaction=True),
-    Adapter("embedded-in-memory", _in_memory, shared=False, one_transaction=True),
-    Adapter("embedded-in-parts", _in_parts, shared=True, one_transaction=False),
+    Adapter("embedded-on-disk", _on_disk, shared=True, processes=True, one_transaction=True),
+    Adapter("embedded-in-memory", _in_memory, shared=False, processes=False, one_transaction=True),
+    Adapter("embedded-in-parts", _in_parts, shared=True, processes=True, one_transaction=False),
+    Adapter(
+        "aws-modelled",
+        _on_models,
+        shared=True,
+        processes=False,
+        one_transaction=False,
+        tells_oldest=False,
+        forgets=False,
+    ),
 )
 
 
@@ -56,7 +81,10 @@ def _over(adapters: list[Adapter]) -> pytest.MarkDecorator:
 #: What a test or module runs over.
 everywhere = _over(list(ADAPTERS))
 where_shared = _over([adapter for adapter in ADAPTERS if adapter.shared])
+where_processes = _over([adapter for adapter in ADAPTERS if adapter.processes])
 where_one_transaction = _over([adapter for adapter in ADAPTERS if adapter.one_transaction])
+where_oldest_is_told = _over([adapter for adapter in ADAPTERS if adapter.tells_oldest])
+where_forgotten = _over([adapter for adapter in ADAPTERS if adapter.forgets])
 
 
 def adapter_of(name: str) -> Adapter:

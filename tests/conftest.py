@@ -1,17 +1,33 @@
 """What all tests share: one event loop, and the adapter under test where there is one."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from eventdemo.ports import Engine
 from tests.adapters import Adapter, Site
+from tests.emulators.engine import deployed
+from tests.emulators.servers import Aws, opened
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Aws]:
+    """AWS, which the environment of this process and of those it starts then names."""
+    with opened() as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws_prefix(aws: Aws, tmp_path: Path) -> Iterator[str]:
+    """What the names of a deployment of this test's own begin with; its folder tells it too."""
+    with deployed(aws, tmp_path) as prefix:
+        yield prefix
 
 
 @pytest.fixture

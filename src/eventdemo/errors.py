@@ -52,6 +52,18 @@ class StorageTooNew(StorageError):
     """The database was written by a later version of this program."""
 
 
+class StorageDenied(StorageError):
+    """The credentials are missing, expired or not allowed to do it."""
+
+
+class StorageThrottled(StorageError):
+    """The service takes no more requests at present."""
+
+
+class StorageUnreachable(StorageError):
+    """No answer comes from where the service should be."""
+
+
 class HistoryUnreadable(StorageError):
     """An event is damaged, or a later version of this program wrote it; others can be read."""
 

@@ -9,7 +9,7 @@ from eventdemo.aggregates import Product
 from eventdemo.errors import Conflict
 from eventdemo.facts import ProductRegistered, PurchaseApproved, StockReserved
 from eventdemo.ports import EventPool, Snapshot
-from tests.adapters import Site, everywhere, where_shared
+from tests.adapters import Site, everywhere, where_processes, where_shared
 from tests.conformance.samples import AT_US, received, recording, restocks, soon, streams
 
 pytestmark = pytest.mark.anyio
@@ -296,7 +296,7 @@ async def test_what_was_appended_is_there_after_the_end(site: Site) -> None:
     assert await after.pool.snapshots(streams("lamp")) == [TestSnapshots.kept(2)]
 
 
-@where_shared
+@where_processes
 async def test_a_follower_of_other_processes_sees_no_gap_either(
     site: Site, pool: EventPool
 ) -> None:

@@ -8,7 +8,13 @@ from eventdemo.errors import AlreadyHandled
 from eventdemo.flow import SERVICES
 from eventdemo.ids import now_us
 from eventdemo.ports import MAX_RETRY_DELAY_US, Engine, HopCounts, Message, Retry, Topics
-from tests.adapters import Site, everywhere, where_shared
+from tests.adapters import (
+    Site,
+    everywhere,
+    where_forgotten,
+    where_oldest_is_told,
+    where_shared,
+)
 from tests.conformance.samples import (
     HOUR_US,
     SERVICE,
@@ -197,20 +203,6 @@ class TestLooking:
         await engine.queue.enqueue(purchase())
         assert (await engine.topics.counts())["purchase_task"] == HopCounts(1, 0, 0, 0)
 
-    async def test_the_oldest_that_waits_is_told(self, engine: Engine) -> None:
-        topics = engine.topics
-        assert await topics.oldest_waiting_us() == {}
-        early, late = check("lamp"), check("vase")
-        await topics.publish(TOPIC, [early])
-        await topics.publish(TOPIC, [late])
-        task = purchase()
-        await engine.queue.enqueue(task)
-        oldest = await topics.oldest_waiting_us()
-        assert oldest == {SERVICE: early.at_us, "purchase_task": task.at_us}
-        got = await receive(topics)
-        await topics.settle(got, [Retry(late, now_us() + MAX_RETRY_DELAY_US // 2, 2, "later")], [])
-        assert (await topics.oldest_waiting_us())[SERVICE] == late.at_us
-
     async def test_the_path_of_a_purchase(self, engine: Engine) -> None:
         tasks = [purchase() for _ in range(20)]
         await asyncio.gather(*map(engine.queue.enqueue, tasks))
@@ -229,22 +221,6 @@ class TestLooking:
 
 @everywhere
 class TestForgetting:
-    async def test_what_was_settled_goes_and_what_waits_stays(self, engine: Engine) -> None:
-        topics = engine.topics
-        task = purchase()
-        await engine.queue.enqueue(task)
-        await topics.settle(await receive(topics, "purchase_task"), [], [])
-        await publish_in_pieces(topics, checks(100))
-        await topics.settle(await receive(topics), [], [])
-        waiting = checks(20)
-        await publish_in_pieces(topics, waiting, size=4)
-        assert await topics.forget(now_us() + HOUR_US) > 0
-        assert (await topics.counts())[SERVICE] == HopCounts(20, 0, 100, 0)
-        assert await engine.queue.accepted() == 1
-        seen: list[Message] = []
-        await drain(topics, 20, seen)
-        assert by_product(seen) == by_product(waiting)
-
     async def test_what_is_younger_stays(self, topics: Topics) -> None:
         await publish_in_pieces(topics, checks(30))
         await topics.settle(await receive(topics), [], [])
@@ -267,3 +243,37 @@ class TestForgetting:
         await topics.publish(TOPIC, [check()])
         await topics.forget(now_us() + HOUR_US)
         assert list((await receive(topics)).messages) == [message]
+
+
+@where_oldest_is_told
+async def test_the_oldest_that_waits_is_told(engine: Engine) -> None:
+    topics = engine.topics
+    assert await topics.oldest_waiting_us() == {}
+    early, late = check("lamp"), check("vase")
+    await topics.publish(TOPIC, [early])
+    await topics.publish(TOPIC, [late])
+    task = purchase()
+    await engine.queue.enqueue(task)
+    oldest = await topics.oldest_waiting_us()
+    assert oldest == {SERVICE: early.at_us, "purchase_task": task.at_us}
+    got = await receive(topics)
+    await topics.settle(got, [Retry(late, now_us() + MAX_RETRY_DELAY_US // 2, 2, "later")], [])
+    assert (await topics.oldest_waiting_us())[SERVICE] == late.at_us
+
+
+@where_forgotten
+async def test_what_was_settled_goes_and_what_waits_stays(engine: Engine) -> None:
+    topics = engine.topics
+    task = purchase()
+    await engine.queue.enqueue(task)
+    await topics.settle(await receive(topics, "purchase_task"), [], [])
+    await publish_in_pieces(topics, checks(100))
+    await topics.settle(await receive(topics), [], [])
+    waiting = checks(20)
+    await publish_in_pieces(topics, waiting, size=4)
+    assert await topics.forget(now_us() + HOUR_US) > 0
+    assert (await topics.counts())[SERVICE] == HopCounts(20, 0, 100, 0)
+    assert await engine.queue.accepted() == 1
+    seen: list[Message] = []
+    await drain(topics, 20, seen)
+    assert by_product(seen) == by_product(waiting)

@@ -174,7 +174,7 @@ class TestRetries:
         assert (await clean_receipt(engine)).pending == 1
 
     async def test_what_befalls_all_for_a_while_harms_nobody_for_good(self, engine: Engine) -> None:
-        """Every message fails three times. The retries of one attempt share a batch."""
+        """Every message fails three times. The retries of one attempt share a few batches."""
         failures: dict[str, int] = {}
         healthy = next(row.decide for row in FLOW if row.service == "process_order")
 
@@ -192,7 +192,8 @@ class TestRetries:
         for request_id in requests:
             assert (await outcome(engine, request_id)).order_id
         retried = [batch for batch in witness.batches if batch.received.attempt > 1]
-        assert [len(batch.received.messages) for batch in retried] == [100, 100, 100]
+        assert sum(len(batch.received.messages) for batch in retried) == 300
+        assert len(retried) <= 30
         assert await engine.topics.dead_letters() == []
         await clean_receipt(engine)
 

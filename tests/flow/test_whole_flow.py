@@ -7,7 +7,7 @@ import pytest
 from eventdemo.facts import FailureCode
 from eventdemo.ids import message_id, now_us, order_id
 from eventdemo.ports import Engine
-from tests.adapters import Site, everywhere, where_shared
+from tests.adapters import Site, everywhere, where_forgotten, where_shared
 from tests.flow.driving import (
     Instance,
     buy,
@@ -145,7 +145,7 @@ async def test_each_service_can_run_in_an_engine_of_its_own(site: Site) -> None:
     await clean_receipt(engines[0])
 
 
-@everywhere
+@where_forgotten
 async def test_a_purchase_that_waits_is_known_when_the_queue_has_forgotten_it(
     engine: Engine,
 ) -> None:

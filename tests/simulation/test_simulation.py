@@ -61,7 +61,7 @@ def test_every_kind_of_fault_meets_every_deployment_it_can_meet() -> None:
     )
     only_remote = {steps.LostAnswer, steps.Repeats}
     for kind in _kinds(steps.Step):
-        for deployment in DEPLOYMENTS if kind not in only_remote else ("brokered",):
+        for deployment in DEPLOYMENTS if kind not in only_remote else ("aws",):
             assert met[deployment, kind], (deployment, kind)
 
 

@@ -5,9 +5,9 @@ import contextlib
 import errno
 import resource
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 import uvicorn
@@ -33,6 +33,8 @@ FILES_BESIDE = 128
 #: For every answer, also that of a purchase and of what is no HTTP.
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 
+AsgiApplication = Callable[..., Awaitable[Any]]
+
 log = structlog.get_logger(__name__)
 
 
@@ -53,7 +55,7 @@ async def serve(
     """
     listener = bind(settings.host, settings.port)
     api = Api(settings, engine, read_models, metrics, tracer)
-    server = _Server(_config(Application(api), _limits(settings)), api, stop)
+    server = Server(configured(Application(api), _limits(settings)), api.stop, stop)
     listening(listener.getsockname()[1])
     await server.serve(sockets=[listener])
 
@@ -84,20 +86,22 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Waits for an event where uvicorn looks ten times a second, and leaves signals alone."""
 
-    def __init__(self, config: uvicorn.Config, api: Api, stop: asyncio.Event) -> None:
+    def __init__(
+        self, config: uvicorn.Config, stopping: Callable[[], Awaitable[None]], stop: asyncio.Event
+    ) -> None:
         super().__init__(config)
         self.server_state.default_headers = [NOSNIFF]
-        self._api = api
+        self._stopping = stopping
         self._stop = stop
 
     async def main_loop(self) -> None:
         await self._stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._api.stop()
+        await self._stopping()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -133,7 +137,8 @@ def _connections_within(wanted: int) -> int:
     return wanted
 
 
-def _config(application: Application, limits: Limits) -> uvicorn.Config:
+def configured(application: AsgiApplication, limits: Limits) -> uvicorn.Config:
+    """HTTP/1.1 within limits, and nothing else."""
     return uvicorn.Config(
         application,
         http=cast(type[asyncio.Protocol], partial(Protocol, limits)),

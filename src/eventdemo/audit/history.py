@@ -6,7 +6,7 @@ Memory is bounded by about 150 bytes per decided purchase and 8 per event.
 from msgspec import Struct, field
 
 from eventdemo.audit.fingerprints import Fingerprints
-from eventdemo.audit.products import Sales, Shelf
+from eventdemo.audit.products import Doubt, Sales, Shelf
 from eventdemo.audit.receipt import Findings
 from eventdemo.facts import (
     FailureCode,
@@ -71,6 +71,9 @@ class History(Struct):
 
     def end(self) -> None:
         """Notes what no later event can make good any more."""
+        for shelf in self.shelves.values():
+            for doubt in shelf.doubts:
+                self._say_undersold(shelf, doubt)
         for causation_id, (kind, (request_id, product_id, quantity)) in self.unpaired.items():
             self.findings.add(
                 f"Purchase {request_id}: {kind.__name__} of {quantity} {product_id}, caused by "
@@ -100,6 +103,8 @@ class History(Struct):
             shelf = self.shelves[fact.product_id] = Shelf(fact.product_id)
         self._expect_version(event, shelf.version + 1)
         shelf.take(fact, event.at_us)
+        for doubt in shelf.settle_doubts(event.at_us - CLOCK_TOLERANCE_US):
+            self._say_undersold(shelf, doubt)
         if shelf.available < 0 and type(fact) is StockReserved:
             self.findings.add(
                 f"Oversold: {_name(event)} makes {shelf.reserved} units of {fact.product_id} "
@@ -143,7 +148,8 @@ class History(Struct):
 
     def _prove_sold_out(self, event: RecordedEvent, fact: PurchaseFailed) -> None:
         """A refusal is wrong for certain if enough units were there all the time between the
-        request and the recording of its failure; which moment was looked at is not recorded."""
+        request and the recording of its failure; which moment was looked at is not recorded, and
+        of events in other streams at that time not which were first."""
         shelf = self.shelves.get(fact.product_id)
         if shelf is None or not is_request_id(fact.request_id):
             return
@@ -152,10 +158,13 @@ class History(Struct):
             return
         least = shelf.least_since(requested_us - CLOCK_TOLERANCE_US)
         if least >= fact.quantity:
-            self.findings.add(
-                f"Undersold: {_name(event)} refuses {fact.quantity} units of {fact.product_id}, "
-                f"but {least} were there all the time."
-            )
+            shelf.doubts.append(Doubt(_name(event), fact.quantity, least, event.at_us))
+
+    def _say_undersold(self, shelf: Shelf, doubt: Doubt) -> None:
+        self.findings.add(
+            f"Undersold: {doubt.event} refuses {doubt.quantity} units of {shelf.product_id}, but "
+            f"{doubt.least} were there all the time."
+        )
 
     def _decide(self, key: bytes, event: RecordedEvent) -> None:
         outcome = outcome_of(event.data, event.at_us)

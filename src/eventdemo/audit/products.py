@@ -16,6 +16,16 @@ from eventdemo.facts import (
 from eventdemo.readmodels.views import ProductView, SalesView
 
 
+class Doubt(Struct):
+    """A refusal for which the ``least`` units that were there would have been enough, unless more
+    left the shelf by ``at_us``, when it was recorded."""
+
+    event: str
+    quantity: int
+    least: int
+    at_us: int
+
+
 class Shelf(Struct):
     """One product, folded by the audit's own hand and not by the code that it checks.
 
@@ -32,6 +42,7 @@ class Shelf(Struct):
     reserved: int = 0
     last_at_us: int = 0
     lows: list[tuple[int, int]] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
 
     @property
     def available(self) -> int:
@@ -59,6 +70,16 @@ class Shelf(Struct):
         first = bisect_left(self.lows, (at_us, -1))
         lows = self.lows[first : first + 1]
         return min([self.available, *(units for _, units in lows)])
+
+    def settle_doubts(self, until_us: int) -> list[Doubt]:
+        """Drops the doubts that the last event answers; returns and drops those of before then,
+        which no later event can answer."""
+        if not self.doubts:
+            return []
+        waiting = [doubt for doubt in self.doubts if doubt.at_us >= until_us]
+        certain = [doubt for doubt in self.doubts if doubt.at_us < until_us]
+        self.doubts = [doubt for doubt in waiting if doubt.quantity <= self.available]
+        return certain
 
     def view(self) -> ProductView:
         return ProductView(

@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 from eventdemo import __version__
 from eventdemo.cli import (
+    aws,
     buyer,
     dead_letters,
     lookups,
@@ -57,20 +58,34 @@ PANELS: tuple[tuple[str, Commands], ...] = (
     ("Maintain and prove", {**maintenance.COMMANDS, **simulating.COMMANDS, **soaking.COMMANDS}),
 )
 
+#: Commands of commands: the panel of each, what it says of itself, and what it has.
+GROUPS: tuple[tuple[str, str, str, Commands], ...] = (
+    ("Run", "aws", "Deploy to AWS, look at what is there, and remove it.", aws.COMMANDS),
+)
+
 
 def _application() -> typer.Typer:
-    app = typer.Typer(
-        no_args_is_help=True,
-        rich_markup_mode="rich",
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+    app = _typer()
     app.callback(help=_reflowed(eventdemo.__doc__))(eventdemo)
     for panel, commands in PANELS:
         for name, command in commands.items():
             help_text = _reflowed(command.__doc__)
             app.command(name, help=help_text, rich_help_panel=panel)(command)
+    for panel, name, said, commands in GROUPS:
+        group = _typer()
+        for sub_name, command in commands.items():
+            group.command(sub_name, help=_reflowed(command.__doc__))(command)
+        app.add_typer(group, name=name, help=said, rich_help_panel=panel)
     return app
+
+
+def _typer() -> typer.Typer:
+    return typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
 
 def _reflowed(text: str | None) -> str:

@@ -1,25 +1,44 @@
 """Three ways to put a simulated system together: what survives, and how a process reaches it."""
 
-from collections.abc import Mapping
-from typing import Protocol
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count
+from typing import Protocol, TypeVar
 
 import apsw
 
+from eventdemo.engines.aws.event_pool import DynamoEventPool
+from eventdemo.engines.aws.leases import LeaseTerms
+from eventdemo.engines.aws.messaging import Entry
+from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.session_cache import DynamoSessionCache
 from eventdemo.engines.sqlite import log, topics
 from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA, SqliteEngine
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
 from eventdemo.ports import Engine
 from eventdemo.runtime.assembled import AssembledEngine
 from eventdemo.simulation import steps as s
-from eventdemo.simulation.broker import Broker
-from eventdemo.simulation.brokered import BrokeredQueue, BrokeredTopics
+from eventdemo.simulation.aws.io import Io
+from eventdemo.simulation.aws.messaging import MessagingModel, ModelMessaging
+from eventdemo.simulation.aws.table import ModelTable, TableModel
 from eventdemo.simulation.chance import Chance
 from eventdemo.simulation.disk import Disk, Faults, SimulatedDatabase
 from eventdemo.simulation.plan import Plan
-from eventdemo.simulation.process import Process
+from eventdemo.simulation.process import EPOCH_US, Process
 from eventdemo.simulation.town import Town
 
+T = TypeVar("T")
+
 HEARS = {row.service: row.hears.name for row in FLOW}
+NAMES = Names("simulated")
+
+#: Who has nothing to do looks this often; the real one is told.
+POLL_S = 0.25
+
+#: Short, so that leases run out in the middle of batches.
+LEASE_TERMS = LeaseTerms(lease_s=2, idle_s=5.0, poll_s=1)
 
 
 class Deployment(Protocol):
@@ -35,8 +54,11 @@ class Deployment(Protocol):
     def garble(self, topic: str, body: bytes) -> None:
         """Puts bytes on a topic as if they were messages."""
 
-    def execute(self, part: str, sql: str) -> None:
-        """Changes what a part holds behind everybody's back."""
+    def empty_cache(self) -> None:
+        """Deletes all that the session cache holds, behind everybody's back."""
+
+    def delete_snapshots(self) -> None:
+        """Deletes all snapshots, behind everybody's back."""
 
 
 class OnDisks:
@@ -82,58 +104,81 @@ class OnDisks:
         garbled = log.NewRecordBatch(topic, 0, 1, 0, 0, body)
         disk.store.commit([lambda connection: log.append(connection, [garbled])])
 
-    def execute(self, part: str, sql: str) -> None:
+    def empty_cache(self) -> None:
+        self._execute("cache", "DELETE FROM session")
+
+    def delete_snapshots(self) -> None:
+        self._execute("pool", "DELETE FROM snapshot")
+
+    def _execute(self, part: str, sql: str) -> None:
         disk = self._flows.get(part) or self._flows["flow"]
         disk.store.commit([lambda connection: connection.execute(sql)])
 
 
-class Brokered:
-    """Event pool and session cache on databases of their own, queue and topics on a broker."""
+class OnAws:
+    """Models of DynamoDB, SQS and SNS under the adapters of the AWS engine."""
 
     def __init__(self, chance: Chance, repeats: float) -> None:
-        self._town = Town(chance, 0.0)
-        self._disks = {name: Disk(name, FLOW_SCHEMA) for name in ("pool", "cache")}
-        self._broker = Broker(HEARS, TASK_QUEUE_TOPIC.name, chance, repeats)
-        self._broker_faults = Faults()
-        self.faults: Mapping[str, Faults] = {
-            "topics": self._broker_faults,
-            **{name: disk.faults for name, disk in self._disks.items()},
+        self._chance = chance
+        self._ids = count(1)
+        self._tables = {
+            name: TableModel(self._vanishes, chance) for name in ("pool", "topics", "cache")
         }
+        self._messaging = MessagingModel(NAMES, HEARS, chance, repeats)
+        self.faults: Mapping[str, Faults] = {name: Faults() for name in self._tables}
 
     def engine_of(self, process: Process) -> Engine:
-        pool, cache = (
-            SqliteEngine(
-                SimulatedDatabase(disk, process),
-                lambda: SimulatedDatabase(disk, process),  # noqa: B023 - never called: no queue here
-                self._town.settle(process),
-                HEARS,
-                TASK_QUEUE_TOPIC.name,
-                process.clock,
-            )
-            for disk in self._disks.values()
+        pool, purchases, session = (self._table(name, process) for name in self._tables)
+        messaging = ModelMessaging(self._messaging, self._io("topics", process), POLL_S)
+        queue, topics = queue_and_topics(
+            messaging,
+            purchases,
+            NAMES,
+            HEARS,
+            TASK_QUEUE_TOPIC.name,
+            process.clock,
+            self._new_id,
+            LEASE_TERMS,
         )
-        connection = self._broker, self._broker_faults, process
-        return AssembledEngine(
-            pool.pool,
-            BrokeredQueue(*connection),
-            BrokeredTopics(*connection),
-            cache.cache,
-            _nothing,
-        )
+        cache = DynamoSessionCache(session, process.clock)
+        return AssembledEngine(DynamoEventPool(pool, self._new_id), queue, topics, cache, _nothing)
 
     def garble(self, topic: str, body: bytes) -> None:
-        self._broker.carry(topic, body, "garbage")
+        self._messaging.publish(NAMES.topic(topic), [Entry(body.decode("latin-1"), "garbage")])
 
-    def execute(self, part: str, sql: str) -> None:
-        self._disks[part].store.commit([lambda connection: connection.execute(sql)])
+    def empty_cache(self) -> None:
+        self._tables["cache"].clear()
+
+    def delete_snapshots(self) -> None:
+        self._tables["pool"].clear(lambda key: key.sort.startswith("s"))
+
+    def _table(self, name: str, process: Process) -> ModelTable:
+        return ModelTable(self._tables[name], self._io(name, process))
+
+    def _io(self, part: str, process: Process) -> Io:
+        faults = self.faults[part]
+
+        async def io(what: str, action: Callable[[], T], *, writes: bool) -> T:
+            guarded = partial(faults.around, action, writes=writes)
+            return await process.io(f"{part} {what}", guarded, writes=writes)
+
+        return io
+
+    def _new_id(self) -> str:
+        number = next(self._ids)
+        return f"{self._chance.bits(f'id {number}'):016x}-{number}"
+
+    def _vanishes(self, expires_at: int) -> bool:
+        over = expires_at * 1_000_000 < EPOCH_US + asyncio.get_running_loop().time() * 1_000_000
+        return over and self._chance.happens("vanishes", 0.5)
 
 
 def deploy(plan: Plan, steps: list[s.Step], chance: Chance) -> Deployment:
     """The deployment that a plan names, in the weather that its steps make."""
     lost = sum(step.share for step in steps if isinstance(step, s.Forgetful))
     repeats = sum(step.share for step in steps if isinstance(step, s.Repeats))
-    if plan.deployment == "brokered":
-        return Brokered(chance, repeats)
+    if plan.deployment == "aws":
+        return OnAws(chance, repeats)
     return OnDisks(chance, lost, parts=plan.deployment == "in-parts")
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from eventdemo.flow import SERVICES, TOPICS
 from eventdemo.simulation import steps as s
 
-DEPLOYMENTS = ("embedded", "in-parts", "brokered")
+DEPLOYMENTS = ("embedded", "in-parts", "aws")
 
 ALWAYS = 1_000_000
 
@@ -91,14 +91,14 @@ class _Draw:
         workers: tuple[str, ...],
     ) -> None:
         self._random = random
-        self._remote = deployment == "brokered"
+        self._remote = deployment == "aws"
         self._products = products
         self._processes = apis + workers
         self._rush_at = random.uniform(0.5, TROUBLE_ENDS_S)
         self._parts = {
             "embedded": ("flow", "queue"),
             "in-parts": ("pool", "queue", "topics", "cache"),
-            "brokered": ("pool", "topics", "cache"),
+            "aws": ("pool", "topics", "cache"),
         }[deployment]
 
     def purchases(self) -> list[s.Step]:

@@ -70,11 +70,11 @@ async def _lose_answer(world: "World", step: s.LostAnswer) -> None:
 
 
 async def _empty_cache(world: "World", step: s.CacheEmptied) -> None:
-    world.deployment.execute("cache", "DELETE FROM session")
+    world.deployment.empty_cache()
 
 
 async def _delete_snapshots(world: "World", step: s.SnapshotsDeleted) -> None:
-    world.deployment.execute("pool", "DELETE FROM snapshot")
+    world.deployment.delete_snapshots()
 
 
 async def _garble(world: "World", step: s.Garbage) -> None:
@@ -87,7 +87,7 @@ async def _garble(world: "World", step: s.Garbage) -> None:
 
 
 async def _set_clock(world: "World", step: s.ClockJump) -> None:
-    one_machine = world.plan.deployment != "brokered"
+    one_machine = world.plan.deployment != "aws"
     for name in world.plan.processes if one_machine else [step.process]:
         world.skews[name] = int(step.seconds * 1_000_000)
         world.running[name][0].process.skew_us = world.skews[name]

@@ -1,7 +1,8 @@
 """What the adapters need of DynamoDB, with its promises in words.
 
 Every table has a text as its partition key and a text as its sort key. All reads are consistent:
-what a write returned for, a later read finds.
+what a write returned for, a later read finds. A transaction that has not returned can be seen in
+one of its items before it is seen in another.
 """
 
 from collections.abc import Mapping, Sequence
@@ -92,8 +93,12 @@ class Table(Protocol):
     async def delete_all(self, keys: Sequence[Key]) -> None:
         """Removes any number of items; some may be gone when it fails."""
 
-    async def get(self, keys: Sequence[Key]) -> dict[Key, Attributes]:
-        """Any number of items; those that are not there are left out."""
+    async def get(self, keys: Sequence[Key], *, settled: bool = False) -> dict[Key, Attributes]:
+        """Any number of items; those that are not there are left out.
+
+        ``settled`` waits for transactions under way on them: what was seen of a transaction in
+        another item before the call is seen in these too. That costs twice as much.
+        """
 
     async def query(
         self,

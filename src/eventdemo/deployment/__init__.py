@@ -1,0 +1,1 @@
+"""The deployment on AWS: one CloudFormation template made from the flow, and its stack."""

@@ -1,0 +1,102 @@
+"""The messages' outbox: what is durable in the table and has yet to reach SQS or SNS.
+
+Who writes an entry also carries it out, at once. Where that process died, or AWS refused, another
+does so a few seconds later. Then it may be carried out twice, which changes nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+from zlib import crc32
+
+import msgspec
+
+from eventdemo.codec import encode_text
+from eventdemo.engines.aws.table import ConditionFailed, Item, Key, Put, Table, Update
+
+#: Partitions over which entries are spread: one takes about 300 transactions per second.
+SHARDS = 8
+
+#: Whoever wrote an entry has long carried it out by then, or never will.
+OVERDUE_US = 5_000_000
+
+#: How many entries of a shard one look takes.
+_ENTRIES_PER_LOOK = 100
+
+_letters = msgspec.json.Decoder(list[tuple[str, int]])
+
+
+class Carrier(Protocol):
+    """Carries out what entries hold."""
+
+    async def purchases(self, request_ids: Sequence[str]) -> None:
+        """Publishes accepted purchases."""
+
+    async def letters(self, letters: Sequence[tuple[str, int]]) -> None:
+        """Hands dead letters, by service and id, out again."""
+
+
+class MessageOutbox:
+    """Entries by when they were written; each is tried again when its last try is long ago."""
+
+    def __init__(self, table: Table, clock: Callable[[], int]) -> None:
+        self._table = table
+        self._clock = clock
+
+    def purchases(self, entry_id: str, request_ids: Sequence[str]) -> Put:
+        """An entry of accepted purchases, to be written with them."""
+        return self._entry(entry_id, "purchases", " ".join(request_ids))
+
+    def letters(self, entry_id: str, letters: Sequence[tuple[str, int]]) -> Put:
+        """An entry of redriven dead letters, to be written as they are marked."""
+        return self._entry(entry_id, "letters", encode_text(letters))
+
+    def _entry(self, entry_id: str, what: str, text: str) -> Put:
+        now_us = self._clock()
+        key = Key(f"outbox-{crc32(entry_id.encode()) % SHARDS}", f"{now_us:020}-{entry_id}")
+        return Put(key, {what: text, "tried_us": now_us}, absent=True)
+
+    async def done(self, entries: Sequence[Put]) -> None:
+        """Forgets entries that were carried out."""
+        await self._table.delete_all([entry.key for entry in entries])
+
+    async def sweep(self, carrier: Carrier) -> int:
+        """Carries out what is overdue; returns how many entries."""
+        shards = (self._sweep(f"outbox-{shard}", carrier) for shard in range(SHARDS))
+        return sum(await asyncio.gather(*shards))
+
+    async def _sweep(self, partition: str, carrier: Carrier) -> int:
+        claimed = [
+            item
+            for item in await self._table.query(partition, limit=_ENTRIES_PER_LOOK)
+            if await self._claim(item)
+        ]
+        request_ids = [each for item in claimed for each in _request_ids(item)]
+        letters = [each for item in claimed for each in _letters_of(item)]
+        if request_ids:
+            await carrier.purchases(request_ids)
+        if letters:
+            await carrier.letters(letters)
+        if claimed:
+            await self._table.delete_all([item.key for item in claimed])
+        return len(claimed)
+
+    async def _claim(self, item: Item) -> bool:
+        """Whether it is overdue and nobody else takes care of it."""
+        tried_us, now_us = int(item.attributes["tried_us"]), self._clock()
+        if tried_us + OVERDUE_US > now_us:
+            return False
+        claim = Update(item.key, set={"tried_us": now_us}, expected={"tried_us": tried_us})
+        try:
+            await self._table.transact([claim])
+        except ConditionFailed:
+            return False
+        return True
+
+
+def _request_ids(item: Item) -> list[str]:
+    return str(item.attributes.get("purchases", "")).split()
+
+
+def _letters_of(item: Item) -> list[tuple[str, int]]:
+    return _letters.decode(str(item.attributes.get("letters", "[]")))

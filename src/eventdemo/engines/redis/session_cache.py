@@ -1,0 +1,193 @@
+"""The session cache on Redis: outcomes by request id, and a channel that says which have come."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Self
+
+import msgspec
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+
+from eventdemo.codec import UNDECODABLE, decode_outcome, encode_text
+from eventdemo.engines.redis.troubles import TROUBLES, Server
+from eventdemo.errors import Misconfigured
+from eventdemo.ports import Outcome
+
+#: All keys begin with it, so that a Redis can be shared.
+PREFIX = "eventdemo:outcome:"
+
+#: Where the request ids are said whose outcomes have come; it is one for all databases of a Redis.
+CHANNEL = "eventdemo:outcomes"
+
+#: How long outcomes are kept; the event pool keeps them for ever.
+KEEP_S = 7 * 86_400
+
+#: Who finds all of a process's connections in use waits for one.
+_CONNECTIONS = 16
+
+#: A call is tried again so often when its connection breaks, as it does when Redis is restarted.
+_TRIES_AGAIN = 3
+
+#: How long the follower waits before it connects again, at first and at most.
+_RECONNECT_S = (0.05, 1.0)
+
+#: How long who waits goes without looking, should a message get lost.
+_LOOK_ANYWAY_S = 5.0
+
+_PAGE = 1_000
+
+_request_ids = msgspec.json.Decoder(list[str])
+
+
+class RedisSessionCache:
+    """All who wait in this process share one connection that hears which outcomes have come."""
+
+    def __init__(self, redis: Any, server: Server, keep_s: int = KEEP_S) -> None:
+        self._redis = redis
+        self._server = server
+        self._keep_s = keep_s
+        self._waiting: dict[str, list[asyncio.Future[Outcome]]] = {}
+        self._following: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, url: str, keep_s: int = KEEP_S) -> Self:
+        """Connects to ``redis://…`` or, with TLS, to ``rediss://…``. What follows a question mark
+        are the driver's own options, such as ``ssl_ca_certs``.
+
+        Raises ``Misconfigured`` or a ``StorageError`` that says what to do next.
+        """
+        server = Server(url)
+        retry = Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), _TRIES_AGAIN)
+        try:
+            pool = BlockingConnectionPool.from_url(
+                url, max_connections=_CONNECTIONS, decode_responses=True, retry=retry
+            )
+        except ValueError as error:
+            raise Misconfigured(f"an option of {server} cannot be used: {error}") from None
+        redis: Any = Redis.from_pool(pool)
+        try:
+            with server.explained():
+                await redis.ping()
+        except TypeError as error:
+            raise Misconfigured(f"an option of {server} cannot be used: {error}") from None
+        except BaseException:
+            await redis.aclose()
+            raise
+        return cls(redis, server, keep_s)
+
+    async def put(self, outcomes: Sequence[Outcome]) -> None:
+        if not outcomes:
+            return
+        with self._server.explained():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for outcome in outcomes:
+                    key, body = PREFIX + outcome.request_id, encode_text(outcome)
+                    pipeline.set(key, body, nx=True, ex=self._keep_s)
+                # On the same connection after them: who hears it finds them.
+                ids = [outcome.request_id for outcome in outcomes]
+                pipeline.publish(CHANNEL, encode_text(ids))
+                await pipeline.execute()
+
+    async def get(self, request_id: str) -> Outcome | None:
+        found = await self._get([request_id])
+        return found.get(request_id)
+
+    async def entries(self) -> AsyncIterator[list[Outcome]]:
+        """What is put or removed meanwhile may be missed; what comes twice is the same."""
+        cursor: int | None = None
+        while cursor != 0:
+            with self._server.explained():
+                cursor, keys = await self._redis.scan(cursor or 0, match=f"{PREFIX}*", count=_PAGE)
+            found = await self._get([key.removeprefix(PREFIX) for key in keys])
+            if found:
+                yield list(found.values())
+
+    async def wait(self, request_id: str, timeout_s: float) -> Outcome | None:
+        told: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(request_id, []).append(told)
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow())
+        try:
+            # Asked for after registering: what comes later is heard, or looked up by the follower
+            # when it has subscribed.
+            if outcome := await self.get(request_id):
+                return outcome
+            async with asyncio.timeout(timeout_s):
+                return await told
+        except TimeoutError:
+            return None
+        finally:
+            self._unregister(request_id, told)
+
+    async def close(self) -> None:
+        """Ends the follower and all connections."""
+        if self._following:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        with contextlib.suppress(*TROUBLES):
+            await self._redis.aclose()
+
+    def _unregister(self, request_id: str, told: asyncio.Future[Outcome]) -> None:
+        waiting = self._waiting[request_id]
+        waiting.remove(told)
+        if not waiting:
+            del self._waiting[request_id]
+
+    async def _follow(self) -> None:
+        """Hears which outcomes come, across breaks of the connection, until nobody waits."""
+        delay_s, longest_s = _RECONNECT_S
+        try:
+            while self._waiting:
+                try:
+                    await self._listen()
+                except TROUBLES:
+                    await asyncio.sleep(delay_s)
+                    delay_s = min(delay_s * 2, longest_s)
+                else:
+                    delay_s = _RECONNECT_S[0]
+        finally:
+            self._following = None
+
+    async def _listen(self) -> None:
+        async with self._redis.pubsub() as channel:
+            await channel.subscribe(CHANNEL)
+            while self._waiting:
+                heard = await channel.get_message(timeout=_LOOK_ANYWAY_S)
+                await self._tell([i for i in self._come(heard) if i in self._waiting])
+
+    def _come(self, heard: dict[str, Any] | None) -> Sequence[str]:
+        """The request ids whose outcomes may have come, by what was heard.
+
+        That is all, when nothing was heard for a long time, and when the channel was subscribed to
+        just now, perhaps once more after a break: what was said before was not heard.
+        """
+        if heard and heard["type"] == "message":
+            with contextlib.suppress(*UNDECODABLE):
+                return _request_ids.decode(heard["data"])
+        return list(self._waiting)
+
+    async def _tell(self, request_ids: Sequence[str]) -> None:
+        for start in range(0, len(request_ids), _PAGE):
+            found = await self._read(request_ids[start : start + _PAGE])
+            for request_id, outcome in found.items():
+                for told in self._waiting.get(request_id, ()):
+                    if not told.done():
+                        told.set_result(outcome)
+
+    async def _get(self, request_ids: Sequence[str]) -> dict[str, Outcome]:
+        with self._server.explained():
+            return await self._read(request_ids)
+
+    async def _read(self, request_ids: Sequence[str]) -> dict[str, Outcome]:
+        if not request_ids:
+            return {}
+        bodies = await self._redis.mget([PREFIX + request_id for request_id in request_ids])
+        found: dict[str, Outcome] = {}
+        for request_id, body in zip(request_ids, bodies, strict=True):
+            # What cannot be read is not there: the event pool has it.
+            with contextlib.suppress(*UNDECODABLE):
+                if body is not None:
+                    found[request_id] = decode_outcome(body)
+        return found

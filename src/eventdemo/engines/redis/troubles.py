@@ -1,0 +1,106 @@
+"""Says what Redis's errors mean, in one line with what to do about them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from redis import exceptions
+
+from eventdemo.errors import (
+    Misconfigured,
+    StorageBusy,
+    StorageDenied,
+    StorageError,
+    StorageFull,
+    StorageReadOnly,
+    StorageUnreachable,
+)
+
+#: What the driver raises: its own errors, and those of names, sockets and TLS.
+TROUBLES = (exceptions.RedisError, OSError)
+
+_LOG_IN = (
+    "refuses the login ({said}): give user and password in the URL, "
+    "redis://USER:PASSWORD@HOST:PORT, and let the user read, write, scan and publish"
+)
+
+# The first that fits counts: some of these are kinds of ConnectionError.
+_MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[StorageError], str], ...] = (
+    ((exceptions.AuthenticationError, exceptions.NoPermissionError), StorageDenied, _LOG_IN),
+    (
+        (exceptions.ReadOnlyError,),
+        StorageReadOnly,
+        "is a read-only replica: name its primary in the URL",
+    ),
+    (
+        (exceptions.OutOfMemoryError,),
+        StorageFull,
+        "has no memory left: raise its maxmemory, or set its maxmemory-policy to volatile-ttl",
+    ),
+    (
+        (exceptions.BusyLoadingError,),
+        StorageBusy,
+        "is loading its data: try again in a moment",
+    ),
+    (
+        (exceptions.AskError, exceptions.ClusterDownError),
+        StorageError,
+        "is a node of a cluster: use a Redis without cluster mode",
+    ),
+    (
+        (exceptions.ConnectionError, exceptions.TimeoutError, OSError),
+        StorageUnreachable,
+        "gives no answer ({said}): check that it runs, and the URL of --session-cache",
+    ),
+)
+
+# The driver has no kind of its own for these.
+_FIRST_WORDS: tuple[tuple[tuple[str, ...], type[StorageError], str], ...] = (
+    (("NOAUTH", "WRONGPASS", "DENIED"), StorageDenied, _LOG_IN),
+    (
+        ("MISCONF",),
+        StorageReadOnly,
+        "takes no writes because it cannot save to its disk: see its log",
+    ),
+)
+
+
+class Server:
+    """Where a URL leads, as it may be shown: without the password."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            port, database = parts.port or 6379, parts.path.strip("/") or "0"
+        except ValueError:
+            raise Misconfigured(
+                "the port of the Redis URL is no number: redis://HOST:PORT"
+            ) from None
+        if not database.isdecimal():
+            raise Misconfigured(
+                f"a Redis database has a number, not {database!r}: redis://HOST:PORT/NUMBER"
+            )
+        self._shown = f"{parts.scheme}://{parts.hostname or 'localhost'}:{port}/{database}"
+
+    def __str__(self) -> str:
+        return self._shown
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Raises the driver's errors as a ``StorageError``."""
+        try:
+            yield
+        except TROUBLES as error:
+            raise translated(error, self) from error
+
+
+def translated(error: Exception, server: Server) -> StorageError:
+    """The error that says in one line what to do next."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    for kinds, becomes, advice in _MEANINGS:
+        if isinstance(error, kinds):
+            return becomes(f"{server} {advice.format(said=said)}")
+    for words, becomes, advice in _FIRST_WORDS:
+        if said.startswith(words):
+            return becomes(f"{server} {advice.format(said=said)}")
+    return StorageError(f"{server} refuses: {said}")

@@ -1,0 +1,113 @@
+"""The flow as functions on models of AWS: what Lambda does between a queue and a function."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+
+from eventdemo.engines.aws.event_pool import DynamoEventPool
+from eventdemo.engines.aws.event_source import Calls
+from eventdemo.engines.aws.messaging import Delivery
+from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.session_cache import DynamoSessionCache
+from eventdemo.flow import FLOW, SERVICES, TASK_QUEUE_TOPIC, row_of
+from eventdemo.ids import now_us
+from eventdemo.runtime.assembled import AssembledEngine
+from eventdemo.runtime.function import Function
+from eventdemo.runtime.retries import RetryPolicy
+from eventdemo.simulation.aws.messaging import MessagingModel, ModelMessaging
+from eventdemo.simulation.aws.table import ModelTable, TableModel
+
+NAMES = Names("shop")
+HEARS = {row.service: row.hears.name for row in FLOW}
+QUEUES = [
+    each
+    for service in SERVICES
+    for queue in (NAMES.queue(service), NAMES.retries(service))
+    for each in (queue, NAMES.dead(queue))
+]
+REGION, ACCOUNT = "eu-central-1", "123456789012"
+AT_ONCE = RetryPolicy(first_delay_us=1)
+
+
+def event_of(queue: str, deliveries: Sequence[Delivery]) -> dict[str, Any]:
+    """What Lambda gives to a function, in the form that AWS documents."""
+    return {
+        "Records": [
+            {
+                "messageId": delivery.id,
+                "receiptHandle": delivery.handle,
+                "body": delivery.body,
+                "attributes": {
+                    "ApproximateReceiveCount": str(delivery.receives),
+                    "SentTimestamp": "1573251510774",
+                    "SequenceNumber": "18849496460467696128",
+                    "MessageGroupId": "1",
+                    "SenderId": "AIDAIO23YVJENQZJOL4VO",
+                    "MessageDeduplicationId": delivery.id,
+                    "ApproximateFirstReceiveTimestamp": "1573251510774",
+                },
+                "messageAttributes": {},
+                "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
+                "eventSource": "aws:sqs",
+                "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}",
+                "awsRegion": REGION,
+            }
+            for delivery in deliveries
+        ]
+    }
+
+
+class Site:
+    """Tables and queues, the API's engine on them, and a function for each service."""
+
+    def __init__(self) -> None:
+        numbers = count(1)
+        self.messaging = MessagingModel(NAMES, HEARS)
+        client = ModelMessaging(self.messaging)
+        events, purchases, session = (ModelTable(TableModel()) for _ in range(3))
+        common = (purchases, NAMES, HEARS, TASK_QUEUE_TOPIC.name, now_us)
+
+        def new_id() -> str:
+            return f"id-{next(numbers)}"
+
+        self.pool = DynamoEventPool(events, new_id)
+        self.cache = DynamoSessionCache(session, now_us)
+        self.queue, self.topics = queue_and_topics(client, *common, new_id)
+        calls = Calls(client, *common, new_id)
+        self.functions = {
+            service: Function(row_of(service), self.pool, self.cache, calls, AT_ONCE)
+            for service in SERVICES
+        }
+
+    @property
+    def engine(self) -> AssembledEngine:
+        return AssembledEngine(self.pool, self.queue, self.topics, self.cache, self.close)
+
+    async def close(self) -> None:
+        await self.queue.close()
+        await self.topics.close()
+        await self.cache.close()
+
+    async def call(self, queue: str) -> tuple[int, list[str]]:
+        """Hands a function what a queue holds, and deletes what is not in its answer; says how
+        many messages there were, and which of them come again."""
+        deliveries = self.messaging.receive(queue, visibility_timeout_s=60)
+        if not deliveries:
+            return 0, []
+        (service,) = [each for each in SERVICES if queue.startswith(f"shop-{each}")]
+        answer = await self.functions[service](event_of(queue, deliveries))
+        failed = [each["itemIdentifier"] for each in answer["batchItemFailures"]]
+        settled = [each.handle for each in deliveries if each.id not in failed]
+        again = [each.handle for each in deliveries if each.id in failed]
+        self.messaging.delete(queue, settled)
+        self.messaging.extend(queue, again, 0)
+        return len(deliveries), failed
+
+    async def until_idle(self) -> None:
+        """Calls functions until every queue is empty."""
+        while any(sum(self.messaging.depth(queue)) for queue in QUEUES):
+            for queue in QUEUES:
+                await self.call(queue)
+            await asyncio.sleep(0.01)  # what is held back comes by itself

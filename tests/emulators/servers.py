@@ -1,0 +1,110 @@
+"""AWS for the tests: emulators on this machine, or the account that the environment names."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from msgspec import Struct
+
+from tests.emulators.lacks import LOCALSTACK, MOTO
+from tests.emulators.processes import ROOT, started
+
+#: LocalStack takes twelve digits for the account; moto's account is this one.
+ACCOUNT = "123456789012"
+REGION = "eu-central-1"
+
+#: Where `make .venv/.localstack` puts LocalStack, if there is a Python for it.
+_LOCALSTACK = ROOT / ".venv" / "localstack" / "bin" / "python"
+
+
+def localstack_is_there() -> bool:
+    return _LOCALSTACK.exists()
+
+
+class Aws(Struct, frozen=True):
+    """Where AWS is, as the environment of whoever uses it, and who plays SQS and SNS."""
+
+    environment: Mapping[str, str]
+    account: str
+    messaging: str
+
+    def client(self, service: str) -> Any:
+        """A boto3 client."""
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint(service),
+            region_name=self.environment["AWS_REGION"],
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            config=Config(max_pool_connections=32, retries={"total_max_attempts": 1}),
+        )
+
+    def endpoint(self, service: str) -> str:
+        name = f"AWS_ENDPOINT_URL_{service.upper()}"
+        return self.environment.get(name, self.environment["AWS_ENDPOINT_URL"])
+
+
+@contextmanager
+def opened() -> Iterator[Aws]:
+    """AWS for this process and for those it starts: their environment names it."""
+    with pytest.MonkeyPatch.context() as patch, emulated() as aws:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in aws.environment.items():
+            patch.setenv(name, value)
+        yield aws
+
+
+@contextmanager
+def emulated(messaging: str = "") -> Iterator[Aws]:
+    """DynamoDB and all else from moto; SQS and SNS from LocalStack where it is installed, or from
+    the one that is asked for."""
+    messaging = messaging or (LOCALSTACK if localstack_is_there() else MOTO)
+    kinds = [moto_server, *([localstack_server] if messaging == LOCALSTACK else [])]
+    with ExitStack() as servers:
+        with ThreadPoolExecutor() as threads:
+            urls = list(threads.map(lambda kind: servers.enter_context(kind()), kinds))
+        moto, queues = urls[0], urls[-1]
+        environment = {
+            "AWS_ENDPOINT_URL": moto,
+            "AWS_ENDPOINT_URL_DYNAMODB": moto,
+            "AWS_ENDPOINT_URL_SNS": queues,
+            "AWS_ENDPOINT_URL_SQS": queues,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "emulated",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            # What a developer has for a real account stays out of it.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        yield Aws(environment, ACCOUNT, messaging)
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """The URL of moto's server."""
+    with tempfile.TemporaryDirectory(prefix="moto-") as folder:
+        command = (sys.executable, "-m", "tests.emulators.moto_app")
+        with started(command, os.environ, Path(folder, "log")) as port:
+            yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def localstack_server() -> Iterator[str]:
+    """The URL of LocalStack's SQS and SNS."""
+    app = str(Path(__file__).with_name("localstack_app.py"))
+    with tempfile.TemporaryDirectory(prefix="localstack-", ignore_cleanup_errors=True) as folder:
+        # What is set for AWS or for another LocalStack is not meant for this one.
+        mine = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        with started((str(_LOCALSTACK), app, folder), mine, Path(folder, "log")) as port:
+            yield f"http://127.0.0.1:{port}"

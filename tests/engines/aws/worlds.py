@@ -1,0 +1,199 @@
+"""Instances of the adapters over one model of AWS, in simulated time."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
+
+from eventdemo.engines.aws.leases import LeaseTerms
+from eventdemo.engines.aws.messaging import Delivery, Entry
+from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.table import Action
+from eventdemo.engines.aws.task_queue import AwsTaskQueue
+from eventdemo.engines.aws.topics import AwsTopics
+from eventdemo.errors import StorageError
+from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
+from eventdemo.ids import now_us
+from eventdemo.ports import Received
+from eventdemo.simulation.aws.messaging import MessagingModel, ModelMessaging
+from eventdemo.simulation.aws.table import ModelTable, TableModel
+from eventdemo.simulation.loop import SimulatedLoop
+
+HEARS = {row.service: row.hears.name for row in FLOW}
+NAMES = Names("test")
+SERVICE, TOPIC, TASKS = "stock_check", "stock-check-needed", "purchase_task"
+TERMS = LeaseTerms(lease_s=30, idle_s=120.0, poll_s=3)
+
+#: How long a test waits, in simulated time, for what must come.
+PATIENCE_S = 600.0
+
+
+class Refusing:
+    """Calls of these names fail while they are listed."""
+
+    def __init__(self) -> None:
+        self.refused: set[str] = set()
+        self.calls: list[str] = []
+
+    def ask(self, call: str) -> None:
+        self.calls.append(call)
+        if call in self.refused:
+            raise StorageError(f"{call} is refused")
+
+
+class RefusingMessaging(ModelMessaging, Refusing):
+    def __init__(self, model: MessagingModel) -> None:
+        ModelMessaging.__init__(self, model)
+        Refusing.__init__(self)
+
+    async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
+        self.ask("publish")
+        await super().publish(topic, entries)
+
+    async def send(self, queue: str, entries: Sequence[Entry]) -> None:
+        self.ask("send")
+        await super().send(queue, entries)
+
+    async def receive(
+        self, queue: str, *, visibility_timeout_s: int, wait_s: int = 0
+    ) -> list[Delivery]:
+        self.ask("receive")
+        return await super().receive(
+            queue, visibility_timeout_s=visibility_timeout_s, wait_s=wait_s
+        )
+
+    async def extend(self, queue: str, handles: Sequence[str], visibility_timeout_s: int) -> None:
+        self.ask("extend")
+        await super().extend(queue, handles, visibility_timeout_s)
+
+    async def delete(self, queue: str, handles: Sequence[str]) -> bool:
+        self.ask("delete")
+        return await super().delete(queue, handles)
+
+
+class RefusingTable(ModelTable, Refusing):
+    """``loses_answers``: transactions are carried out and said to have failed."""
+
+    def __init__(self, model: TableModel) -> None:
+        ModelTable.__init__(self, model)
+        Refusing.__init__(self)
+        self.loses_answers = 0
+
+    async def transact(self, actions: Sequence[Action]) -> None:
+        self.ask("transact")
+        await super().transact(actions)
+        if self.loses_answers and len(actions) > 1:
+            self.loses_answers -= 1
+            await super().transact(actions)  # as a client does that got no answer
+
+
+class Instance:
+    """One process."""
+
+    def __init__(self, world: "World", terms: LeaseTerms) -> None:
+        self.messaging = RefusingMessaging(world.messaging)
+        self.table = RefusingTable(world.table)
+        self.queue, self.topics = _parts(self, world, terms)
+
+    async def receive(self, service: str = SERVICE, limit: int = 1_000) -> Received:
+        """What comes next, waited for."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                if received := await self.topics.receive(service, limit):
+                    return received
+                await self.topics.wait(service, 0.5)
+
+    async def nothing_comes(self, service: str = SERVICE) -> bool:
+        """Whether a while passes without anything coming."""
+        for _ in range(3):
+            if await self.topics.receive(service, 1_000):
+                return False
+            await self.topics.wait(service, 2)
+        return True
+
+    async def close(self) -> None:
+        await self.queue.close()
+        await self.topics.close()
+
+    def die(self) -> None:
+        """As ``kill -9`` does: nothing is finished, nothing is given back."""
+        for subscription in self.topics._subscriptions.values():
+            for turn in subscription._turns:
+                for task in (turn.source._heart, *turn.source._calls):
+                    if task:
+                        task.cancel()
+        for task in (self.topics._sweeping, self.queue._publishing, *self.queue._under_way):
+            if task:
+                task.cancel()
+
+
+def _parts(instance: Instance, world: "World", terms: LeaseTerms) -> tuple[AwsTaskQueue, AwsTopics]:
+    return queue_and_topics(
+        instance.messaging,
+        instance.table,
+        NAMES,
+        HEARS,
+        TASK_QUEUE_TOPIC.name,
+        world.clock,
+        world.new_id,
+        terms,
+    )
+
+
+class World:
+    """AWS, and the time."""
+
+    def __init__(self) -> None:
+        self.messaging = MessagingModel(NAMES, HEARS)
+        self.table = TableModel()
+        self._began_us = now_us()
+        self._ids = itertools.count()
+        self._instances: list[Instance] = []
+
+    def clock(self) -> int:
+        return self._began_us + int(asyncio.get_running_loop().time() * 1_000_000)
+
+    def new_id(self) -> str:
+        return f"id{next(self._ids)}"
+
+    def instance(self, terms: LeaseTerms = TERMS) -> Instance:
+        instance = Instance(self, terms)
+        self._instances.append(instance)
+        return instance
+
+    async def end(self) -> None:
+        for instance in self._instances:
+            instance.die()
+        await asyncio.sleep(0)
+
+
+def pause_s(seconds: float) -> None:
+    """Time passes and nobody here notices, as when the process is stopped."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SimulatedLoop)
+    loop.pass_time(seconds)
+
+
+def simulated(test: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """A test that runs in simulated time, in a world of its own."""
+
+    async def whole() -> None:
+        world = World()
+        try:
+            await test(world)
+        finally:
+            await world.end()
+
+    def run() -> None:
+        loop = SimulatedLoop()
+        try:
+            loop.run_until_complete(whole())
+            with suppress(asyncio.CancelledError):
+                loop.run_until_complete(asyncio.sleep(0))
+        finally:
+            loop.close()
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run

@@ -1,0 +1,55 @@
+"""The AWS engine on models of DynamoDB, SQS and SNS: the adapters are the real ones."""
+
+import uuid
+
+from eventdemo.engines.aws.event_pool import DynamoEventPool
+from eventdemo.engines.aws.leases import LeaseTerms
+from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.session_cache import DynamoSessionCache
+from eventdemo.flow import TASK_QUEUE_TOPIC
+from eventdemo.ids import now_us
+from eventdemo.ports import Engine
+from eventdemo.runtime.assembled import AssembledEngine
+from eventdemo.runtime.wiring import HEARS
+from eventdemo.simulation.aws.messaging import MessagingModel, ModelMessaging
+from eventdemo.simulation.aws.table import ModelTable, TableModel
+
+NAMES = Names("modelled")
+
+#: What one instance holds comes to another two seconds later.
+LEASE_TERMS = LeaseTerms(lease_s=2, idle_s=0.0, poll_s=1)
+
+
+class Models:
+    """One account, in memory."""
+
+    def __init__(self) -> None:
+        self.pool, self.purchases, self.session = TableModel(), TableModel(), TableModel()
+        self.messaging = MessagingModel(NAMES, HEARS)
+
+    def engine(self) -> Engine:
+        """As a process of its own would have it."""
+        queue, topics = queue_and_topics(
+            ModelMessaging(self.messaging),
+            ModelTable(self.purchases),
+            NAMES,
+            HEARS,
+            TASK_QUEUE_TOPIC.name,
+            now_us,
+            _new_id,
+            LEASE_TERMS,
+        )
+        cache = DynamoSessionCache(ModelTable(self.session), now_us)
+        pool = DynamoEventPool(ModelTable(self.pool), _new_id)
+
+        async def close() -> None:
+            await cache.close()
+            await queue.close()
+            await topics.close()
+
+        return AssembledEngine(pool, queue, topics, cache, close)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex

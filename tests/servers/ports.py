@@ -1,0 +1,11 @@
+"""Addresses on this machine that nobody listens on."""
+
+import socket
+
+
+def free_port() -> int:
+    """A port of loopback that was free just now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
