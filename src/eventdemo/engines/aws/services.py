@@ -1,0 +1,74 @@
+"""The parts of an engine on AWS, over clients that they share."""
+
+import uuid
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Self
+
+from eventdemo.engines.aws.clients import Clients
+from eventdemo.engines.aws.dynamodb import DynamoTable
+from eventdemo.engines.aws.event_pool import DynamoEventPool
+from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.session_cache import DynamoSessionCache
+from eventdemo.engines.aws.sqs_sns import SqsAndSns
+from eventdemo.engines.aws.table import Key
+from eventdemo.engines.aws.task_queue import AwsTaskQueue
+from eventdemo.engines.aws.topics import AwsTopics
+from eventdemo.ids import now_us
+
+#: Asked for when a table is opened, so that whatever is wrong with it is said at once.
+_NO_ITEM = Key("-", "-")
+
+
+class AwsServices:
+    """Opens parts as they are asked for, and closes them together."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._opened = AsyncExitStack()
+        self._opened.push_async_callback(clients.close)
+
+    @classmethod
+    async def open(cls) -> Self:
+        """With the credentials and the region that the SDK finds."""
+        return cls(Clients())
+
+    async def event_pool(self, table: str) -> DynamoEventPool:
+        """The event pool in a table. Raises a ``StorageError`` if it can't be used."""
+        return DynamoEventPool(await self._table(table), _new_id)
+
+    async def queue_and_topics(
+        self, prefix: str, hears: Mapping[str, str], queue_topic: str
+    ) -> tuple[AwsTaskQueue, AwsTopics]:
+        """Task queue and topics of the deployment whose names begin with a prefix. Raises a
+        ``StorageError`` if they can't be used."""
+        names = Names(prefix)
+        table = await self._table(names.purchases)
+        messaging = await SqsAndSns.open(self._clients, names, next(iter(hears)))
+        queue, topics = queue_and_topics(
+            messaging, table, names, hears, queue_topic, now_us, _new_id
+        )
+        self._opened.push_async_callback(topics.close)
+        self._opened.push_async_callback(queue.close)
+        return queue, topics
+
+    async def session_cache(self, table: str) -> DynamoSessionCache:
+        """The session cache in a table. Raises a ``StorageError`` if it can't be used."""
+        cache = DynamoSessionCache(await self._table(table), now_us)
+        self._opened.push_async_callback(cache.close)
+        return cache
+
+    async def close(self) -> None:
+        """Finishes what was begun, gives back what is held, and closes the clients."""
+        await self._opened.aclose()
+
+    async def _table(self, name: str) -> DynamoTable:
+        table = DynamoTable(await self._clients.open("dynamodb"), name)
+        await table.get([_NO_ITEM])
+        return table
+
+
+def _new_id() -> str:
+    """A text that no other process makes."""
+    return uuid.uuid4().hex
