@@ -1,7 +1,7 @@
 # `make up` runs everything, `make test` proves it, from a fresh clone with nothing but Python.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test tools faketime lint format bench soak lock clean advisories
+.PHONY: help up test test-aws tools faketime lint format bench soak aws lock clean advisories
 
 OLDEST := 3.11
 # The newest Python that works wins; PYTHON=/path/to/python3 on the command line beats the search.
@@ -22,12 +22,12 @@ READY = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensur
 endif
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 up: .venv/.runs ## run everything; PORT=8080 chooses another port
 	@exec $(BIN)/eventdemo up $(if $(PORT),--port $(PORT))
 
-test: lint tools faketime ## check and test everything
+test: lint tools faketime .venv/.localstack ## check and test everything
 	$(BIN)/pytest
 
 # The documentation's commands are run as they stand, so the tests need what a reader needs.
@@ -54,6 +54,12 @@ soak: .venv/.runs faketime ## 20,000 simulated seeds, then 100 kills in a runnin
 	$(BIN)/eventdemo simulate --seeds 20000
 	$(BIN)/eventdemo soak
 
+aws: .venv/.aws ## add what AWS and Redis need, for `eventdemo aws` and its engine
+
+.venv/.aws: requirements-aws.txt .venv/.runs
+	@$(INSTALL) --require-hashes -r requirements-aws.txt
+	@touch $@
+
 faketime: .venv/.runs
 	@$(BIN)/python -c "import sys, eventdemo.lab.clock as c; sys.exit(not c.library())" || { test "$$(id -u)" = 0 && \
 		command -v apt-get >/dev/null && apt-get update -qq && \
@@ -70,9 +76,12 @@ lock: ## choose the newest versions of all requirements, with hashes
 	@test -n "$(UV)" || { echo "make lock needs uv on the PATH" >&2; exit 1; }
 	$(COMPILE) --group build --output-file requirements.txt
 	$(COMPILE) --group build --group dev --all-extras --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) deploy/lambda.in --group build --extra aws --extra redis --constraint requirements-dev.txt --output-file requirements-aws.txt
+	$(LOCK) --python-version 3.12 $(LOCALSTACK).in --output-file $(LOCALSTACK).txt
 
-COMPILE = $(UV) pip compile pyproject.toml --quiet --upgrade --universal --python-version $(OLDEST) \
-	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+COMPILE = $(LOCK) pyproject.toml --python-version $(OLDEST)
+LOCK = $(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
 
 clean: ## remove the environment and all caches; the data stays
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -94,3 +103,27 @@ clean: ## remove the environment and all caches; the data stays
 .venv/.tests: requirements-dev.txt .venv/.runs
 	@$(INSTALL) --require-hashes -r requirements-dev.txt
 	@touch $@
+
+# LocalStack, which plays SQS and SNS in tests, needs a newer Python than the rest and older
+# libraries: it has an environment of its own, on whichever Python of these is found and works.
+LOCALSTACK := tests/emulators/localstack-requirements
+LOCALSTACK_PYTHONS = python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[32].*/bin/python3) \
+	"$(PYTHON)" python3
+LOCALSTACK_RUNS := import sys, venv, ensurepip; sys.exit(not (3, 12) <= sys.version_info < (3, 14))
+
+.venv/.localstack: $(LOCALSTACK).txt | .venv/bin/python
+	@for python in $(LOCALSTACK_PYTHONS); do \
+		"$$python" -c '$(LOCALSTACK_RUNS)' 2>/dev/null && exec $(MAKE) --no-print-directory \
+			localstack LOCALSTACK_PYTHON="$$python"; done; \
+	echo "no Python 3.12 or 3.13: moto plays SQS and SNS in the tests, and does less of what they" >&2; \
+	echo "do than LocalStack would (docs/aws-emulators.md): install python3.12, or name one with" >&2; \
+	echo "LOCALSTACK_PYTHONS=/path/to/python3.12" >&2; test -z "$$CI"
+
+.PHONY: localstack
+localstack:
+	@echo "installing LocalStack into .venv/localstack, once"
+	@rm -rf .venv/localstack
+	@"$(LOCALSTACK_PYTHON)" -m venv .venv/localstack
+	@.venv/localstack/bin/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r $(LOCALSTACK).txt
+	@touch .venv/.localstack

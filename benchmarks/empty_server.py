@@ -9,7 +9,7 @@ import uvicorn
 from litestar import Litestar
 
 from eventdemo.api.door import PATH
-from eventdemo.api.server import _config, _limits, bind
+from eventdemo.api.server import _limits, bind, configured
 from eventdemo.cli.options import run_async
 from eventdemo.settings import Settings
 
@@ -37,7 +37,7 @@ class EmptyDoor:
 async def serve(port: int) -> None:
     """Serves until a signal ends it."""
     door: Any = EmptyDoor()
-    await uvicorn.Server(_config(door, _limits(Settings()))).serve(
+    await uvicorn.Server(configured(door, _limits(Settings()))).serve(
         sockets=[bind("127.0.0.1", port)]
     )
 

@@ -19,7 +19,8 @@ class Adapter(Struct, frozen=True):
     """``shared``: several instances can open it at once, and what it holds outlives them all;
     ``processes``: also of several processes. ``one_transaction``: a commit that fails leaves
     nothing, not even what can be repeated. ``tells_oldest``: it knows how long messages wait.
-    ``forgets``: it forgets when it is told to, and not when their time is over."""
+    ``forgets``: it forgets when it is told to, and not when their time is over. ``fixture``: what
+    has to be there before it is opened."""
 
     name: str
     open: Callable[[Path], Awaitable[Engine]]
@@ -28,6 +29,7 @@ class Adapter(Struct, frozen=True):
     one_transaction: bool
     tells_oldest: bool = True
     forgets: bool = True
+    fixture: str = ""
 
     def __str__(self) -> str:
         return self.name

@@ -31,7 +31,11 @@ def aws_prefix(aws: Aws, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-async def site(adapter: Adapter, tmp_path: Path) -> AsyncIterator[Site]:
+async def site(
+    request: pytest.FixtureRequest, adapter: Adapter, tmp_path: Path
+) -> AsyncIterator[Site]:
+    if adapter.fixture:
+        request.getfixturevalue(adapter.fixture)
     site = Site(adapter, tmp_path)
     yield site
     await site.close_all()

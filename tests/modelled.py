@@ -4,6 +4,7 @@ import uuid
 
 from eventdemo.engines.aws.event_pool import DynamoEventPool
 from eventdemo.engines.aws.leases import LeaseTerms
+from eventdemo.engines.aws.messaging import Messaging
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.queue_and_topics import queue_and_topics
 from eventdemo.engines.aws.session_cache import DynamoSessionCache
@@ -28,10 +29,14 @@ class Models:
         self.pool, self.purchases, self.session = TableModel(), TableModel(), TableModel()
         self.messaging = MessagingModel(NAMES, HEARS)
 
+    def client(self) -> Messaging:
+        """Of SQS and SNS, as a process of its own would have it."""
+        return ModelMessaging(self.messaging)
+
     def engine(self) -> Engine:
         """As a process of its own would have it."""
         queue, topics = queue_and_topics(
-            ModelMessaging(self.messaging),
+            self.client(),
             ModelTable(self.purchases),
             NAMES,
             HEARS,

@@ -28,6 +28,8 @@ EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "rate_burst": (1, 2, 3),
     "trusted_proxies": ("::1", "10.0.0.0/8", "10.0.0.1, ::1"),
     "message_retention_s": (1, 2, 3),
+    "push_topic": ("arn:aws:sns:eu-central-1:123456789012:shop-wake", "b", "c"),
+    "push_listen": ("127.0.0.1:8080", "[::1]:1", "localhost:65535"),
     "log_level": ("debug", "warning", "error"),
 }
 

@@ -321,6 +321,10 @@ class Topics(Protocol):
         """The messages said for one purchase in the order of the flow, as long as the topics
         remember them. ``until_us``, when the purchase was decided, bounds the search."""
 
+    @property
+    def counts_all(self) -> bool:
+        """Whether ``counts`` misses no message, not even one on its way to a subscriber."""
+
     async def counts(self) -> dict[str, HopCounts]:
         """Where messages are, by service, as near as the engine can count them."""
 

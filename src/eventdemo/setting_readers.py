@@ -66,6 +66,21 @@ def host(value: object) -> str:
     return text(value).removeprefix("[").removesuffix("]")
 
 
+def host_and_port(value: object) -> str:
+    """An address to listen on, as ``split_address`` reads it."""
+    listed = text(value)
+    split_address(listed)
+    return listed
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """The parts of an address such as ``127.0.0.1:8080`` or ``[::1]:8080``."""
+    name, colon, port = address.rpartition(":")
+    if not colon or not name or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
+        raise ValueError(f"must be like 127.0.0.1:8080 or [::1]:8080, not {address!r}")
+    return host(name), int(port)
+
+
 def folder(value: object) -> Path:
     return value if isinstance(value, Path) else Path(text(value))
 

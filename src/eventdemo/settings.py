@@ -19,8 +19,10 @@ from eventdemo.setting_readers import (
     SQLITE,
     folder,
     host,
+    host_and_port,
     log_level,
     networks,
+    text,
     token,
     url,
     whole_number,
@@ -48,6 +50,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate_burst: int = 20
     trusted_proxies: str | None = None
     message_retention_s: int = 86_400
+    push_topic: str | None = None
+    push_listen: str | None = None
     log_level: str = "info"
 
     def __post_init__(self) -> None:
@@ -271,6 +275,20 @@ SETTINGS = (
         "SECONDS",
         "86400",
         "How long messages are remembered after they were handled, in seconds.",
+    ),
+    Setting(
+        "push_topic",
+        text,
+        "ARN",
+        "none",
+        "SNS topic whose notes wake idle workers; every process needs to know it.",
+    ),
+    Setting(
+        "push_listen",
+        host_and_port,
+        "HOST:PORT",
+        "none",
+        "Where a worker listens for notes of the push topic, and sleeps between them.",
     ),
     Setting(
         "log_level",

@@ -84,12 +84,6 @@ LACKS = (
         "the tests of the template and of the errors' texts",
     ),
     Lack(
-        "test_a_token_makes_a_repeated_transaction_one",
-        "A transaction repeated with its ClientRequestToken succeeds and changes nothing.",
-        (MOTO,),
-        f"nothing here relies on it: {TABLE_MODEL} loses answers",
-    ),
-    Lack(
         "test_a_transaction_over_4_mb_is_refused",
         "A transaction of more than 4 MB is refused.",
         (MOTO,),

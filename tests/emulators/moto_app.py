@@ -5,6 +5,7 @@ Prints the port of 127.0.0.1 that it took, and ends when its standard input does
 
 import sys
 import threading
+import traceback
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,7 +16,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
-from tests.emulators import moto_speed
+from tests.emulators import moto_speed, moto_tokens
 
 #: Imported before the first request, which would wait for it.
 SERVICES: tuple[Any, ...] = ("dynamodb", "sns", "sqs")
@@ -37,7 +38,11 @@ class OneAtATime:
             answer: Iterable[bytes] = self._application(environ, start_response)
             return answer
         with self._lock:
-            return list(self._application(environ, start_response))
+            try:
+                return list(self._application(environ, start_response))
+            except Exception:  # noqa: BLE001 - whatever it is, the test that meets it shows it
+                start_response("500 moto failed", [("Content-Type", "text/plain")], sys.exc_info())
+                return [traceback.format_exc().encode()]
 
 
 class KeepAlive(MotoRequestHandler):
@@ -51,8 +56,12 @@ class KeepAlive(MotoRequestHandler):
 
 def main() -> None:
     moto_speed.apply()
+    moto_tokens.apply()
     application = DomainDispatcherApplication(create_backend_app)
-    application.app_instances.update({name: create_backend_app(name) for name in SERVICES})
+    for service in SERVICES:
+        backend = create_backend_app(service)
+        backend.config["PROPAGATE_EXCEPTIONS"] = True
+        application.app_instances[service] = backend
     server = make_server(
         "127.0.0.1", 0, OneAtATime(application), threaded=True, request_handler=KeepAlive
     )

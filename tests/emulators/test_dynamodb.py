@@ -175,10 +175,42 @@ def test_an_update_adds_to_a_counter_and_sees_what_it_expects(dynamodb: Any, tab
     assert item["Item"]["n"] == {"N": "2"}
 
 
-def test_a_token_makes_a_repeated_transaction_one(dynamodb: Any, table: str) -> None:
-    actions = [_put(table, _item("p", "s"))]
+def test_a_transaction_repeated_with_its_token_is_done_once(dynamodb: Any, table: str) -> None:
+    put = _put(table, _item("p", "s"))
+    add = {
+        "TableName": table,
+        "Key": _item("counter", "1"),
+        "UpdateExpression": "ADD n :one",
+        "ExpressionAttributeValues": {":one": {"N": "1"}},
+    }
     for _ in range(2):
-        dynamodb.transact_write_items(TransactItems=actions, ClientRequestToken="the-same")
+        dynamodb.transact_write_items(
+            TransactItems=[put, {"Update": add}], ClientRequestToken="the-same"
+        )
+    counter = dynamodb.get_item(TableName=table, Key=_item("counter", "1"), ConsistentRead=True)
+    assert counter["Item"]["n"] == {"N": "1"}
+    with pytest.raises(ClientError, match="IdempotentParameterMismatch"):
+        dynamodb.transact_write_items(TransactItems=[put], ClientRequestToken="the-same")
+
+
+def test_a_transaction_that_failed_is_tried_again_with_its_token(dynamodb: Any, table: str) -> None:
+    def write() -> None:
+        put = _put(table, _item("p", "s"))
+        dynamodb.transact_write_items(TransactItems=[put], ClientRequestToken="tried-again")
+
+    dynamodb.put_item(TableName=table, Item=_item("p", "s"))
+    with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+        write()
+    dynamodb.delete_item(TableName=table, Key=_item("p", "s"))
+    write()
+    assert _items(dynamodb, table) == [("p", "s")]
+
+
+def test_a_transaction_reads_what_is_there(dynamodb: Any, table: str) -> None:
+    dynamodb.put_item(TableName=table, Item=_item("p", "s"))
+    gets = [{"Get": {"TableName": table, "Key": _item("p", sort)}} for sort in "rs"]
+    answer = dynamodb.transact_get_items(TransactItems=gets)
+    assert [found.get("Item") for found in answer["Responses"]] == [None, _item("p", "s")]
 
 
 def test_a_transaction_over_4_mb_is_refused(dynamodb: Any, table: str) -> None:

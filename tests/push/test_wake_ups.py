@@ -12,7 +12,7 @@ from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.queue_and_topics import queue_and_topics
 from eventdemo.engines.aws.task_queue import AwsTaskQueue
 from eventdemo.engines.aws.topics import AwsTopics
-from eventdemo.engines.aws.waking import NOTES_EVERY_S, WakingMessaging
+from eventdemo.engines.aws.waking import NOTES_EVERY_S, WakingMessaging, waking
 from eventdemo.errors import StorageUnreachable
 from eventdemo.ports import Message, Retry
 from eventdemo.push.wake_ups import AWAKE_S, LAST_LOOK_S, SLEEP_S, WakeUps
@@ -99,11 +99,8 @@ class Cloud:
                 self.workers[-1].topics.wake(note)
 
     def parts(self, messaging: Counted) -> tuple[AwsTaskQueue, AwsTopics]:
-        notes = {NAMES.topic(topic): topic for topic in HEARS.values()}
-        notes |= {NAMES.retries(service): service for service in HEARS}
-        telling = WakingMessaging(messaging, NAMES.wake, notes)
         return queue_and_topics(
-            telling,
+            waking(messaging, NAMES, HEARS),
             ModelTable(self.table),
             NAMES,
             HEARS,
@@ -266,7 +263,9 @@ def test_lost_notes_cost_time_and_nothing_else() -> None:
         await running.asleep()
         messages, began = checks(30), now()
         await running.topics.publish(TOPIC, messages)
-        await asyncio.sleep(SLEEP_S + 1)
+        await asyncio.sleep(SLEEP_S / 2)
+        assert running.handled == []
+        await asyncio.sleep(SLEEP_S / 2 + 1)
         assert {message.id for message in running.handled} == {each.id for each in messages}
         assert running.workers[0].handled[-1][0] - began <= SLEEP_S
 

@@ -13,7 +13,6 @@ from eventdemo.deployment.stack import Alarm, Event, Stack
 from eventdemo.deployment.template import data_plane, template
 from eventdemo.deployment.watching import Depths, depths
 from eventdemo.deployment.writing import as_body
-from eventdemo.engines.aws.clients import Clients
 from eventdemo.errors import Misconfigured
 
 #: CloudFormation takes no longer template but from a bucket.
@@ -79,7 +78,7 @@ async def status(prefix: str, *, as_json: bool) -> int:
 
 @asynccontextmanager
 async def _calls(prefix: str) -> AsyncIterator[Calls]:
-    calls = Calls(Clients(), prefix)
+    calls = Calls.open(prefix)
     try:
         yield calls
     finally:

@@ -49,6 +49,8 @@ RateLimit = Annotated[str | None, _option("rate_limit")]
 RateBurst = Annotated[str | None, _option("rate_burst")]
 TrustedProxies = Annotated[str | None, _option("trusted_proxies")]
 MessageRetention = Annotated[str | None, _option("message_retention_s")]
+PushTopic = Annotated[str | None, _option("push_topic")]
+PushListen = Annotated[str | None, _option("push_listen")]
 LogLevel = Annotated[str | None, _option("log_level")]
 
 Url = Annotated[

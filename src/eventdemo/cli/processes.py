@@ -17,6 +17,8 @@ from eventdemo.cli.options import (
     MaxWaiting,
     MessageRetention,
     Port,
+    PushListen,
+    PushTopic,
     RateBurst,
     RateLimit,
     SessionCache,
@@ -48,6 +50,7 @@ def up(
     rate_burst: RateBurst = None,
     trusted_proxies: TrustedProxies = None,
     message_retention_s: MessageRetention = None,
+    push_topic: PushTopic = None,
     log_level: LogLevel = None,
     workers: Annotated[
         int, typer.Option("--workers", min=1, max=64, help="Worker processes beside the API.")
@@ -87,6 +90,7 @@ def serve(
     rate_limit: RateLimit = None,
     rate_burst: RateBurst = None,
     trusted_proxies: TrustedProxies = None,
+    push_topic: PushTopic = None,
     log_level: LogLevel = None,
 ) -> None:
     """Run the API alone; purchases wait until a worker decides them.
@@ -116,6 +120,8 @@ def work(
     topics: Topics = None,
     session_cache: SessionCache = None,
     message_retention_s: MessageRetention = None,
+    push_topic: PushTopic = None,
+    push_listen: PushListen = None,
     log_level: LogLevel = None,
     stop_on_eof: Annotated[
         bool, typer.Option("--stop-on-eof", help="Stop when standard input ends.")

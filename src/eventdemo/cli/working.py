@@ -44,6 +44,10 @@ async def work(
     settings: Settings, names: Sequence[str], telling: Telling, *, until_eof: bool
 ) -> None:
     """Runs what is named until a signal, or the end of standard input if that is asked for."""
+    if settings.push_listen:
+        from eventdemo.cli import pushing
+
+        pushing.check(settings)
     meter = Meter(telling.count_into)
     stop = stop_on_signals()
     if until_eof:
@@ -74,6 +78,13 @@ def _parts(
 ) -> list[Coroutine[Any, Any, None]]:
     parts: list[Coroutine[Any, Any, None]] = []
     if services := [name for name in names if name != PROJECTOR]:
+        if settings.push_topic and settings.push_listen:
+            from eventdemo.cli import pushing
+
+            engine, listening = pushing.pushed(
+                settings.push_topic, settings.push_listen, engine, stop
+            )
+            parts.append(listening)
         parts.append(
             run_services(
                 engine,

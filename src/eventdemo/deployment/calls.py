@@ -1,6 +1,6 @@
 """Calls of AWS's services for the deployment, with its errors in one line."""
 
-from typing import Any
+from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
@@ -23,6 +23,11 @@ class Calls:
         self._clients = clients
         self._prefix = prefix
         self._opened: dict[str, Any] = {}
+
+    @classmethod
+    def open(cls, prefix: str) -> Self:
+        """With the credentials and the region that the SDK finds."""
+        return cls(Clients(), prefix)
 
     async def __call__(self, service: str, operation: str, **arguments: Any) -> Any:
         """What an operation answers. Raises ``Refused``, ``Misconfigured`` or a

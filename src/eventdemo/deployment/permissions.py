@@ -38,12 +38,16 @@ _CAUSES, _OUTBOX, _HEAD, _LOG = "cause-*", "outbox-*", "log", "log-*"
 _PURCHASES, _KEYS, _ACCEPTED, _COUNTS = "purchase-*", "key-*", "accepted", "counts"
 _LETTERS, _LETTER_NUMBERS = "letter-*", "letters"
 
+#: Where nothing is: whoever opens a table looks there, so that what is wrong shows at once.
+_NOWHERE = "-"
+
 
 def of_service(row: Row) -> list[Statement]:
     """The permissions of one service."""
     streams = [_STREAMS[aggregate] for aggregate in row.reads]
     kept = [_STREAMS[aggregate] for aggregate in row.reads if aggregate.long_lived]
     return [
+        *_opens(),
         allow(_TAKE, _arns(queues_of(row.service))),
         allow(_SEND, [arn(retries_id(row.service))]),
         _publishes(topics_of(row)),
@@ -61,6 +65,7 @@ def of_api() -> list[Statement]:
     queues = [queue for service in SERVICES for queue in queues_of(service)]
     products = [_STREAMS[Product]]
     return [
+        *_opens(),
         allow(_COUNT, _arns(queues)),
         _publishes([TASK_QUEUE_TOPIC]),
         *_sweeps(),
@@ -101,6 +106,14 @@ def _tells_buyers(row: Row) -> bool:
     return any(isinstance(where, SessionCacheSink) for where in row.says.values())
 
 
+def _opens() -> list[Statement]:
+    """Finding out whether the tables are there."""
+    return [
+        _items(table, ["dynamodb:BatchGetItem"], [_NOWHERE])
+        for table in (EVENTS, PURCHASES, SESSION)
+    ]
+
+
 def _handles_messages() -> list[Statement]:
     """Counting, leaving the path of a purchase behind, and setting aside what died."""
     return [
@@ -122,9 +135,8 @@ def _sweeps() -> list[Statement]:
 def _records(streams: Sequence[str]) -> list[Statement]:
     """Appending to streams, and moving what was appended into the log: no event is ever removed."""
     return [
-        _items(EVENTS, _PUT, [*streams, _CAUSES, _OUTBOX, _LOG]),
+        _items(EVENTS, _PUT, [*streams, _CAUSES, _OUTBOX, _LOG, _HEAD]),
         _items(EVENTS, _READ, [_OUTBOX, _HEAD]),
-        _items(EVENTS, _UPDATE, [_HEAD]),
         _items(EVENTS, ["dynamodb:DeleteItem"], [_OUTBOX]),
     ]
 

@@ -85,6 +85,7 @@ class WakeUps:
         self._clock = clock
         self._services = {service: _Service(awake_s, last_look_s, sleep_s) for service in hears}
         self.path_of = topics.path_of
+        self.counts_all = topics.counts_all
         self.counts = topics.counts
         self.oldest_waiting_us = topics.oldest_waiting_us
         self.forget = topics.forget

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from eventdemo.engines.sqlite.engine import SqliteEngine
 from eventdemo.errors import Misconfigured
-from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
+from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC, row_of
 from eventdemo.ports import Engine, EventPool, SessionCache, TaskQueue, Topics
 from eventdemo.runtime.assembled import AssembledEngine
+from eventdemo.runtime.function import Function
 from eventdemo.settings import Settings, sqlite_path
 
 if TYPE_CHECKING:
+    from eventdemo.engines.aws.event_source import Calls
     from eventdemo.engines.aws.services import AwsServices
 
 HEARS = {row.service: row.hears.name for row in FLOW}
@@ -27,12 +29,28 @@ async def open_engine(settings: Settings, *, must_exist: bool = False) -> Engine
     parts = Parts(must_exist=must_exist)
     try:
         pool = await parts.event_pool(settings.event_pool)
-        queue, topics = await parts.queue_and_topics(settings.topics)
+        notes = bool(settings.push_topic)
+        queue, topics = await parts.queue_and_topics(settings.topics, notes=notes)
         cache = await parts.session_cache(settings.session_cache)
     except BaseException:
         await parts.close()
         raise
     return parts.whole or AssembledEngine(pool, queue, topics, cache, parts.close)
+
+
+async def open_function(settings: Settings, service: str) -> Function:
+    """A service as AWS Lambda calls it, for as long as the process lives."""
+    if sqlite_path(settings.topics):
+        raise Misconfigured("a function needs topics that call it: set EVENTDEMO_TOPICS to aws://…")
+    parts = Parts(must_exist=True)
+    try:
+        calls = await parts.calls(settings.topics, service)
+        pool = await parts.event_pool(settings.event_pool)
+        cache = await parts.session_cache(settings.session_cache)
+    except BaseException:
+        await parts.close()
+        raise
+    return Function(row_of(service), pool, cache, calls)
 
 
 async def open_embedded(path: Path | None, *, must_exist: bool = False) -> SqliteEngine:
@@ -69,13 +87,18 @@ class Parts:
         services = await self._aws_services()
         return await services.event_pool(_after_scheme(url))
 
-    async def queue_and_topics(self, url: str) -> tuple[TaskQueue, Topics]:
+    async def queue_and_topics(self, url: str, *, notes: bool) -> tuple[TaskQueue, Topics]:
         if path := sqlite_path(url):
             engine = await self._file(path)
             await engine.open_topics()
             return engine.queue, engine.topics
         services = await self._aws_services()
-        return await services.queue_and_topics(_after_scheme(url), HEARS, TASK_QUEUE_TOPIC.name)
+        prefix = _after_scheme(url)
+        return await services.queue_and_topics(prefix, HEARS, TASK_QUEUE_TOPIC.name, notes=notes)
+
+    async def calls(self, url: str, service: str) -> "Calls":
+        services = await self._aws_services()
+        return await services.calls(_after_scheme(url), HEARS, TASK_QUEUE_TOPIC.name, service)
 
     async def session_cache(self, url: str) -> SessionCache:
         if path := sqlite_path(url):

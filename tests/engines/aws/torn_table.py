@@ -31,16 +31,21 @@ class TornModel:
         self.seen: dict[Key, Attributes] = {}
         self.under_way: dict[asyncio.Task[None], set[Key]] = {}
 
+    def possible_keys(self) -> set[Key]:
+        """Those of all items, and of those that transactions under way will make."""
+        return self.seen.keys() | {key for keys in self.under_way.values() for key in keys}
+
     async def turn(self) -> None:
-        for _ in range(self.chance.choice((0, 1, 1, 2, 3, 8))):
+        """Others have theirs, now and then many."""
+        for _ in range(self.chance.choice((0, 0, 1, 1, 1, 2, 2, 3, 5, 40))):
             await asyncio.sleep(0)
 
     async def settled(self, keys: Sequence[Key]) -> None:
         while under_way := [task for task, its in self.under_way.items() if its & set(keys)]:
             await asyncio.wait(under_way)
 
-    async def carry_out(self, actions: Sequence[Action]) -> None:
-        """Commits at once; then each item shows in its time."""
+    async def carry_out(self, actions: Sequence[Action]) -> asyncio.Task[None]:
+        """Commits at once; each item shows in its time, and the task ends with the last."""
         keys = [action.key for action in actions]
         await self.settled(keys)
         staged = TableModel()
@@ -52,7 +57,7 @@ class TornModel:
         showing = asyncio.create_task(self._show(after))
         self.under_way[showing] = set(keys)
         showing.add_done_callback(self.under_way.pop)
-        await asyncio.shield(showing)
+        return showing
 
     async def _show(self, after: dict[Key, Attributes | None]) -> None:
         keys = list(after)
@@ -79,10 +84,11 @@ class TornTable:
     async def transact(self, actions: Sequence[Action]) -> None:
         await self._model.turn()
         self._lose("the request was lost")
-        await self._model.carry_out(actions)
+        showing = await self._model.carry_out(actions)
+        self._lose("the answer took too long")
+        await asyncio.shield(showing)
         if self._model.chance.randrange(1_000) < self._lost:
             raise ConditionFailed([0])
-        self._lose("the answer was lost")
 
     def _lose(self, reason: str) -> None:
         if self._model.chance.randrange(1_000) < self._lost:
@@ -97,17 +103,11 @@ class TornTable:
             await self.transact([Delete(key)])
 
     async def get(self, keys: Sequence[Key], *, settled: bool = False) -> dict[Key, Attributes]:
-        found: dict[Key, Attributes] = {}
+        if not settled:
+            return await self._look_at(keys)
         await self._model.turn()
-        if settled:
-            await self._model.settled(keys)
-        for key in keys:
-            if not settled:
-                await self._model.turn()
-            if key in self._model.seen:
-                found[key] = self._model.seen[key]
-        await self._model.turn()
-        return found
+        await self._model.settled(keys)
+        return {key: self._model.seen[key] for key in keys if key in self._model.seen}
 
     async def query(
         self,
@@ -118,24 +118,26 @@ class TornTable:
         limit: int | None = None,
         descending: bool = False,
     ) -> list[Item]:
-        """Item by item, each as it is when its turn comes."""
-        found: list[Item] = []
-        while limit is None or len(found) < limit:
+        wanted = sorted(
+            (
+                key
+                for key in self._model.possible_keys()
+                if key.partition == partition
+                and key.sort > after
+                and (before is None or key.sort < before)
+            ),
+            reverse=descending,
+        )
+        found = await self._look_at(wanted)
+        return [Item(key, found[key]) for key in wanted if key in found][:limit]
+
+    async def _look_at(self, keys: Sequence[Key]) -> dict[Key, Attributes]:
+        """Each item as it is when its turn comes, in any order."""
+        found: dict[Key, Attributes] = {}
+        for key in self._model.chance.sample(keys, len(keys)):
             await self._model.turn()
-            keys = sorted(
-                (
-                    key
-                    for key in self._model.seen
-                    if key.partition == partition
-                    and key.sort > after
-                    and (before is None or key.sort < before)
-                ),
-                reverse=descending,
-            )
-            if not keys:
-                break
-            found.append(Item(keys[0], self._model.seen[keys[0]]))
-            after, before = (after, keys[0].sort) if descending else (keys[0].sort, before)
+            if key in self._model.seen:
+                found[key] = self._model.seen[key]
         return found
 
     async def scan(self, after: Key | None, limit: int) -> tuple[list[Item], Key | None]:

@@ -10,7 +10,7 @@ from eventdemo.engines.aws.leases import LeaseTerms
 from eventdemo.engines.aws.messaging import Delivery, Entry
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.queue_and_topics import queue_and_topics
-from eventdemo.engines.aws.table import Action
+from eventdemo.engines.aws.table import Action, Attributes, Key
 from eventdemo.engines.aws.task_queue import AwsTaskQueue
 from eventdemo.engines.aws.topics import AwsTopics
 from eventdemo.errors import StorageError
@@ -80,6 +80,11 @@ class RefusingTable(ModelTable, Refusing):
         ModelTable.__init__(self, model)
         Refusing.__init__(self)
         self.loses_answers = 0
+        self.keys_read = 0
+
+    async def get(self, keys: Sequence[Key], *, settled: bool = False) -> dict[Key, Attributes]:
+        self.keys_read += len(keys)
+        return await super().get(keys, settled=settled)
 
     async def transact(self, actions: Sequence[Action]) -> None:
         self.ask("transact")

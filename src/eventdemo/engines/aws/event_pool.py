@@ -42,17 +42,20 @@ class DynamoEventPool:
         self._pause_s = _PAUSES_S[0]
 
     async def append(self, recordings: Sequence[Recording]) -> None:
+        before: tuple[str, ...] = ()
         for part in list(_parts(recordings)):
-            await self._append(part)
+            before = (await self._append(part, before),)
 
-    async def _append(self, part: Sequence[Encoded]) -> None:
+    async def _append(self, part: Sequence[Encoded], before: tuple[str, ...]) -> str:
+        """Appends what goes into one transaction, and returns the name of its entry in the outbox,
+        which is to come behind those of some others."""
         expected, chunks = _chunks(part)
         after = await self._streams.ends(expected)
         entry = entries.name_of(self._new_id())
         actions: list[Action] = [
             *(_put_chunk(stream, expected[stream], rows, entry) for stream, rows in chunks.items()),
             *(_put_cause(recording) for recording in part),
-            entries.put(entry, [row for r in part for row in r.rows], after.values()),
+            entries.put(entry, [row for r in part for row in r.rows], (*before, *after.values())),
         ]
         try:
             await self._table.transact(actions)
@@ -65,6 +68,7 @@ class DynamoEventPool:
         self._transactions += 1
         if self._transactions % TRANSACTIONS_PER_HELP == 0:
             await self._log.help()
+        return entry
 
     async def read_streams(self, after: Mapping[str, int]) -> list[RecordedEvent]:
         return await self._streams.read_many(after)

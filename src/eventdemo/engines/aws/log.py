@@ -23,7 +23,6 @@ from eventdemo.engines.aws.table import (
     Key,
     Put,
     Table,
-    Update,
 )
 from eventdemo.errors import HistoryUnreadable, StorageError
 from eventdemo.ports import RecordedEvent
@@ -170,19 +169,18 @@ class Log:
                 known[entry.name] = entry
 
     async def _move(self, group: Sequence[Entry]) -> bool:
-        """One transaction: the head moves on, an item is added, the entries go. False if someone
-        else moved the head or one of the entries."""
+        """One transaction: an item is added, the head moves on, the entries go. False if someone
+        else added that item, or moved one of the entries."""
         old, count = self._head, sum(entry.events_count for entry in group)
         new = Head(old.number + 1, old.position + count)
-        expected = old.number or None
         item: Attributes = {
             "first": old.position + 1,
             "count": count,
             "events": joined([entry.events for entry in group]),
         }
         actions: list[Action] = [
-            Update(HEAD, set=new._asdict(), expected={"number": expected}),
             Put(_log_key(new.number), item, absent=True),
+            Put(HEAD, new._asdict()),
             *(Delete(entry.key, present=True) for entry in group),
         ]
         try:
@@ -217,21 +215,25 @@ class Log:
 
     async def _number_of(self, position: int, head: Head) -> int:
         """The item that holds a position: from memory, or by a binary search."""
-        while True:
-            index = bisect_right(self._places, (position, head.number)) - 1
-            first, low = self._places[index]
-            following = self._places[index + 1 : index + 2]
-            high = min(head.number, following[0][1] - 1) if following else head.number
-            if first == position or low >= high:
-                return low
+        index = bisect_right(self._places, (position, head.number)) - 1
+        first, low = self._places[index]
+        following = self._places[index + 1 : index + 2]
+        high = min(head.number, following[0][1] - 1) if following else head.number
+        while first != position and low < high:
             middle = (low + high + 1) // 2
-            await self._read_items(range(middle, middle + 1))
+            (item,) = await self._read_items(range(middle, middle + 1))
+            if item.first <= position:
+                first, low = item.first, middle
+            else:
+                high = middle - 1
+        return low
 
     async def _read_items(self, numbers: range) -> list[LogItem]:
         items = {number: self._items[number] for number in numbers if number in self._items}
         wanted = [number for number in numbers if number not in items]
-        found = await self._table.get([_log_key(number) for number in wanted])
-        if late := [key for key in map(_log_key, wanted) if key not in found]:
+        keys = [_log_key(number) for number in wanted]
+        found = await self._table.get(keys) if keys else {}
+        if late := [key for key in keys if key not in found]:
             # The head was seen before the item of the same transaction.
             found |= await self._table.get(late, settled=True)
         items |= {number: _item_of(number, found.get(_log_key(number))) for number in wanted}

@@ -5,8 +5,9 @@ does so a few seconds later. Then it may be carried out twice, which changes not
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from zlib import crc32
 
 import msgspec
@@ -36,6 +37,13 @@ class Carrier(Protocol):
         """Hands dead letters, by service and id, out again."""
 
 
+class Waiting(NamedTuple):
+    """How many purchases wait to be published, and how many dead letters, by service."""
+
+    purchases: int
+    letters: Counter[str]
+
+
 class MessageOutbox:
     """Entries by when they were written; each is tried again when its last try is long ago."""
 
@@ -59,6 +67,15 @@ class MessageOutbox:
     async def done(self, entries: Sequence[Put]) -> None:
         """Forgets entries that were carried out."""
         await self._table.delete_all([entry.key for entry in entries])
+
+    async def waiting(self) -> Waiting:
+        """What is to be carried out; of very much, a part."""
+        shards = (
+            self._table.query(f"outbox-{shard}", limit=_ENTRIES_PER_LOOK) for shard in range(SHARDS)
+        )
+        items = [item for page in await asyncio.gather(*shards) for item in page]
+        letters = Counter(service for item in items for service, _ in _letters_of(item))
+        return Waiting(sum(len(_request_ids(item)) for item in items), letters)
 
     async def sweep(self, carrier: Carrier) -> int:
         """Carries out what is overdue; returns how many entries."""

@@ -27,7 +27,7 @@ class Publisher:
         self._messaging = messaging
         self._table = table
         self._names = names
-        self._queue_topic = queue_topic
+        self.queue_topic = queue_topic
         self._counters = counters
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
@@ -40,7 +40,7 @@ class Publisher:
 
     async def publish_tasks(self, messages: Sequence[Message]) -> None:
         """Publishes what entered the task queue."""
-        await self.publish(self._queue_topic, messages)
+        await self.publish(self.queue_topic, messages)
 
     async def purchases(self, request_ids: Sequence[str]) -> None:
         """Publishes accepted purchases."""

@@ -8,6 +8,8 @@ from typing import Self
 from eventdemo.engines.aws.clients import Clients
 from eventdemo.engines.aws.dynamodb import DynamoTable
 from eventdemo.engines.aws.event_pool import DynamoEventPool
+from eventdemo.engines.aws.event_source import Calls
+from eventdemo.engines.aws.messaging import Messaging
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.queue_and_topics import queue_and_topics
 from eventdemo.engines.aws.session_cache import DynamoSessionCache
@@ -15,6 +17,7 @@ from eventdemo.engines.aws.sqs_sns import SqsAndSns
 from eventdemo.engines.aws.table import Key
 from eventdemo.engines.aws.task_queue import AwsTaskQueue
 from eventdemo.engines.aws.topics import AwsTopics
+from eventdemo.engines.aws.waking import waking
 from eventdemo.ids import now_us
 
 #: Asked for when a table is opened, so that whatever is wrong with it is said at once.
@@ -39,19 +42,32 @@ class AwsServices:
         return DynamoEventPool(await self._table(table), _new_id)
 
     async def queue_and_topics(
-        self, prefix: str, hears: Mapping[str, str], queue_topic: str
+        self, prefix: str, hears: Mapping[str, str], queue_topic: str, *, notes: bool = False
     ) -> tuple[AwsTaskQueue, AwsTopics]:
-        """Task queue and topics of the deployment whose names begin with a prefix. Raises a
-        ``StorageError`` if they can't be used."""
+        """Task queue and topics of the deployment whose names begin with a prefix; ``notes`` are
+        sent to workers that sleep. Raises a ``StorageError`` if they can't be used."""
         names = Names(prefix)
         table = await self._table(names.purchases)
-        messaging = await SqsAndSns.open(self._clients, names, next(iter(hears)))
+        messaging: Messaging = await SqsAndSns.open(self._clients, names, next(iter(hears)))
+        if notes:
+            messaging = telling = waking(messaging, names, hears)
+            self._opened.push_async_callback(telling.close)
         queue, topics = queue_and_topics(
             messaging, table, names, hears, queue_topic, now_us, _new_id
         )
         self._opened.push_async_callback(topics.close)
         self._opened.push_async_callback(queue.close)
         return queue, topics
+
+    async def calls(
+        self, prefix: str, hears: Mapping[str, str], queue_topic: str, service: str
+    ) -> Calls:
+        """What one service works with that is called with its messages. Raises a ``StorageError``
+        if it can't be used."""
+        names = Names(prefix)
+        table = await self._table(names.purchases)
+        messaging = await SqsAndSns.open(self._clients, names, service)
+        return Calls(messaging, table, names, hears, queue_topic, now_us, _new_id)
 
     async def session_cache(self, table: str) -> DynamoSessionCache:
         """The session cache in a table. Raises a ``StorageError`` if it can't be used."""

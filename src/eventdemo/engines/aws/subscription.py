@@ -4,6 +4,7 @@ settled."""
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from zlib import crc32
 
 from msgspec import Struct
 
@@ -187,13 +188,15 @@ def _up_to(ready: Sequence[Held], limit: int) -> Sequence[Held]:
 
 
 def _of_one_attempt(ready: Sequence[Held], limit: int) -> Sequence[Held]:
-    """Those at the same attempt as the first; one that may kill who handles it comes alone."""
-    first = ready[0].parcel
-    if _is_suspected(first):
-        return [ready[0]]
-    alike = [
-        held
-        for held in ready
-        if held.parcel.attempt == first.attempt and not _is_suspected(held.parcel)
-    ]
+    """Those at the same attempt; one that may kill who handles it comes alone, after the others."""
+    trusted = [held for held in ready if not _is_suspected(held.parcel)]
+    if not trusted:
+        return [min(ready, key=_place)]
+    alike = [held for held in trusted if held.parcel.attempt == trusted[0].parcel.attempt]
     return alike[: min(limit, RETRIES_PER_DELIVERY)]
+
+
+def _place(suspected: Held) -> int:
+    """Another one each time, so that others are not always behind the one that kills."""
+    delivery = suspected.parcel.delivery
+    return crc32(f"{delivery.id}/{delivery.receives}".encode())

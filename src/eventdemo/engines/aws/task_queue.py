@@ -99,7 +99,7 @@ class AwsTaskQueue:
         return await accepted
 
     async def find(self, request_id: str) -> Message | None:
-        return next(iter(await accepted(self._table, [request_id])), None)
+        return next(iter(await accepted(self._table, [request_id], settled=True)), None)
 
     async def accepted(self) -> int:
         return (await totals(self._table, ACCEPTED))[_COUNT]
@@ -166,7 +166,7 @@ class AwsTaskQueue:
             try:
                 await self._table.transact([*actions, count, waiting])
             except ConditionFailed:
-                found = await self._table.get(list(fresh))
+                found = await self._table.get(list(fresh), settled=True)
                 if all(item["entry"] != entry_id for item in found.values()):
                     earlier |= found
                     continue

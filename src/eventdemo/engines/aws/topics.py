@@ -150,19 +150,25 @@ class AwsTopics:
     async def path_of(self, request_id: str, *, until_us: int | None = None) -> list[Message]:
         return await path_of(self._table, request_id)
 
+    @property
+    def counts_all(self) -> bool:
+        return False  # what SNS is about to hand to SQS is in no queue, and SQS counts roughly
+
     async def counts(self) -> dict[str, HopCounts]:
         """SQS counts about how many record batches there are, and the processes of all services
         how many messages one held on average."""
         if self._clock() >= self._counts_until_us:
             totals, dead = await self._counters.totals(), await self._letters.dead()
+            outbox = await self._outbox.waiting()
             depths = await asyncio.gather(*map(self._depths, self._hears))
             self._counts = {}
             for (service, topic), (new, again) in zip(self._hears.items(), depths, strict=True):
                 batches = totals[f"record-batches-{topic}"]
                 mean = totals[f"messages-{topic}"] / batches if batches else 1.0
+                tasks = outbox.purchases if topic == self._publisher.queue_topic else 0
                 self._counts[service] = HopCounts(
-                    waiting=round(new.visible * mean),
-                    in_flight=round(new.in_flight * mean) + sum(again),
+                    waiting=round(new.visible * mean) + tasks,
+                    in_flight=round(new.in_flight * mean) + sum(again) + outbox.letters[service],
                     done=totals[f"done-{service}"],
                     dead=dead_of(dead, service),
                 )

@@ -6,12 +6,20 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from eventdemo.engines.aws.messaging import Entry, Messaging
+from eventdemo.engines.aws.names import Names
 from eventdemo.errors import StorageError
 
 #: A process says the same thing no more often than this, however much it publishes.
 NOTES_EVERY_S = 0.2
 
 log = structlog.get_logger(__name__)
+
+
+def waking(messaging: Messaging, names: Names, hears: Mapping[str, str]) -> "WakingMessaging":
+    """Tells of each topic by its name, and of what is to be handled again by its service."""
+    notes = {names.topic(topic): topic for topic in hears.values()}
+    notes |= {names.retries(service): service for service in hears}
+    return WakingMessaging(messaging, names.wake, notes)
 
 
 class WakingMessaging:

@@ -167,6 +167,10 @@ class SqliteTopics:
     async def path_of(self, request_id: str, *, until_us: int | None = None) -> list[Message]:
         return await self._whereabouts.path_of(request_id, until_us or self._clock())
 
+    @property
+    def counts_all(self) -> bool:
+        return True
+
     async def counts(self) -> dict[str, HopCounts]:
         return await self._whereabouts.counts()
 

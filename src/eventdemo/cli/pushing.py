@@ -1,0 +1,40 @@
+"""A worker that is woken by notes of SNS instead of asking all the time."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from eventdemo.errors import Misconfigured
+from eventdemo.ports import Engine
+from eventdemo.push.origin import origin_of
+from eventdemo.push.server import endpoint_for, serve
+from eventdemo.push.wake_ups import WakeUps
+from eventdemo.runtime.assembled import AssembledEngine
+from eventdemo.runtime.wiring import HEARS
+from eventdemo.setting_readers import SNS_AND_SQS, split_address
+from eventdemo.settings import Settings
+
+
+def check(settings: Settings) -> None:
+    """Raises ``Misconfigured`` for settings by which nobody could be woken."""
+    if not settings.push_topic:
+        raise Misconfigured(
+            "--push-listen needs to know whose notes to believe: give the ARN of the topic as "
+            "--push-topic or EVENTDEMO_PUSH_TOPIC"
+        )
+    origin_of(settings.push_topic)
+    if not settings.topics.startswith(SNS_AND_SQS.scheme):
+        raise Misconfigured(
+            f"--push-listen is for workers on AWS: use --topics {SNS_AND_SQS.scheme}PREFIX"
+        )
+
+
+def pushed(
+    topic_arn: str, address: str, engine: Engine, stop: asyncio.Event
+) -> tuple[Engine, Coroutine[Any, Any, None]]:
+    """The engine as a worker uses it that sleeps between notes, and what listens for them."""
+    topics = WakeUps(engine.topics, HEARS)
+    endpoint = endpoint_for(topic_arn, topics.wake)
+    awake = AssembledEngine(engine.pool, engine.queue, topics, engine.cache, engine.close)
+    host, port = split_address(address)
+    return awake, serve(endpoint, host, port, stop)

@@ -1,0 +1,263 @@
+"""``eventdemo aws`` against an account: what is deployed is there, works, and can be removed."""
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from eventdemo import serverless
+from eventdemo.cli import aws
+from eventdemo.cli.app import GROUPS
+from eventdemo.deployment.template import data_plane
+from eventdemo.engines.aws.messaging import Delivery
+from eventdemo.engines.aws.names import Names
+from eventdemo.flow import FLOW, SERVICES
+from eventdemo.runtime.wiring import open_engine
+from eventdemo.settings import Settings
+from tests.cli.conftest import Command, command
+from tests.deployment.conftest import PREFIX, client
+from tests.deployment.functions import event_of
+from tests.flow.driving import buy, clean_receipt, outcome, running, stock
+
+__all__ = ["command"]
+
+NAMES = Names(PREFIX)
+SETTINGS = {
+    "EVENTDEMO_EVENT_POOL": f"dynamodb://{NAMES.events}",
+    "EVENTDEMO_TOPICS": f"aws://{PREFIX}",
+    "EVENTDEMO_SESSION_CACHE": f"dynamodb://{NAMES.session}",
+}
+
+
+@pytest.fixture(scope="module")
+def deployed(account: Mapping[str, str]) -> str:
+    """What `eventdemo aws deploy` printed."""
+    import subprocess
+    import sys
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "eventdemo", "aws", "deploy", "--prefix", PREFIX],
+        env={**os.environ, **account},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ran.stdout
+
+
+@pytest.mark.parametrize("name", aws.COMMANDS)
+def test_every_command_explains_itself_with_an_example(command: Command, name: str) -> None:
+    ran = command("aws", name, "--help")
+    assert ran.code == 0
+    assert f"Example: eventdemo aws {name}" in " ".join(ran.out.split())
+
+
+def test_the_template_is_printed_for_people_and_for_programs(command: Command) -> None:
+    assert command("aws", "template").out.startswith("AWSTemplateFormatVersion")
+    assert command("aws", "template", "--data-plane", "--json").json == data_plane()
+
+
+def test_deploying_prints_the_settings_to_use_it(deployed: str) -> None:
+    exported = dict(
+        line.removeprefix("export ").split("=", 1)
+        for line in deployed.splitlines()
+        if line.startswith("export ")
+    )
+    assert exported == SETTINGS
+
+
+@pytest.mark.usefixtures("signed_in", "deployed")
+class TestDeployed:
+    """The stack of a prefix, with nothing in it but what the template says."""
+
+    def test_deploying_again_changes_nothing(self, command: Command) -> None:
+        ran = command("aws", "deploy", "--prefix", PREFIX)
+        assert ran.code == 0
+        assert f"nothing to change: '{PREFIX}' is as it should be" in ran.out
+
+    def test_what_is_set_is_changed_and_the_rest_stays(self, command: Command) -> None:
+        assert command("aws", "deploy", "--prefix", PREFIX, "--set", "OldestMessageS=600").code == 0
+        (stack,) = client("cloudformation").describe_stacks(StackName=PREFIX)["Stacks"]
+        parameters = {e["ParameterKey"]: e["ParameterValue"] for e in stack["Parameters"]}
+        assert parameters["OldestMessageS"] == "600"
+        assert parameters["DeletionProtection"] == "true"
+
+    def test_queues_are_as_the_template_says(self) -> None:
+        sqs = client("sqs")
+        for service in SERVICES:
+            for queue in (NAMES.queue(service), NAMES.retries(service)):
+                url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+                got = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+                dead = json.loads(got["RedrivePolicy"])["deadLetterTargetArn"]
+                assert dead.rpartition(":")[2] == NAMES.dead(queue)
+                assert got["MessageRetentionPeriod"] == "1209600"
+                assert got.get("FifoThroughputLimit", "") == (
+                    "perMessageGroupId" if queue.endswith(".fifo") else ""
+                )
+
+    def test_every_service_is_subscribed_to_what_it_hears(self) -> None:
+        sns = client("sns")
+        heard = {}
+        for each in sns.list_subscriptions()["Subscriptions"]:
+            attributes = sns.get_subscription_attributes(SubscriptionArn=each["SubscriptionArn"])
+            assert attributes["Attributes"]["RawMessageDelivery"] == "true"
+            heard[each["Endpoint"].rpartition(":")[2]] = each["TopicArn"].rpartition(":")[2]
+        assert heard == {NAMES.queue(r.service): NAMES.topic(r.hears.name) for r in FLOW}
+
+    def test_tables_are_protected_and_recoverable(self) -> None:
+        dynamodb = client("dynamodb")
+        for table in (NAMES.events, NAMES.purchases, NAMES.session):
+            described = dynamodb.describe_table(TableName=table)["Table"]
+            assert described["DeletionProtectionEnabled"] is True
+            backups = dynamodb.describe_continuous_backups(TableName=table)
+            recovery = backups["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+            assert recovery["PointInTimeRecoveryStatus"] == "ENABLED"
+        expiry = dynamodb.describe_time_to_live(TableName=NAMES.purchases)
+        assert expiry["TimeToLiveDescription"]["AttributeName"] == "expires_at"
+
+    def test_the_status_shows_queues_dead_letters_and_alarms_that_ring(
+        self, command: Command
+    ) -> None:
+        sqs, cloudwatch = client("sqs"), client("cloudwatch")
+        looked = command("aws", "status", "--prefix", PREFIX, "--json")
+        assert looked.code == 0
+        assert list(looked.json["queues"]) == list(SERVICES)
+        assert len(looked.json["alarms"]) == 2 * len(SERVICES)
+        dead = sqs.get_queue_url(QueueName=NAMES.dead(NAMES.retries("stock_check")))["QueueUrl"]
+        sqs.send_message(QueueUrl=dead, MessageBody="[]")
+        alarm = cloudwatch.describe_alarms()["MetricAlarms"][0]
+        cloudwatch.set_alarm_state(
+            AlarmName=alarm["AlarmName"], StateValue="ALARM", StateReason="a test"
+        )
+        try:
+            looked = command("aws", "status", "--prefix", PREFIX)
+            assert looked.code == 1
+            assert "alarms: 1 of 10 ring" in looked.out
+            assert alarm["AlarmDescription"] in looked.out
+            counted = command("aws", "status", "--prefix", PREFIX, "--json").json["queues"]
+            assert counted["stock_check"]["dead"] == 1
+        finally:
+            sqs.purge_queue(QueueUrl=dead)
+            cloudwatch.set_alarm_state(
+                AlarmName=alarm["AlarmName"], StateValue="OK", StateReason="a test"
+            )
+
+    def test_a_purchase_is_decided_by_workers_and_another_one_by_functions(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in SETTINGS.items():
+            monkeypatch.setenv(name, value)
+        by_functions = asyncio.run(_decide_one_and_leave_one())
+        for service in SERVICES:
+            if service != "order_failure":
+                _call_the_function(service, monkeypatch)
+        asyncio.run(_is_confirmed(by_functions))
+
+    def test_nothing_is_destroyed_unless_it_is_asked_for_by_name(self, command: Command) -> None:
+        ran = command("aws", "destroy", "--prefix", PREFIX)
+        assert ran.code == 2
+        assert "--yes" in ran.err
+
+    def test_data_is_destroyed_only_on_demand_and_then_nothing_is_left(
+        self, command: Command
+    ) -> None:
+        client("dynamodb").put_item(
+            TableName=NAMES.session, Item={"pk": {"S": "a"}, "sk": {"S": "outcome"}}
+        )
+        ran = command("aws", "destroy", "--prefix", PREFIX, "--yes")
+        assert ran.code == 1
+        assert NAMES.session in ran.err
+        assert "--with-data" in ran.err
+        assert command("aws", "status", "--prefix", PREFIX).code == 0
+        assert command("aws", "destroy", "--prefix", PREFIX, "--yes", "--with-data").code == 0
+        assert client("dynamodb").list_tables()["TableNames"] == []
+        assert "QueueUrls" not in client("sqs").list_queues()
+        ran = command("aws", "status", "--prefix", PREFIX)
+        assert ran.code == 4
+        assert f"'eventdemo aws deploy --prefix {PREFIX}' makes it" in ran.err
+
+
+async def _decide_one_and_leave_one() -> str:
+    """Buys twice; workers decide the first."""
+    engine = await open_engine(Settings.load())
+    try:
+        await stock(engine, "lamp", 2)
+        first = await buy(engine, "lamp")
+        async with running(engine):
+            assert (await outcome(engine, first)).order_id
+        return await buy(engine, "lamp")
+    finally:
+        await engine.close()
+
+
+def _call_the_function(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Lambda does in a process of its own: hands over what the queue holds, and deletes it."""
+    monkeypatch.setenv("EVENTDEMO_SERVICE", service)
+    monkeypatch.setattr(serverless, "_process", serverless._Process())
+    sqs = client("sqs")
+    url = sqs.get_queue_url(QueueName=NAMES.queue(service))["QueueUrl"]
+    received: Any = []
+    while not received:
+        answer = sqs.receive_message(QueueUrl=url, AttributeNames=["All"], WaitTimeSeconds=5)
+        received = answer.get("Messages", [])
+    deliveries = [Delivery(e["MessageId"], e["ReceiptHandle"], e["Body"], 1) for e in received]
+    answer = serverless.handle(event_of(NAMES.queue(service), deliveries), None)
+    assert answer == {"batchItemFailures": []}
+    for each in received:
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
+
+
+async def _is_confirmed(request_id: str) -> None:
+    engine = await open_engine(Settings.load())
+    try:
+        assert (await outcome(engine, request_id)).order_id
+        assert (await clean_receipt(engine)).confirmed == 2
+    finally:
+        await engine.close()
+
+
+def test_all_commands_are_in_the_group() -> None:
+    ((_, name, _, commands),) = GROUPS
+    assert name == "aws"
+    assert set(commands) == {"template", "deploy", "status", "destroy"}
+
+
+def test_without_credentials_one_line_says_how_to_get_some(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    ran = command("aws", "status")
+    assert ran.code == 4
+    assert "no AWS credentials were found" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_without_a_region_one_line_says_how_to_name_one(command: Command) -> None:
+    ran = command("aws", "deploy")
+    assert ran.code == 2
+    assert "set AWS_REGION" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["deploy", "--prefix", "a b"], "--prefix must be 1 to 30 letters, digits and dashes"),
+        (["deploy", "--compute", "ec2"], "--compute can be none, fargate, lambda, not 'ec2'"),
+        (["deploy", "--set", "Image"], "--set takes NAME=VALUE, not 'Image'"),
+        (["deploy", "--set", "Prefix=a"], "--set takes NAME=VALUE, not 'Prefix=a'"),
+        (["destroy", "--prefix", "-"], "--prefix must be"),
+        (["destory"], "No such command 'destory'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    command: Command, arguments: list[str], says: str
+) -> None:
+    ran = command("aws", *arguments)
+    assert ran.code == 2
+    assert says in ran.err
+    assert ran.err.count("\n") == 1

@@ -1,0 +1,97 @@
+"""An SNS that is not ours asks, signs and notifies; a trusted certificate is all that it lacks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from eventdemo.ids import now_us
+from eventdemo.push.fetching import Fetcher
+from eventdemo.push.origin import Origin
+from eventdemo.push.server import endpoint_of, serve
+from eventdemo.push.trust import Trust
+from tests.conformance.samples import PATIENCE_S
+from tests.emulators.servers import Aws, localstack_is_there
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(not localstack_is_there(), reason="moto signs nothing"),
+]
+
+
+class WhateverIsThere(Trust):
+    """LocalStack's certificate is new at each start, and of an authority that nobody knows."""
+
+    def __init__(self) -> None:
+        """Trusts no root."""
+
+    def key_of(self, chain: Sequence[x509.Certificate], at: datetime) -> RSAPublicKey:
+        key = chain[0].public_key()
+        assert isinstance(key, RSAPublicKey)
+        return key
+
+    def lacks_issuer(self, chain: Sequence[x509.Certificate]) -> bool:
+        return False
+
+
+class Subscribed:
+    """An endpoint that is subscribed to a topic of LocalStack's."""
+
+    def __init__(self, sns: Any, topic_arn: str) -> None:
+        self.sns = sns
+        self.topic_arn = topic_arn
+        self.notes: asyncio.Queue[str] = asyncio.Queue()
+
+    async def publish(self, **message: str) -> str:
+        await asyncio.to_thread(partial(self.sns.publish, TopicArn=self.topic_arn, **message))
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.notes.get()
+
+
+@pytest.fixture(params=["1", "2"])
+async def subscribed(aws: Aws, request: pytest.FixtureRequest) -> AsyncIterator[Subscribed]:
+    client, url = aws.client("sns"), aws.endpoint("sns")
+    topic_arn = client.create_topic(
+        Name=f"wake-{uuid4().hex}", Attributes={"SignatureVersion": request.param}
+    )["TopicArn"]
+    place = Subscribed(client, topic_arn)
+    origin = Origin(topic_arn, f"{url}/_aws/sns", url, frozenset())
+    endpoint = endpoint_of(
+        origin, WhateverIsThere(), Fetcher(), Fetcher(), place.notes.put_nowait, now_us
+    )
+    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+    server = asyncio.create_task(
+        serve(endpoint, "127.0.0.1", 0, stop, listening=listening.set_result)
+    )
+    address = f"http://127.0.0.1:{await listening}/sns"
+    await asyncio.to_thread(
+        partial(client.subscribe, TopicArn=topic_arn, Protocol="http", Endpoint=address)
+    )
+    yield place
+    await asyncio.to_thread(partial(client.delete_topic, TopicArn=topic_arn))
+    stop.set()
+    await server
+
+
+async def confirmed(place: Subscribed) -> None:
+    """Returns when LocalStack knows that the subscription is wanted."""
+    ask = partial(place.sns.list_subscriptions_by_topic, TopicArn=place.topic_arn)
+    while True:
+        [subscription] = (await asyncio.to_thread(ask))["Subscriptions"]
+        if subscription["SubscriptionArn"].startswith(place.topic_arn):
+            return
+        await asyncio.sleep(0.02)
+
+
+async def test_a_subscription_is_confirmed_and_notes_come(subscribed: Subscribed) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        await confirmed(subscribed)
+    assert await subscribed.publish(Message="purchase-requested") == "purchase-requested"
+    assert await subscribed.publish(Message="two\nlines, äöü", Subject="Look") == "two\nlines, äöü"
