@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,17 @@ def signed_in(account: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv(name, value)
 
 
-def client(service: str) -> Any:
-    """boto3, as a user has it."""
-    return boto3.client(service)
+Client = Callable[[str], Any]
+
+
+@pytest.fixture
+def client(signed_in: None) -> Iterator[Client]:
+    """boto3's clients, as a user has them."""
+    with ExitStack() as opened:
+
+        def open_client(service: str) -> Any:
+            made = boto3.client(service)
+            opened.callback(made.close)
+            return made
+
+        yield open_client

@@ -13,16 +13,25 @@ import pytest
 from msgspec.structs import replace
 
 from eventdemo.aggregates import Aggregate, Product, Purchase
+from eventdemo.engines.aws import event_pool as aws_event_pool
+from eventdemo.engines.aws import stored
+from eventdemo.engines.aws.entries import Entry
+from eventdemo.engines.aws.log import Log
+from eventdemo.engines.aws.message_outbox import MessageOutbox
+from eventdemo.engines.aws.topics import AwsTopics
 from eventdemo.engines.sqlite import event_pool
 from eventdemo.engines.sqlite.store import value
 from eventdemo.engines.sqlite.task_queue import SqliteTaskQueue
 from eventdemo.ports import (
     Accepted,
     Batch,
+    DeadLetter,
     EventPool,
     IdempotencyKey,
     Message,
+    Received,
     Recording,
+    Retry,
     Snapshot,
 )
 from eventdemo.runtime.assembled import AssembledEngine
@@ -216,6 +225,54 @@ def keeps_snapshots_under_the_wrong_version(patch: Patch) -> None:
     patch.setattr(event_pool, "snapshot_rows", shifted)
 
 
+def orders_the_log_by_what_it_sees(patch: Patch) -> None:
+    """Positions are given to what is found in the outbox, also where its predecessor was missed."""
+
+    async def found(self: Log, entries: dict[str, Entry]) -> dict[str, Entry]:
+        return entries
+
+    patch.setattr(Log, "_with_predecessors", found)
+
+
+def reads_recordings_in_parts(patch: Patch) -> None:
+    """A reservation is seen without the approval that was recorded with it."""
+    chunk_of = stored.chunk_of
+    patch.setattr(
+        "eventdemo.engines.aws.streams.chunk_of", lambda *of: chunk_of(*of)._replace(elsewhere=[])
+    )
+
+
+def overwrites_what_others_appended(patch: Patch) -> None:
+    """A chunk is written whether or not somebody wrote one there."""
+    put_chunk = aws_event_pool._put_chunk
+    patch.setattr(aws_event_pool, "_put_chunk", lambda *of: replace(put_chunk(*of), absent=False))
+
+
+def ends_messages_before_their_retries_are_safe(patch: Patch) -> None:
+    """SQS forgets a message before it holds what comes of it."""
+    settle = AwsTopics.settle
+
+    async def hasty(
+        self: AwsTopics, received: Received, retries: Sequence[Retry], dead: Sequence[DeadLetter]
+    ) -> None:
+        receipt = received.receipt
+        receipt.check()
+        await receipt.end()
+        receipt.held = []
+        await settle(self, received, retries, dead)
+
+    patch.setattr(AwsTopics, "settle", hasty)
+
+
+def leaves_the_outbox_to_the_dead(patch: Patch) -> None:
+    """What a process had accepted and not published when it died is published by nobody."""
+
+    async def nothing(self: MessageOutbox, carrier: object) -> int:
+        return 0
+
+    patch.setattr(MessageOutbox, "sweep", nothing)
+
+
 MUTANTS: tuple[Mutant, ...] = (
     skips_the_causation_look_up,
     stays_silent_on_repeats,
@@ -234,4 +291,9 @@ MUTANTS: tuple[Mutant, ...] = (
     sells_one_too_many,
     keeps_one_back,
     keeps_snapshots_under_the_wrong_version,
+    orders_the_log_by_what_it_sees,
+    reads_recordings_in_parts,
+    overwrites_what_others_appended,
+    ends_messages_before_their_retries_are_safe,
+    leaves_the_outbox_to_the_dead,
 )

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from eventdemo.deployment.calls import Calls, Refused
+from eventdemo.deployment.parameters import PARAMETERS
 from eventdemo.errors import EventdemoError, Misconfigured, StorageMissing
 
 #: How often CloudFormation is asked how far it is.
@@ -104,8 +105,9 @@ class Stack:
         before = await self.find()
         if before:
             self._refuse_unusable(before.status)
-        given = {"Prefix": self._prefix, **parameters}
-        kept = sorted(set(before.parameters) - set(given)) if before else []
+        known = before.parameters if before else {}
+        kept = {name: value for name, value in known.items() if name in PARAMETERS}
+        values = {**kept, "Prefix": self._prefix, **parameters}
         seen = await self._events(before.id) if before else []
         try:
             answer = await self._call(
@@ -114,8 +116,8 @@ class Stack:
                 StackName=self._prefix,
                 **template,
                 Parameters=[
-                    *({"ParameterKey": k, "ParameterValue": v} for k, v in given.items()),
-                    *({"ParameterKey": k, "UsePreviousValue": True} for k in kept),
+                    {"ParameterKey": name, "ParameterValue": value}
+                    for name, value in values.items()
                 ],
                 Capabilities=["CAPABILITY_IAM"],
                 Tags=[{"Key": "eventdemo", "Value": self._prefix}],

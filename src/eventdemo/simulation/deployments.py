@@ -35,7 +35,7 @@ HEARS = {row.service: row.hears.name for row in FLOW}
 NAMES = Names("simulated")
 
 #: Who has nothing to do looks this often; the real one is told.
-POLL_S = 0.25
+POLL_S = 0.5
 
 #: Short, so that leases run out in the middle of batches.
 LEASE_TERMS = LeaseTerms(lease_s=2, idle_s=5.0, poll_s=1)

@@ -144,6 +144,6 @@ class Forgetful(Weather, frozen=True):
 
 
 class Repeats(Weather, frozen=True):
-    """The broker hands messages to two consumers, or again after they were settled."""
+    """SQS hands messages to two consumers, or again after they were settled."""
 
     share: float

@@ -1,7 +1,8 @@
 """SQS and SNS as the adapters use them: nothing is lost, groups stay in order, errors say what."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,16 +12,25 @@ from eventdemo.engines.aws.messaging import Delivery, Entry
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs_sns import SqsAndSns
 from eventdemo.errors import StorageMissing
+from tests.emulators.deployments import deploy, remove
+from tests.emulators.servers import Aws
 
 pytestmark = pytest.mark.anyio
 
 SERVICE, TOPIC = "stock_check", "stock-check-needed"
+NEXT_SERVICE, NEXT_TOPIC = "process_order", "stock-available"
 PATIENCE_S = 20.0
 
 
-@pytest.fixture
-def names(aws_prefix: str) -> Names:
-    return Names(aws_prefix)
+@pytest.fixture(scope="module")
+def names(aws: Aws) -> Iterator[Names]:
+    """A deployment for all tests here; each has queues that no other uses."""
+    prefix = f"test-{secrets.token_hex(6)}"
+    try:
+        deploy(aws, prefix)
+        yield Names(prefix)
+    finally:
+        remove(aws, prefix)
 
 
 @pytest.fixture
@@ -64,7 +74,7 @@ class TestRoundTrips:
     async def test_what_is_held_back_does_not_come_before(
         self, messaging: SqsAndSns, names: Names
     ) -> None:
-        queue = names.retries(SERVICE)
+        queue = names.retries("order_failure")
         await messaging.send(queue, [Entry("later", delay_s=60), Entry("now")])
         assert [each.body for each in await received(messaging, queue, 1)] == ["now"]
         assert await messaging.receive(queue, visibility_timeout_s=30) == []
@@ -73,7 +83,7 @@ class TestRoundTrips:
     async def test_what_is_given_back_comes_again_and_is_counted(
         self, messaging: SqsAndSns, names: Names
     ) -> None:
-        queue = names.retries(SERVICE)
+        queue = names.retries("order_creation")
         await messaging.send(queue, [Entry("it")])
         (first,) = await messaging.receive(queue, visibility_timeout_s=30, wait_s=1)
         assert (await messaging.depth(queue)).in_flight == 1
@@ -141,8 +151,8 @@ async def test_what_failed_of_a_call_is_tried_again_before_what_follows_it_in_it
     failing = Fails(messaging._sns, lambda call, body: body == "a1" and call < 3)
     messaging._sns = failing
     entries = [Entry("a1", "a"), Entry("a2", "a"), Entry("b1", "b"), Entry("a3", "a")]
-    await messaging.publish(names.topic(TOPIC), entries)
+    await messaging.publish(names.topic(NEXT_TOPIC), entries)
     assert failing.calls == [["a1", "b1"], ["a1"], ["a1"], ["a2"], ["a3"]]
     assert len(failing.ids["a1"]) == 1
-    found = await received(messaging, names.queue(SERVICE), 4)
+    found = await received(messaging, names.queue(NEXT_SERVICE), 4)
     assert [each.body for each in found if each.body != "b1"] == ["a1", "a2", "a3"]

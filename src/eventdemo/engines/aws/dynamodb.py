@@ -23,8 +23,8 @@ from eventdemo.engines.aws.troubles import Resource, codes_of
 
 T = TypeVar("T")
 
-#: What one call of each kind takes.
-WRITES_PER_BATCH, READS_PER_BATCH = 25, 100
+#: What one call of each kind takes. (Of settled reads it takes 100, but not everywhere.)
+WRITES_PER_BATCH, READS_PER_BATCH, SETTLED_READS = 25, 100, 25
 
 #: What tables are called behind their deployment's prefix.
 _TABLES = ("events", "purchases", "session")
@@ -109,8 +109,10 @@ class DynamoTable:
 
     async def get(self, keys: Sequence[Key], *, settled: bool = False) -> dict[Key, Attributes]:
         wires = [key_to_wire(key) for key in dict.fromkeys(keys)]
-        read = self._get_settled if settled else self._get_batch
-        parts = await gathered(read, _parts(wires, READS_PER_BATCH))
+        read, size = (
+            (self._get_settled, SETTLED_READS) if settled else (self._get_batch, READS_PER_BATCH)
+        )
+        parts = await gathered(read, _parts(wires, size))
         return {key_from_wire(item): attributes_from_wire(item) for part in parts for item in part}
 
     async def _get_batch(self, keys: list[Wire]) -> list[Wire]:

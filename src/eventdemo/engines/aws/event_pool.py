@@ -14,7 +14,7 @@ from eventdemo.ports import RecordedEvent, Recording, Snapshot
 
 #: The events of one transaction take at most so many bytes before they are compressed, unless a
 #: single recording has more.
-MAX_EVENT_BYTES = 250_000
+MAX_EVENT_BYTES = 200_000
 
 #: A process that appends moves entries from the outbox to the log after so many transactions.
 TRANSACTIONS_PER_HELP = 64

@@ -15,8 +15,8 @@ import msgspec
 from eventdemo.codec import encode_text
 from eventdemo.engines.aws.table import ConditionFailed, Item, Key, Put, Table, Update
 
-#: Partitions over which entries are spread: one takes about 300 transactions per second.
-SHARDS = 8
+#: Entries are spread over these: one partition takes about 300 transactions per second.
+_PARTITIONS = [f"outbox-{number}" for number in range(8)]
 
 #: Whoever wrote an entry has long carried it out by then, or never will.
 OVERDUE_US = 5_000_000
@@ -61,7 +61,8 @@ class MessageOutbox:
 
     def _entry(self, entry_id: str, what: str, text: str) -> Put:
         now_us = self._clock()
-        key = Key(f"outbox-{crc32(entry_id.encode()) % SHARDS}", f"{now_us:020}-{entry_id}")
+        partition = _PARTITIONS[crc32(entry_id.encode()) % len(_PARTITIONS)]
+        key = Key(partition, f"{now_us:020}-{entry_id}")
         return Put(key, {what: text, "tried_us": now_us}, absent=True)
 
     async def done(self, entries: Sequence[Put]) -> None:
@@ -70,17 +71,14 @@ class MessageOutbox:
 
     async def waiting(self) -> Waiting:
         """What is to be carried out; of very much, a part."""
-        shards = (
-            self._table.query(f"outbox-{shard}", limit=_ENTRIES_PER_LOOK) for shard in range(SHARDS)
-        )
-        items = [item for page in await asyncio.gather(*shards) for item in page]
+        looks = (self._table.query(each, limit=_ENTRIES_PER_LOOK) for each in _PARTITIONS)
+        items = [item for page in await asyncio.gather(*looks) for item in page]
         letters = Counter(service for item in items for service, _ in _letters_of(item))
         return Waiting(sum(len(_request_ids(item)) for item in items), letters)
 
     async def sweep(self, carrier: Carrier) -> int:
         """Carries out what is overdue; returns how many entries."""
-        shards = (self._sweep(f"outbox-{shard}", carrier) for shard in range(SHARDS))
-        return sum(await asyncio.gather(*shards))
+        return sum(await asyncio.gather(*(self._sweep(shard, carrier) for shard in _PARTITIONS)))
 
     async def _sweep(self, partition: str, carrier: Carrier) -> int:
         claimed = [

@@ -32,16 +32,6 @@ def queue_and_topics(
     letters = AwsDeadLetters(table, outbox, clock, new_id)
     publisher = Publisher(messaging, table, names, queue_topic, counters)
     topics = AwsTopics(
-        messaging,
-        table,
-        names,
-        hears,
-        queue_topic,
-        publisher,
-        outbox,
-        letters,
-        counters,
-        clock,
-        terms,
+        messaging, table, names, hears, publisher, outbox, letters, counters, clock, terms
     )
     return AwsTaskQueue(table, publisher, outbox, clock, new_id), topics

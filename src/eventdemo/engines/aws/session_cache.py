@@ -106,6 +106,7 @@ class DynamoSessionCache:
         if self._reading:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
+            self._reading = None
 
     def _register(self, request_id: str, told: asyncio.Future[Outcome]) -> None:
         if request_id not in self._awaited:

@@ -32,7 +32,7 @@ COUNTS_LAST_US = 1_000_000
 
 
 class AwsTopics:
-    """``hears`` maps each service to its topic; the task queue is bound to ``queue_topic``."""
+    """``hears`` maps each service to its topic."""
 
     def __init__(
         self,
@@ -40,7 +40,6 @@ class AwsTopics:
         table: Table,
         names: Names,
         hears: Mapping[str, str],
-        queue_topic: str,
         publisher: Publisher,
         outbox: MessageOutbox,
         letters: AwsDeadLetters,
@@ -52,7 +51,6 @@ class AwsTopics:
         self._table = table
         self._names = names
         self._hears = hears
-        self._queue_topic = queue_topic
         self._publisher = publisher
         self._outbox = outbox
         self._letters = letters
@@ -106,7 +104,7 @@ class AwsTopics:
     # --- receiving ------------------------------------------------------------------------
 
     async def receive(self, service: str, limit: int) -> Received | None:
-        if self._hears[service] == self._queue_topic:
+        if self._hears[service] == self._publisher.queue_topic:
             self._sweep_if_due()
         self._counts_until_us = 0
         receipt = await self._subscription(service).receive(limit)

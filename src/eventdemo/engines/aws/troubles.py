@@ -18,6 +18,7 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
+from botocore.exceptions import ConnectionError as SdkConnectionError
 from botocore.parsers import ResponseParserError
 from msgspec import Struct
 
@@ -133,10 +134,20 @@ _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError)
 _NOT_SIGNED_IN = (CredentialRetrievalError, LoginError, SSOError, TokenRetrievalError)
 
 #: Nothing came back, or only a part: the call may have been carried out.
-_LOST = (HTTPClientError, IncompleteReadError, ResponseParserError, AiohttpError, OSError)
+_LOST = (
+    HTTPClientError,
+    SdkConnectionError,
+    IncompleteReadError,
+    ResponseParserError,
+    AiohttpError,
+    OSError,
+)
 
 #: All that a client raises.
 SDK_ERRORS = (BotoCoreError, ClientError, *_LOST)
+
+#: Some of what AWS says of a refused call repeats all that was in it.
+_MAX_CHARS = 300
 
 _REFUSAL = re.compile(
     r"(?:User: (?P<user>\S+) )?is not authorized to perform: (?P<action>\S+)"
@@ -218,4 +229,5 @@ def _refusal(error: ClientError, resource: Resource) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= _MAX_CHARS else f"{said[:_MAX_CHARS]}…"

@@ -157,8 +157,9 @@ class ModelTable:
         self._io = io
 
     async def transact(self, actions: Sequence[Action]) -> None:
+        keys = [action.key for action in actions]
         await self._io("transact", lambda: self._model.transact(actions), writes=True)
-        self._model.settle([action.key for action in actions])
+        await self._io("transacted", lambda: self._model.settle(keys), writes=False)
 
     async def put_all(self, items: Sequence[Item]) -> None:
         await self._one_by_one([Put(item.key, item.attributes) for item in items])
