@@ -3,6 +3,11 @@
 from benchmarks.aws import prices
 from benchmarks.aws.prices import MILLION, Figure
 from benchmarks.aws.usage import Usage
+from eventdemo.deployment.fargate import API_SIZE, WORKER_SIZE
+from eventdemo.deployment.template import template
+from eventdemo.engines.aws.leases import LeaseTerms
+from eventdemo.engines.aws.subscription import LOOK_AT_DEAD_EVERY_US
+from eventdemo.flow import SERVICES
 
 GB = 10**9
 
@@ -47,6 +52,31 @@ def of_functions(usage: Usage, orders: int = 1_000) -> float:
     calls = HOPS * orders / usage.together
     call = prices.LAMBDA_CALLS.value / MILLION
     return calls * (call + LAMBDA_CALL_S * LAMBDA_GB * prices.LAMBDA_GB_S.value)
+
+
+def of_asking() -> float:
+    """US dollars per month of one idle worker of each service: each asks two queues all the time,
+    and two dead-letter queues once a minute."""
+    polls = 3_600 / LeaseTerms().poll_s
+    looks = 3_600 * 1_000_000 / LOOK_AT_DEAD_EVERY_US
+    hour = len(SERVICES) * (polls + looks)
+    both = prices.SQS_FIFO.value + prices.SQS_STANDARD.value
+    return hour * prices.HOURS_PER_MONTH * both / MILLION
+
+
+def of_alarms() -> float:
+    """US dollars per month of the template's alarms, which are charged by metric."""
+    alarms = (r for r in template()["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm")
+    metrics = sum("MetricStat" in m for alarm in alarms for m in alarm["Properties"]["Metrics"])
+    return metrics * prices.ALARM_METRIC.value
+
+
+def of_containers() -> float:
+    """US dollars per month of one task of the API and of each service."""
+    sizes = [API_SIZE, *[WORKER_SIZE] * len(SERVICES)]
+    return of_month(
+        sum(int(cpu) for cpu, _ in sizes) / 1_024, sum(int(m) for _, m in sizes) / 1_024
+    )
 
 
 def of_month(vcpus: float, memory_gb: float) -> float:

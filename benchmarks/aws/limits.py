@@ -1,5 +1,6 @@
 """At how many orders per second each quota binds."""
 
+import re
 from math import ceil
 
 from msgspec import Struct
@@ -29,6 +30,7 @@ def limits(usage: Usage, *, hot: bool) -> list[Limit]:
     """What binds, the first first."""
     found = [
         Limit("SNS: messages of the account", _most(prices.SNS_MESSAGES, usage.each("published"))),
+        Limit("SQS: calls of one kind to a queue", _most(prices.SQS_CALLS, _busiest(usage))),
         *_tables(usage),
         _partition(usage),
         _groups(usage, hot=hot),
@@ -50,19 +52,27 @@ def _tables(usage: Usage) -> list[Limit]:
 def _partition(usage: Usage) -> Limit:
     """The partition that is written most, of those whose number does not grow with orders."""
     partition, units = usage.partitions.most_common(1)[0]
+    table, _, name = partition.partition(" ")
+    shards = re.sub(r"\d+$", "N", name)
     return Limit(
-        f"DynamoDB: writes of the partition `{partition.partition(' ')[2]}`",
+        f"DynamoDB: writes of the busiest partition `{shards}` of `{table}`",
         _most(prices.PARTITION_WRITES, units / usage.orders),
     )
 
 
 def _groups(usage: Usage, *, hot: bool) -> Limit:
-    """Record batches of one group; spread over all groups, as evenly as many products are."""
-    topics = [NAMES.topic(row.hears.name) for row in FLOW]
-    busiest = max(usage.each(f"published on {topic}") for topic in topics)
+    """Record batches of one group, which SNS and SQS limit alike; spread over all groups, as evenly
+    as many products are."""
     groups = 1 if hot else GROUPS
     where = "the group" if hot else f"{GROUPS} groups"
-    return Limit(f"SNS: messages of {where}", groups * _most(prices.SNS_PER_GROUP, busiest))
+    return Limit(
+        f"SNS and SQS: messages of {where}", groups * _most(prices.SNS_PER_GROUP, _busiest(usage))
+    )
+
+
+def _busiest(usage: Usage) -> float:
+    """Record batches per order on the topic that has most of them."""
+    return max(usage.each(f"published on {NAMES.topic(row.hears.name)}") for row in FLOW)
 
 
 def _one_after_another(usage: Usage) -> Limit:

@@ -13,6 +13,7 @@ from eventdemo.engines.aws.event_pool import DynamoEventPool
 from eventdemo.engines.aws.messaging import Messaging
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.services import _NO_ITEM
 from eventdemo.engines.aws.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.table import Table
 from eventdemo.errors import StorageDenied
@@ -131,6 +132,13 @@ async def used_by_the_api(api: Engine, bad: str) -> None:
     assert await api.topics.path_of(bad)
     assert await api.pool.read_all(after_position=0, limit=100)
     assert await api.pool.snapshot_before("product-lamp", at_version=1) is None
+
+
+@pytest.mark.parametrize("name", ["ApiRole", *map(role_of, SERVICES)])
+async def test_every_role_may_find_out_that_all_tables_are_there(name: str) -> None:
+    role = Role(template(), name, NAMES.prefix)
+    for table in (EVENTS, PURCHASES, SESSION):
+        assert await GuardedTable(ModelTable(TableModel()), table, role).get([_NO_ITEM]) == {}
 
 
 async def test_a_role_may_not_do_what_is_another_service_s(account: Account) -> None:

@@ -4,7 +4,7 @@ Each stands between ``<!-- made from the code: NAME -->`` and ``<!-- end -->``.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from litestar.di import Provide
@@ -22,7 +22,7 @@ _MADE = re.compile(r"(<!-- made from the code: (\w+) -->\n).*?(<!-- end -->)", r
 
 def settings() -> str:
     """Every row of the settings' table."""
-    return _table(
+    return table_of(
         ("option", "environment", "`eventdemo.toml`", "default", "what it is"),
         (
             (
@@ -41,7 +41,7 @@ def calls() -> str:
     """Every call that the OpenAPI document describes."""
     nobody = {"api": Provide(lambda: None, sync_to_thread=False)}
     document = openapi_document(HANDLERS, nobody)
-    return _table(
+    return table_of(
         ("call", "takes", "what it does", "answers"),
         (
             (
@@ -58,7 +58,7 @@ def calls() -> str:
 
 def problems() -> str:
     """Every kind of problem details."""
-    return _table(
+    return table_of(
         ("type", "status", "title", "what to do"),
         ((f"`{kind.type}`", str(kind.status), kind.title, kind.advice) for kind in KINDS.values()),
     )
@@ -69,7 +69,12 @@ TABLES: dict[str, Callable[[], str]] = {"settings": settings, "calls": calls, "p
 
 def made(text: str) -> str:
     """A page with its tables as the code is now."""
-    return _MADE.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}{match[3]}", text)
+    return filled(text, TABLES)
+
+
+def filled(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """A page with the tables that it has a place for."""
+    return _MADE.sub(lambda match: f"{match[1]}{tables[match[2]]()}{match[3]}", text)
 
 
 def _taken(operation: dict[str, Any]) -> list[str]:
@@ -78,7 +83,8 @@ def _taken(operation: dict[str, Any]) -> list[str]:
     return [*body.get("schema", {}).get("properties", ()), *names]
 
 
-def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table_of(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [heading, ["---"] * len(heading), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -5,15 +5,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from eventdemo.engines.aws.leases import LeaseTerms
 from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.services import AwsServices
+from eventdemo.flow import TASK_QUEUE_TOPIC
 from eventdemo.ports import Engine
-from eventdemo.runtime.wiring import open_engine
+from eventdemo.runtime.assembled import AssembledEngine
+from eventdemo.runtime.wiring import HEARS
 from eventdemo.settings import Settings
 from tests.emulators.deployments import deploy, remove
 from tests.emulators.servers import Aws
 
 #: Where a test's processes find the prefix of its deployment.
 _FILE = "aws-prefix"
+
+#: What one instance holds comes to another two seconds later.
+LEASE_TERMS = LeaseTerms(lease_s=2, idle_s=0.0, poll_s=1)
 
 
 @contextmanager
@@ -41,5 +48,17 @@ def settings_for(folder: Path) -> Settings:
 
 
 async def open_emulated(folder: Path) -> Engine:
-    """An engine as a process of its own would have it."""
-    return await open_engine(settings_for(folder))
+    """An engine as a process of its own would have it, but for how long it may hold messages."""
+    prefix = folder.joinpath(_FILE).read_text(encoding="utf-8")
+    names = Names(prefix)
+    services = await AwsServices.open()
+    try:
+        pool = await services.event_pool(names.events)
+        queue, topics = await services.queue_and_topics(
+            prefix, HEARS, TASK_QUEUE_TOPIC.name, terms=LEASE_TERMS
+        )
+        cache = await services.session_cache(names.session)
+    except BaseException:
+        await services.close()
+        raise
+    return AssembledEngine(pool, queue, topics, cache, services.close)

@@ -46,6 +46,7 @@ class Subscribed:
     def __init__(self, sns: Any, topic_arn: str) -> None:
         self.sns = sns
         self.topic_arn = topic_arn
+        self.subscription_arn = ""
         self.notes: asyncio.Queue[str] = asyncio.Queue()
 
     async def publish(self, **message: str) -> str:
@@ -71,9 +72,14 @@ async def subscribed(aws: Aws, request: pytest.FixtureRequest) -> AsyncIterator[
         serve(endpoint, "127.0.0.1", 0, stop, listening=listening.set_result)
     )
     address = f"http://127.0.0.1:{await listening}/sns"
-    await asyncio.to_thread(
-        partial(client.subscribe, TopicArn=topic_arn, Protocol="http", Endpoint=address)
+    subscribe = partial(
+        client.subscribe,
+        TopicArn=topic_arn,
+        Protocol="http",
+        Endpoint=address,
+        ReturnSubscriptionArn=True,
     )
+    place.subscription_arn = (await asyncio.to_thread(subscribe))["SubscriptionArn"]
     yield place
     await asyncio.to_thread(partial(client.delete_topic, TopicArn=topic_arn))
     stop.set()
@@ -82,11 +88,8 @@ async def subscribed(aws: Aws, request: pytest.FixtureRequest) -> AsyncIterator[
 
 async def confirmed(place: Subscribed) -> None:
     """Returns when LocalStack knows that the subscription is wanted."""
-    ask = partial(place.sns.list_subscriptions_by_topic, TopicArn=place.topic_arn)
-    while True:
-        [subscription] = (await asyncio.to_thread(ask))["Subscriptions"]
-        if subscription["SubscriptionArn"].startswith(place.topic_arn):
-            return
+    ask = partial(place.sns.get_subscription_attributes, SubscriptionArn=place.subscription_arn)
+    while (await asyncio.to_thread(ask))["Attributes"]["PendingConfirmation"] != "false":
         await asyncio.sleep(0.02)
 
 

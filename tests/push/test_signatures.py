@@ -44,6 +44,11 @@ async def test_a_subject_of_null_is_none(sns: Sns) -> None:
     await sns.verified({**signed(notification(), sns.signer), "Subject": None})
 
 
+@pytest.mark.parametrize("kind", ["subscription", "unsubscription"])
+async def test_a_confirmation_has_no_subject_that_is_signed(sns: Sns, kind: str) -> None:
+    await sns.verified(signed(KINDS[kind](Subject="Look"), sns.signer))
+
+
 async def test_text_is_signed_as_it_was_before_it_became_json(sns: Sns) -> None:
     message = 'line\nof "quotes"\t\\ and umlauts äöü \U0001f600'
     assert (await sns.verified(signed(notification(message), sns.signer))).message == message

@@ -1,12 +1,13 @@
 """A private nginx that runs a configuration of ``deploy/nginx`` on a free port of loopback."""
 
-import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.servers.programs import program
 
 SITES = Path(__file__).parents[2] / "deploy" / "nginx"
 
@@ -17,10 +18,16 @@ _START_WITHIN_S = 20.0
 def nginx(site: str, changes: Mapping[str, str], port: int, folder: Path) -> Iterator[None]:
     """Runs a site with its ``changes``, each of which has to replace something; ``port`` is where
     it listens then."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    assert program, "no nginx: apt-get install nginx-light"
     configuration = _written(site, changes, folder)
-    command = [program, "-e", "stderr", "-p", str(folder), "-c", str(configuration)]
+    command = [
+        program("nginx", "nginx-light"),
+        "-e",
+        "stderr",
+        "-p",
+        str(folder),
+        "-c",
+        str(configuration),
+    ]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     with (folder / "log").open("w+", encoding="utf-8") as log:

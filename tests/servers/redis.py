@@ -2,7 +2,6 @@
 
 import atexit
 import itertools
-import shutil
 import subprocess
 import tempfile
 from functools import cache
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.servers.ports import free_port
+from tests.servers.programs import program
 
 _DATABASES = 10_000
 _numbers = itertools.count()
@@ -19,6 +19,7 @@ class RedisServer:
     """A server that keeps nothing on the disk; it can be killed and started again."""
 
     def __init__(self, *options: str) -> None:
+        self._program = program("redis-server", "redis-server")
         self.port = free_port()
         self._options = options
         self._folder = tempfile.TemporaryDirectory(prefix="eventdemo-redis-")
@@ -37,12 +38,10 @@ class RedisServer:
 
     def start(self) -> None:
         """Returns when it takes connections."""
-        program = shutil.which("redis-server")
-        assert program, "no redis-server: apt-get install redis-server"
         listening = ["--bind", "127.0.0.1", "--port", str(self.port)]
         keeping = ["--dir", self._folder.name, "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen(
-            [program, *listening, *keeping, "--databases", str(_DATABASES), *self._options],
+            [self._program, *listening, *keeping, "--databases", str(_DATABASES), *self._options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

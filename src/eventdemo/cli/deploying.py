@@ -48,8 +48,8 @@ async def deploy(prefix: str, parameters: Mapping[str, str], bucket: str | None)
             before.parameters.get("Compute", "none") if before else "none"
         )
         body = as_body(data_plane() if compute == "none" else template())
-        sent = await _sent(call, prefix, body, bucket)
-        changed = await _shown(stack.deploy(sent, parameters))
+        where = await sent(call, prefix, body, bucket)
+        changed = await _shown(stack.deploy(where, parameters))
         if not changed:
             say(f"nothing to change: '{prefix}' is as it should be")
         outputs = (await stack.get()).outputs
@@ -85,8 +85,8 @@ async def _calls(prefix: str) -> AsyncIterator[Calls]:
         await calls.close()
 
 
-async def _sent(call: Calls, prefix: str, body: str, bucket: str | None) -> dict[str, str]:
-    """The template as an argument: itself, or where it was put."""
+async def sent(call: Calls, prefix: str, body: str, bucket: str | None) -> dict[str, str]:
+    """The template as an argument: itself, or where it was put. Raises ``Misconfigured``."""
     if len(body) <= MAX_BODY_BYTES:
         return {"TemplateBody": body}
     if not bucket:
@@ -98,7 +98,8 @@ async def _sent(call: Calls, prefix: str, body: str, bucket: str | None) -> dict
     await call("s3", "put_object", Bucket=bucket, Key=key, Body=body.encode())
     location = await call("s3", "get_bucket_location", Bucket=bucket)
     region = location.get("LocationConstraint") or "us-east-1"
-    return {"TemplateURL": f"https://{bucket}.s3.{region}.amazonaws.com/{key}"}
+    suffix = ".cn" if region.startswith("cn-") else ""
+    return {"TemplateURL": f"https://{bucket}.s3.{region}.amazonaws.com{suffix}/{key}"}
 
 
 async def _shown(events: AsyncIterator[Event]) -> bool:

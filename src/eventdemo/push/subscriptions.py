@@ -29,7 +29,8 @@ class Subscriptions:
             "Token": envelope.token,
         }
         query = url.removeprefix(beginning)
-        if query == url or "#" in query or sorted(parse_qsl(query)) != sorted(asked.items()):
+        said = parse_qsl(query, keep_blank_values=True)
+        if query == url or sorted(said) != sorted(asked.items()):
             raise Refused("the address to visit is not that of a confirmation at SNS")
         await self._get(url)
         log.info("subscription confirmed", topic=self._origin.topic_arn)

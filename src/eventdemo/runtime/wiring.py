@@ -142,7 +142,8 @@ def _extra(name: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise Misconfigured(
-            f"this needs {error.name}: install it with pip install 'eventdemo[{name}]'"
+            f"this needs {error.name}: run 'make aws' in a clone, or "
+            f"pip install 'eventdemo[{name}]'"
         ) from None
 
 

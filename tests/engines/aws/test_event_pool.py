@@ -277,7 +277,7 @@ class TestChunks:
     ) -> None:
         await pool.append(reservations(2))
         other, purchase = process(table), f"purchase-{uuid_like(0)}"
-        table.hidden[Key(purchase, "v000000000001")] = 1
+        table.hidden[Key(purchase, "v000000000001")] = 9
         events = await other.read_streams({LAMP: 0, purchase: 0})
         assert sorted((event.stream, event.version) for event in events) == [
             (LAMP, 1),
@@ -341,6 +341,17 @@ class TestLog:
         events = await process(table).read_all(after_position=0, limit=1_000)
         assert [event.version for event in events] == list(range(1, 301))
 
+    async def test_large_entries_are_moved_in_several_transactions(
+        self, pool: DynamoEventPool, table: Table
+    ) -> None:
+        noise = Random(1)
+        names = [f"{noise.getrandbits(400_000):x}" for _ in range(10)]  # 100 KB each
+        for version, name in enumerate(names):
+            event = ProductRegistered("lamp", name, 1)
+            await pool.append([recording(f"c{version}", (version, event))])
+        read = await process(table).read_all(after_position=0, limit=20)
+        assert [event.data.name for event in read] == names  # type: ignore[union-attr]
+
     async def test_where_nobody_reads_who_appends_moves(
         self, pool: DynamoEventPool, table: Table, model: TableModel
     ) -> None:
@@ -396,7 +407,7 @@ class TestLog:
     ) -> None:
         await pool.append(restocks("lamp", 3))
         await pool.head()
-        table.hidden[Key("log-1", "log")] = 1
+        table.hidden[Key("log-1", "log")] = 9
         assert len(await process(table).read_all(after_position=0, limit=5)) == 3
 
     async def test_what_this_process_moved_is_not_asked_for_again(

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from eventdemo.engines.aws.message_outbox import OVERDUE_US
+from eventdemo.engines.aws.purchases import accepted_key
 from eventdemo.engines.aws.table import MAX_ACTIONS
 from eventdemo.errors import IdempotencyMismatch, StorageError
 from eventdemo.ports import Accepted, IdempotencyKey, Message
@@ -35,6 +36,19 @@ async def test_what_was_accepted_by_who_died_is_published_by_another(world: Worl
     assert await tasks(other, 1) == [message]
     assert asyncio.get_running_loop().time() - began_s >= OVERDUE_US / 1_000_000
     assert await other.nothing_comes(TASKS)
+
+
+@simulated
+async def test_what_is_left_is_published_though_its_transaction_is_seen_in_part(
+    world: World,
+) -> None:
+    dies, other = world.instance(), world.instance()
+    dies.messaging.refused.add("publish")
+    message = purchase()
+    await dies.queue.enqueue(message)
+    dies.die()
+    world.table._before[accepted_key(message.correlation_id)] = None
+    assert await tasks(other, 1) == [message]
 
 
 @simulated

@@ -9,6 +9,7 @@ from eventdemo.engines.aws.clients import Clients
 from eventdemo.engines.aws.dynamodb import DynamoTable
 from eventdemo.engines.aws.event_pool import DynamoEventPool
 from eventdemo.engines.aws.event_source import Calls
+from eventdemo.engines.aws.leases import LeaseTerms
 from eventdemo.engines.aws.messaging import Messaging
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.queue_and_topics import queue_and_topics
@@ -42,7 +43,13 @@ class AwsServices:
         return DynamoEventPool(await self._table(table), _new_id)
 
     async def queue_and_topics(
-        self, prefix: str, hears: Mapping[str, str], queue_topic: str, *, notes: bool = False
+        self,
+        prefix: str,
+        hears: Mapping[str, str],
+        queue_topic: str,
+        *,
+        notes: bool = False,
+        terms: LeaseTerms = LeaseTerms(),  # noqa: B008 - frozen
     ) -> tuple[AwsTaskQueue, AwsTopics]:
         """Task queue and topics of the deployment whose names begin with a prefix; ``notes`` are
         sent to workers that sleep. Raises a ``StorageError`` if they can't be used."""
@@ -53,7 +60,7 @@ class AwsServices:
             messaging = telling = waking(messaging, names, hears)
             self._opened.push_async_callback(telling.close)
         queue, topics = queue_and_topics(
-            messaging, table, names, hears, queue_topic, now_us, _new_id
+            messaging, table, names, hears, queue_topic, now_us, _new_id, terms
         )
         self._opened.push_async_callback(topics.close)
         self._opened.push_async_callback(queue.close)
