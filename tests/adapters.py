@@ -12,7 +12,9 @@ from msgspec import Struct
 from eventdemo.ports import Engine
 from eventdemo.runtime.wiring import open_embedded, open_engine
 from eventdemo.settings import Settings
+from tests.emulators.engine import open_emulated
 from tests.modelled import Models
+from tests.servers import redis
 
 
 class Adapter(Struct, frozen=True):
@@ -58,6 +60,11 @@ async def _on_models(folder: Path) -> Engine:
     return _models[folder].engine()
 
 
+async def _with_redis(folder: Path) -> Engine:
+    """Outcomes on Redis, all else embedded."""
+    return await open_engine(Settings(data=folder, session_cache=redis.url_for(folder)))
+
+
 _models: dict[Path, Models] = {}
 
 ADAPTERS = (
@@ -73,7 +80,19 @@ ADAPTERS = (
         tells_oldest=False,
         forgets=False,
     ),
+    Adapter(
+        "aws-emulated",
+        open_emulated,
+        shared=True,
+        processes=True,
+        one_transaction=False,
+        tells_oldest=False,
+        forgets=False,
+        fixture="aws_prefix",
+    ),
 )
+
+REDIS = Adapter("redis", _with_redis, shared=True, processes=True, one_transaction=False)
 
 
 def _over(adapters: list[Adapter]) -> pytest.MarkDecorator:
@@ -82,6 +101,8 @@ def _over(adapters: list[Adapter]) -> pytest.MarkDecorator:
 
 #: What a test or module runs over.
 everywhere = _over(list(ADAPTERS))
+every_cache = _over([*ADAPTERS, REDIS])
+every_shared_cache = _over([adapter for adapter in (*ADAPTERS, REDIS) if adapter.shared])
 where_shared = _over([adapter for adapter in ADAPTERS if adapter.shared])
 where_processes = _over([adapter for adapter in ADAPTERS if adapter.processes])
 where_one_transaction = _over([adapter for adapter in ADAPTERS if adapter.one_transaction])

@@ -6,7 +6,7 @@ import pytest
 
 from eventdemo.facts import FailureCode
 from eventdemo.ports import Outcome, SessionCache
-from tests.adapters import Site, everywhere, where_shared
+from tests.adapters import Site, every_cache, every_shared_cache
 from tests.conformance.samples import AT_US, PATIENCE_S, confirmed
 
 pytestmark = pytest.mark.anyio
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 FAILED = Outcome("r2", "lamp", 3, AT_US, code=FailureCode.OUT_OF_STOCK, detail="3 asked, 2 left.")
 
 
-@everywhere
+@every_cache
 class TestOutcomes:
     async def test_outcomes_are_read_as_they_were_put(self, cache: SessionCache) -> None:
         await cache.put([confirmed("r1"), FAILED])
@@ -42,7 +42,7 @@ class TestOutcomes:
         ]
 
 
-@everywhere
+@every_cache
 class TestWaiting:
     async def test_what_is_there_is_told_at_once(self, cache: SessionCache) -> None:
         await cache.put([confirmed("r1")])
@@ -89,7 +89,7 @@ class TestWaiting:
         assert await patient == confirmed("r1")
 
 
-@where_shared
+@every_shared_cache
 async def test_outcomes_are_there_after_the_end(site: Site) -> None:
     engine = await site.open()
     await engine.cache.put([confirmed("r1")])

@@ -89,7 +89,10 @@ async def subscribed(aws: Aws, request: pytest.FixtureRequest) -> AsyncIterator[
 async def confirmed(place: Subscribed) -> None:
     """Returns when LocalStack knows that the subscription is wanted."""
     ask = partial(place.sns.get_subscription_attributes, SubscriptionArn=place.subscription_arn)
-    while (await asyncio.to_thread(ask))["Attributes"]["PendingConfirmation"] != "false":
+    while True:
+        attributes = (await asyncio.to_thread(ask))["Attributes"]
+        if attributes["PendingConfirmation"] == "false":
+            return
         await asyncio.sleep(0.02)
 
 
