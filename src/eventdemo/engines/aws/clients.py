@@ -2,6 +2,7 @@
 
 import os
 from contextlib import AsyncExitStack
+from functools import cache
 from typing import Any
 
 from aiobotocore.config import AioConfig
@@ -12,6 +13,7 @@ from botocore.exceptions import (
     NoRegionError,
     ProfileNotFound,
 )
+from botocore.loaders import create_loader
 
 from eventdemo.errors import Misconfigured
 
@@ -31,6 +33,7 @@ class Clients:
 
     def __init__(self) -> None:
         self._session = get_session()
+        self._session.register_component("data_loader", _loader())
         self._opened = AsyncExitStack()
 
     async def open(self, service: str, *, read_timeout_s: float = READ_TIMEOUT_S) -> Any:
@@ -69,3 +72,9 @@ class Clients:
     async def close(self) -> None:
         """Closes all that was opened; what is under way fails."""
         await self._opened.aclose()
+
+
+@cache
+def _loader() -> Any:
+    """Reads the services' descriptions, megabytes of JSON, once for all sessions of the process."""
+    return create_loader()
