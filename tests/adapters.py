@@ -99,8 +99,10 @@ def _over(adapters: list[Adapter]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("adapter", adapters, ids=str)
 
 
-#: What a test or module runs over.
+#: What a test or module runs over. How servers spell their answers is shown by the conformance
+#: suites and the whole flow; the rest of the flow runs over what is quick.
 everywhere = _over(list(ADAPTERS))
+where_quick = _over([adapter for adapter in ADAPTERS if not adapter.fixture])
 every_cache = _over([*ADAPTERS, REDIS])
 every_shared_cache = _over([adapter for adapter in (*ADAPTERS, REDIS) if adapter.shared])
 where_shared = _over([adapter for adapter in ADAPTERS if adapter.shared])

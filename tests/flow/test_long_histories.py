@@ -11,7 +11,7 @@ from eventdemo.runtime.baselines import EVENTS_PER_SNAPSHOT, Baselines
 from eventdemo.runtime.products import put_product, restock_product
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.services.product_management import ProductDetails, Restock
-from tests.adapters import everywhere
+from tests.adapters import where_quick
 from tests.flow.driving import Instance, buy, buy_many, clean_receipt, outcome, stock
 
 pytestmark = pytest.mark.anyio
@@ -93,7 +93,7 @@ async def test_a_hundred_thousand_events_cost_what_a_hundred_do() -> None:
     assert warm < 5
 
 
-@everywhere
+@where_quick
 async def test_sales_leave_snapshots(engine: Engine) -> None:
     await stock(engine, "lamp", 10_000)
     for _ in range(11):
@@ -110,7 +110,7 @@ async def test_sales_leave_snapshots(engine: Engine) -> None:
     await clean_receipt(engine)
 
 
-@everywhere
+@where_quick
 async def test_restocks_leave_snapshots_to_whoever_reads_next(engine: Engine) -> None:
     await stock(engine, "lamp", 0)
     await append_restocks(engine.pool, after=1, count=2_500)

@@ -14,7 +14,7 @@ from eventdemo.ids import message_id, now_us
 from eventdemo.ports import MAX_RETRY_DELAY_US, Batch, Engine, Message
 from eventdemo.runtime.handler import MAX_CONFLICTS
 from eventdemo.runtime.retries import RetryPolicy
-from tests.adapters import everywhere
+from tests.adapters import where_quick
 from tests.flow.driving import (
     Instance,
     buy,
@@ -111,7 +111,7 @@ class TestBackOff:
         assert all(due and 200_000 <= due <= 400_000 for due in dues)
 
 
-@everywhere
+@where_quick
 class TestRetries:
     async def test_it_is_tried_again_alone_and_later_each_time(self, engine: Engine) -> None:
         """The handler's clock is an hour late, so that whatever it puts off is due at once."""
@@ -218,7 +218,7 @@ class TestRetries:
         await clean_receipt(engine)
 
 
-@everywhere
+@where_quick
 class TestDeadLetters:
     @pytest.mark.parametrize("service", ["purchase_task", "stock_check", "process_order"])
     async def test_the_buyer_is_told_and_a_redrive_changes_nothing(
@@ -325,7 +325,7 @@ class TestDeadLetters:
         await clean_receipt(engine)
 
 
-@everywhere
+@where_quick
 async def test_a_batch_that_loses_every_race_is_handed_out_one_by_one(engine: Engine) -> None:
     class Loser(Witness):
         async def commit(self, batch: Batch) -> None:

@@ -13,7 +13,7 @@ from eventdemo.ports import Engine, Outcome
 from eventdemo.runtime.products import restock_product
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.services.product_management import Restock
-from tests.adapters import Site, everywhere
+from tests.adapters import Site, where_quick
 from tests.flow.driving import Instance, buy, buy_many, clean_receipt, outcome, stock
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,7 @@ async def say_all_again(engine: Engine, requests: list[str]) -> None:
             await engine.topics.publish(topic_of[type(message.data)], [message])
 
 
-@everywhere
+@where_quick
 async def test_every_message_twice_and_late_changes_nothing(engine: Engine) -> None:
     await stock(engine, "lamp", 2)
     requests = [await buy(engine, name) for name in ("lamp", "lamp", "lamp", "ghost")]
@@ -48,7 +48,7 @@ async def test_every_message_twice_and_late_changes_nothing(engine: Engine) -> N
     await clean_receipt(engine)
 
 
-@everywhere
+@where_quick
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_crash_after_recording_and_before_settling(
     site: Site, engine: Engine, service: str
@@ -69,7 +69,7 @@ async def test_a_crash_after_recording_and_before_settling(
     await clean_receipt(engine)
 
 
-@everywhere
+@where_quick
 async def test_an_outcome_that_is_said_again_is_the_recorded_one(engine: Engine) -> None:
     await stock(engine, "lamp", 1)
     request_id = await buy(engine, "lamp")
