@@ -44,7 +44,7 @@ Patch = pytest.MonkeyPatch
 
 
 #: Within so many seeds each has to be found.
-SEEDS = 60
+SEEDS = 100
 
 Mutant = Callable[[Patch], None]
 

@@ -69,7 +69,14 @@ def topics() -> Resources:
         )
         for topic in TOPICS
     }
-    wake = resource("SNS::Topic", {"TopicName": sub(NAMES.wake), "KmsMasterKeyId": TOPIC_KEY})
+    wake = resource(
+        "SNS::Topic",
+        {
+            "TopicName": sub(NAMES.wake),
+            "SignatureVersion": "2",
+            "KmsMasterKeyId": TOPIC_KEY,
+        },
+    )
     return {**fifo, WAKE: wake}
 
 

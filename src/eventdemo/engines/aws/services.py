@@ -55,7 +55,7 @@ class AwsServices:
         sent to workers that sleep. Raises a ``StorageError`` if they can't be used."""
         names = Names(prefix)
         table = await self._table(names.purchases)
-        messaging: Messaging = await SqsAndSns.open(self._clients, names, next(iter(hears)))
+        messaging = await self._messaging(names, next(iter(hears)))
         if notes:
             messaging = telling = waking(messaging, names, hears)
             self._opened.push_async_callback(telling.close)
@@ -73,7 +73,7 @@ class AwsServices:
         if it can't be used."""
         names = Names(prefix)
         table = await self._table(names.purchases)
-        messaging = await SqsAndSns.open(self._clients, names, service)
+        messaging = await self._messaging(names, service)
         return Calls(messaging, table, names, hears, queue_topic, now_us, _new_id)
 
     async def session_cache(self, table: str) -> DynamoSessionCache:
@@ -85,6 +85,9 @@ class AwsServices:
     async def close(self) -> None:
         """Finishes what was begun, gives back what is held, and closes the clients."""
         await self._opened.aclose()
+
+    async def _messaging(self, names: Names, service: str) -> Messaging:
+        return await SqsAndSns.open(self._clients, names, service)
 
     async def _table(self, name: str) -> DynamoTable:
         table = DynamoTable(await self._clients.open("dynamodb"), name)
