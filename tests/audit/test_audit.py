@@ -275,7 +275,7 @@ async def test_events_missing_at_the_end_are_named(
     assert receipt.broken[0] == "Nothing follows position 7, but the head is 9."
 
 
-async def test_a_history_broken_where_quick_is_told_by_its_first_contradictions(
+async def test_a_history_broken_everywhere_is_told_by_its_first_contradictions(
     bench: Bench,
 ) -> None:
     bench.history.product("apple")
