@@ -30,6 +30,9 @@ up: .venv/.runs ## run everything; PORT=8080 chooses another port
 test: lint tools faketime .venv/.localstack ## check and test everything
 	$(BIN)/pytest
 
+test-aws: .venv/.tests ## the AWS suites against the account that the SDK finds; needs credentials
+	@$(BIN)/python -m tests.emulators.account
+
 # The documentation's commands are run as they stand, so the tests need what a reader needs.
 tools:
 	@command -v curl >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \

@@ -7,7 +7,7 @@ import pytest
 
 from eventdemo.ports import Engine
 from tests.adapters import Adapter, Site
-from tests.emulators.engine import deployed
+from tests.emulators.engine import LEASE_S, deployed
 from tests.emulators.servers import Aws, opened
 
 
@@ -24,9 +24,15 @@ def aws() -> Iterator[Aws]:
 
 
 @pytest.fixture
-def aws_prefix(aws: Aws, tmp_path: Path) -> Iterator[str]:
+def aws_lease_s() -> int:
+    """How much later what an instance holds on AWS comes to another, if it does nothing."""
+    return LEASE_S
+
+
+@pytest.fixture
+def aws_prefix(aws: Aws, tmp_path: Path, aws_lease_s: int) -> Iterator[str]:
     """What the names of a deployment of this test's own begin with; its folder tells it too."""
-    with deployed(aws, tmp_path) as prefix:
+    with deployed(aws, tmp_path, aws_lease_s) as prefix:
         yield prefix
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from eventdemo.ports import Engine, EventPool, SessionCache, TaskQueue, Topics
+from tests.emulators.servers import Aws
 
 
 @pytest.fixture
@@ -23,3 +24,9 @@ def topics(engine: Engine) -> Topics:
 @pytest.fixture
 def cache(engine: Engine) -> SessionCache:
     return engine.cache
+
+
+@pytest.fixture
+def aws_lease_s(aws: Aws) -> int:
+    """Short, because some tests wait until another instance may go on."""
+    return 2 if aws.emulated else 10

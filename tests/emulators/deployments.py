@@ -4,6 +4,7 @@ What is tested is what is deployed: names and properties are those of the genera
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,6 +24,9 @@ ORDER = (
 
 AT_ONCE = 8
 
+#: Policies and subscriptions are in force some seconds after AWS took them; nothing tells when.
+SETTLING_S = 10
+
 Properties = Mapping[str, Any]
 
 
@@ -32,6 +36,8 @@ def deploy(aws: Aws, prefix: str) -> None:
     with ThreadPoolExecutor(AT_ONCE) as threads:
         for stage in _stages(maker):
             list(threads.map(maker.make, stage))
+    if not aws.emulated:
+        time.sleep(SETTLING_S)
 
 
 def remove(aws: Aws, prefix: str) -> None:
@@ -61,7 +67,7 @@ class _Deployed:
             template(),
             {"Prefix": prefix, "DeletionProtection": "false"},
             account=aws.account,
-            region=aws.environment["AWS_REGION"],
+            region=aws.region,
         )
 
     def url(self, queue: str) -> str:
@@ -88,8 +94,7 @@ class _Maker(_Deployed):
         at_once["SSESpecification"] = {"Enabled": at_once["SSESpecification"]["SSEEnabled"]}
         self.dynamodb.create_table(**at_once)
         table = properties["TableName"]
-        waiter = self.dynamodb.get_waiter("table_exists")
-        waiter.wait(TableName=table, WaiterConfig={"Delay": 2, "MaxAttempts": 60})
+        _wait_for(self.dynamodb, table)
         if expiry := properties.get("TimeToLiveSpecification"):
             self.dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification=expiry)
 
@@ -129,6 +134,9 @@ class _Remover(_Deployed):
     def _table(self, name: str) -> None:
         try:
             self.dynamodb.delete_table(TableName=name)
+        except self.dynamodb.exceptions.ResourceInUseException:  # it is still being made
+            _wait_for(self.dynamodb, name)
+            self.dynamodb.delete_table(TableName=name)
         except self.dynamodb.exceptions.ResourceNotFoundException:
             return
 
@@ -137,6 +145,11 @@ class _Remover(_Deployed):
             self.sqs.delete_queue(QueueUrl=self.url(name))
         except self.sqs.exceptions.QueueDoesNotExist:
             return
+
+
+def _wait_for(dynamodb: Any, table: str) -> None:
+    waiter = dynamodb.get_waiter("table_exists")
+    waiter.wait(TableName=table, WaiterConfig={"Delay": 2, "MaxAttempts": 60})
 
 
 def _attributes(properties: Properties, *named: str) -> dict[str, str]:

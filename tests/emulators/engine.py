@@ -1,10 +1,14 @@
 """The AWS engine on what the environment names, for the suites that run over every adapter."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from eventdemo.engines.aws.clients import Clients
 from eventdemo.engines.aws.leases import LeaseTerms
@@ -20,18 +24,33 @@ from tests.emulators.deployments import deploy, remove
 from tests.emulators.patience import Ledger, LedgeredMessaging, PatientQueue, PatientTopics
 from tests.emulators.servers import Aws
 
-#: Where a test's processes find the prefix of its deployment.
-_FILE = "aws-prefix"
+#: What everything here is called by, and what else where a run removes what it left behind.
+PREFIX, RUN = "eventdemo-test-", "EVENTDEMO_TEST_RUN"
 
-#: What one instance holds comes to another two seconds later.
-LEASE_TERMS = LeaseTerms(lease_s=2, idle_s=0.0, poll_s=1)
+#: What an instance holds and neither settles nor gives back comes to another one this much later.
+LEASE_S = 30
+
+
+class _Place(Struct, frozen=True):
+    """A test's deployment, as a file in its folder tells its processes."""
+
+    prefix: str
+    lease_s: int
+
+    @classmethod
+    def of(cls, folder: Path) -> "_Place":
+        return msgspec.json.decode(_file(folder).read_bytes(), type=cls)
+
+
+def _file(folder: Path) -> Path:
+    return folder / "aws.json"
 
 
 @contextmanager
-def deployed(aws: Aws, folder: Path) -> Iterator[str]:
-    """A deployment with a prefix of its own, which the folder's file tells."""
-    prefix = f"eventdemo-test-{secrets.token_hex(6)}"
-    folder.joinpath(_FILE).write_text(prefix, encoding="utf-8")
+def deployed(aws: Aws, folder: Path, lease_s: int = LEASE_S) -> Iterator[str]:
+    """A deployment with a prefix of its own, which the folder tells."""
+    prefix = f"{PREFIX}{os.environ.get(RUN, '')}{secrets.token_hex(4)}"
+    _file(folder).write_bytes(msgspec.json.encode(_Place(prefix, lease_s)))
     try:
         deploy(aws, prefix)
         yield prefix
@@ -41,12 +60,11 @@ def deployed(aws: Aws, folder: Path) -> Iterator[str]:
 
 def settings_for(folder: Path) -> Settings:
     """The three URLs of the deployment that the folder names."""
-    prefix = folder.joinpath(_FILE).read_text(encoding="utf-8")
-    names = Names(prefix)
+    names = Names(_Place.of(folder).prefix)
     return Settings(
         data=folder,
         event_pool=f"dynamodb://{names.events}",
-        topics=f"aws://{prefix}",
+        topics=f"aws://{names.prefix}",
         session_cache=f"dynamodb://{names.session}",
     )
 
@@ -54,13 +72,13 @@ def settings_for(folder: Path) -> Settings:
 async def open_emulated(folder: Path) -> Engine:
     """An engine as a process of its own would have it, but for how long it may hold messages, and
     that it waits for what is still to come."""
-    prefix = folder.joinpath(_FILE).read_text(encoding="utf-8")
-    names = Names(prefix)
+    place = _Place.of(folder)
+    names, terms = Names(place.prefix), LeaseTerms(place.lease_s, idle_s=0.0, poll_s=1)
     services = _Services(_ledger_of(names))
     try:
         pool = await services.event_pool(names.events)
         queue, topics = await services.queue_and_topics(
-            prefix, HEARS, TASK_QUEUE_TOPIC.name, terms=LEASE_TERMS
+            names.prefix, HEARS, TASK_QUEUE_TOPIC.name, terms=terms
         )
         cache = await services.session_cache(names.session)
     except BaseException:

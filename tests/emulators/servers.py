@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import NoRegionError
 from msgspec import Struct
 
 from tests.emulators.lacks import LOCALSTACK, MOTO
@@ -29,38 +30,66 @@ def localstack_is_there() -> bool:
     return _LOCALSTACK.exists()
 
 
+#: Set where the tests are to use the account that the SDK finds.
+ASKED_FOR_ACCOUNT = "EVENTDEMO_TEST_AWS"
+
+
 class Aws(Struct, frozen=True):
-    """Where AWS is, as the environment of whoever uses it, and who plays SQS and SNS."""
+    """Where AWS is, and who plays SQS and SNS. ``environment`` is what names it to whoever uses
+    it, beyond what this process was started with."""
 
     environment: Mapping[str, str]
     account: str
+    region: str
     messaging: str
 
+    @property
+    def emulated(self) -> bool:
+        return bool(self.environment)
+
     def client(self, service: str) -> Any:
-        """A boto3 client."""
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint(service),
-            region_name=self.environment["AWS_REGION"],
-            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
-            config=Config(max_pool_connections=32, retries={"total_max_attempts": 1}),
+        """A boto3 client. An emulator that fails is shown at once."""
+        attempts = 1 if self.emulated else 8
+        config = Config(
+            max_pool_connections=32, retries={"total_max_attempts": attempts, "mode": "standard"}
         )
+        return boto3.client(service, region_name=self.region, config=config, **self._place(service))
 
     def endpoint(self, service: str) -> str:
         name = f"AWS_ENDPOINT_URL_{service.upper()}"
         return self.environment.get(name, self.environment["AWS_ENDPOINT_URL"])
 
+    def _place(self, service: str) -> dict[str, str]:
+        if not self.emulated:
+            return {}
+        return {
+            "endpoint_url": self.endpoint(service),
+            "aws_access_key_id": self.environment["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": self.environment["AWS_SECRET_ACCESS_KEY"],
+        }
+
 
 @contextmanager
 def opened() -> Iterator[Aws]:
     """AWS for this process and for those it starts: their environment names it."""
+    if os.environ.get(ASKED_FOR_ACCOUNT):
+        yield account()
+        return
     with pytest.MonkeyPatch.context() as patch, emulated() as aws:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
         for name, value in aws.environment.items():
             patch.setenv(name, value)
         yield aws
+
+
+def account() -> Aws:
+    """The account that the SDK finds, which has to answer."""
+    region = os.environ.get("AWS_REGION") or boto3.Session().region_name
+    if not region:
+        raise NoRegionError
+    identity = boto3.client("sts", region_name=region).get_caller_identity()
+    return Aws({}, identity["Account"], region, "AWS")
 
 
 @contextmanager
@@ -87,7 +116,7 @@ def emulated(messaging: str = "") -> Iterator[Aws]:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        yield Aws(environment, ACCOUNT, messaging)
+        yield Aws(environment, ACCOUNT, REGION, messaging)
 
 
 @contextmanager

@@ -24,6 +24,8 @@ STOP_S = 5.0
 class Deployment:
     """Processes on one data folder, and a buyer who remembers what was promised to them."""
 
+    patience_s = PATIENCE_S
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -32,8 +34,20 @@ class Deployment:
         self.accepted: list[str] = []
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
 
+    @property
+    def settings(self) -> Settings:
+        """What all of them run with."""
+        return Settings(data=self.data)
+
     def start(self, *arguments: str) -> Process:
-        process = Process([*arguments, "--data", self.data], self.folder)
+        settings = self.settings
+        urls = {
+            "--event-pool": settings.event_pool,
+            "--topics": settings.topics,
+            "--session-cache": settings.session_cache,
+        }
+        options = [part for option in urls.items() for part in option]
+        process = Process([*arguments, "--data", settings.data, *options], self.folder)
         self.started.append(process)
         return process
 
@@ -67,7 +81,7 @@ class Deployment:
     def outcomes(self) -> dict[str, dict[str, object]]:
         """The outcome of each accepted purchase, waited for."""
         told: dict[str, dict[str, object]] = {}
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self.patience_s
         for request_id in self.accepted:
             while request_id not in told:
                 assert time.monotonic() < deadline, f"{request_id} has no outcome"
@@ -81,10 +95,10 @@ class Deployment:
         """The audit's, over everything that is stored."""
 
         async def read() -> Receipt:
-            settings = Settings(data=self.data)
+            settings = self.settings
             engine, models = await open_engine(settings), ReadModels(settings.read_models)
             try:
-                await models.reach(await engine.pool.head(), PATIENCE_S)
+                await models.reach(await engine.pool.head(), self.patience_s)
                 return await audit(engine, models)
             finally:
                 await models.close()

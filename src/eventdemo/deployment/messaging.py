@@ -22,6 +22,13 @@ NAMES = Names(PREFIX)
 #: A message that was handed out so often and came back is dangerous for whoever takes it.
 MAX_RECEIVES = 20
 
+#: What comes again comes alone: who dies of it holds up nobody else. Where functions take it, an
+#: outage of the tables is counted as well, once in six minutes.
+MAX_RECEIVES_AGAIN = 100
+
+#: What fits in an item of DynamoDB as a dead letter, with all that is known of it.
+MAX_MESSAGE_BYTES = 262_144
+
 #: The longest that SQS keeps a message: what a 202 promised is in one.
 RETENTION_S = 14 * 24 * 3600
 
@@ -84,13 +91,13 @@ def queues(flow: Sequence[Row]) -> Resources:
     """Of each service: what it hears, what it tries again, and what either could not deliver."""
     made: Resources = {}
     for row in flow:
-        for logical, name in (
-            (queue_id(row.service), NAMES.queue(row.service)),
-            (retries_id(row.service), NAMES.retries(row.service)),
+        for logical, name, receives in (
+            (queue_id(row.service), NAMES.queue(row.service), MAX_RECEIVES),
+            (retries_id(row.service), NAMES.retries(row.service), MAX_RECEIVES_AGAIN),
         ):
             redrive = {
                 "deadLetterTargetArn": arn(dead_id(logical)),
-                "maxReceiveCount": MAX_RECEIVES,
+                "maxReceiveCount": receives,
             }
             made[logical] = _queue(name, {"RedrivePolicy": redrive})
             made[dead_id(logical)] = _queue(NAMES.dead(name), {})
@@ -130,6 +137,7 @@ def _queue(name: str, more: dict[str, Any]) -> dict[str, Any]:
             "QueueName": sub(name),
             **(in_order if name.endswith(FIFO) else {}),
             "MessageRetentionPeriod": RETENTION_S,
+            "MaximumMessageSize": MAX_MESSAGE_BYTES,
             "VisibilityTimeout": VISIBILITY_TIMEOUT_S,
             "SqsManagedSseEnabled": True,
             **more,

@@ -256,7 +256,8 @@ def _product_of(body: bytes) -> str:
         product_id = msgspec.json.decode(body)[4]["product_id"]
     except (*UNDECODABLE, LookupError, TypeError):
         return ""
-    return product_id if isinstance(product_id, str) else ""
+    fits = isinstance(product_id, str) and len(product_id) <= MAX_ID_CHARS
+    return product_id if fits else ""
 
 
 def _meets(letter: DeadLetter, product_id: str, wanted: DeadLetterFilter) -> bool:

@@ -17,6 +17,9 @@ from eventdemo.engines.aws.table import Table
 from eventdemo.engines.aws.task_queue import AwsTaskQueue
 from eventdemo.engines.aws.topics import AwsTopics
 
+#: Each takes up to some hundred entries, and a call has to end within its time.
+_SWEEPS_PER_CALL = 10
+
 
 class EventSource:
     """Messaging whose one queue holds what a call brought; sends as ``messaging`` does."""
@@ -102,6 +105,7 @@ class Calls:
             self._queue_topic,
             self._clock,
             self._new_id,
+            sweeps=False,  # a call is too short for it: the clock's does that
         )
         return Call(source, *parts)
 
@@ -111,6 +115,7 @@ class Calls:
         publisher = Publisher(
             self._messaging, self._table, self._names, self._queue_topic, counters
         )
-        while await MessageOutbox(self._table, self._clock).sweep(publisher):
-            pass
+        for _ in range(_SWEEPS_PER_CALL):
+            if not await MessageOutbox(self._table, self._clock).sweep(publisher):
+                break
         await counters.flush()

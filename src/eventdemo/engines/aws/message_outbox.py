@@ -86,14 +86,14 @@ class MessageOutbox:
             for item in await self._table.query(partition, limit=_ENTRIES_PER_LOOK)
             if await self._claim(item)
         ]
-        request_ids = [each for item in claimed for each in _request_ids(item)]
-        letters = [each for item in claimed for each in _letters_of(item)]
-        if request_ids:
-            await carrier.purchases(request_ids)
-        if letters:
-            await carrier.letters(letters)
-        if claimed:
-            await self._table.delete_all([item.key for item in claimed])
+        purchases = [item for item in claimed if _request_ids(item)]
+        if purchases:
+            await carrier.purchases([each for item in purchases for each in _request_ids(item)])
+            await self._table.delete_all([item.key for item in purchases])
+        for item in claimed:
+            if item not in purchases:
+                await carrier.letters(_letters_of(item))
+                await self._table.delete_all([item.key])
         return len(claimed)
 
     async def _claim(self, item: Item) -> bool:

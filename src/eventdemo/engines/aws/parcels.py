@@ -108,9 +108,7 @@ def _open(delivery: Delivery) -> _Again | None:
 
 def _checked(parcel: Parcel) -> Parcel:
     """Ids that are too long are none of ours, and no table takes them as keys."""
-    if not any(map(_is_odd, parcel.messages)) and not any(
-        len(each.correlation_id) > MAX_ID_CHARS for each in parcel.undecodable
-    ):
+    if not any(map(_is_odd, parcel.messages)) and not any(map(_is_misnamed, parcel.undecodable)):
         return parcel
     messages = [message for message in parcel.messages if not _is_odd(message)]
     odd = [
@@ -119,10 +117,16 @@ def _checked(parcel: Parcel) -> Parcel:
         if _is_odd(message)
     ]
     spoiled = [
-        replace(each, correlation_id="") if len(each.correlation_id) > MAX_ID_CHARS else each
-        for each in parcel.undecodable
+        replace(each, id=f"{parcel.delivery.id}?{number}", correlation_id="")
+        if _is_misnamed(each)
+        else each
+        for number, each in enumerate(parcel.undecodable)
     ]
     return replace(parcel, messages=messages, undecodable=[*spoiled, *odd])
+
+
+def _is_misnamed(spoiled: Undecodable) -> bool:
+    return max(len(spoiled.id), len(spoiled.correlation_id)) > MAX_ID_CHARS
 
 
 def _is_odd(message: Message) -> bool:

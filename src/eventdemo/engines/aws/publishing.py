@@ -3,12 +3,13 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from eventdemo.codec import decode_singly
 from eventdemo.engines.aws.counters import Counters
 from eventdemo.engines.aws.messaging import Entry, Messaging
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.parcels import redrive_entry
-from eventdemo.engines.aws.purchases import accepted
-from eventdemo.engines.aws.record_batches import entries_of
+from eventdemo.engines.aws.purchases import accepted_texts
+from eventdemo.engines.aws.record_batches import entries_of, group_of
 from eventdemo.engines.aws.table import Table
 from eventdemo.ports import Message
 
@@ -43,9 +44,18 @@ class Publisher:
         await self.publish(self.queue_topic, messages)
 
     async def purchases(self, request_ids: Sequence[str]) -> None:
-        """Publishes accepted purchases."""
-        # The outbox may tell of a transaction whose other items can't be seen yet.
-        await self.publish_tasks(await accepted(self._table, request_ids, settled=True))
+        """Publishes accepted purchases; those that cannot be read here as they are, for whoever
+        can, or for the dead letters."""
+        readable: list[Message] = []
+        unreadable: list[Entry] = []
+        for text in await accepted_texts(self._table, request_ids):
+            messages, spoiled = decode_singly(text.encode(), "")
+            readable += messages
+            unreadable += [Entry(f"[{text}]", group_of("")) for _ in spoiled]
+        if unreadable:
+            await self._messaging.publish(self._names.topic(self.queue_topic), unreadable)
+        if readable:
+            await self.publish_tasks(readable)
 
     async def letters(self, letters: Sequence[tuple[str, int]]) -> None:
         """Hands dead letters, by service and id, out again."""

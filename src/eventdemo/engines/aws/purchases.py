@@ -40,13 +40,20 @@ def hops_of(messages: Iterable[Message], at_us: int) -> list[Item]:
     ]
 
 
-async def accepted(
-    table: Table, request_ids: Sequence[str], *, settled: bool = False
-) -> list[Message]:
-    """The accepted purchases among these, in this order; ``settled`` as for ``Table.get``."""
+async def accepted_texts(table: Table, request_ids: Sequence[str]) -> list[str]:
+    """The accepted purchases among these as they were stored, in this order, also where others
+    still see them being accepted."""
     keys = [accepted_key(request_id) for request_id in request_ids]
-    found = await table.get(keys, settled=settled)
-    return [message for key in keys if key in found for message in _message(found[key])]
+    found = await table.get(keys, settled=True)
+    return [str(found[key]["message"]) for key in keys if key in found]
+
+
+async def find(table: Table, request_id: str) -> Message | None:
+    """An accepted purchase."""
+    for text in await accepted_texts(table, [request_id]):
+        messages, _ = decode_singly(text.encode(), "")
+        return next(iter(messages), None)
+    return None
 
 
 async def path_of(table: Table, request_id: str) -> list[Message]:

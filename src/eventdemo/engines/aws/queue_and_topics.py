@@ -23,15 +23,27 @@ def queue_and_topics(
     clock: Callable[[], int],
     new_id: Callable[[], str],
     terms: LeaseTerms = LeaseTerms(),  # noqa: B008 - frozen
+    *,
+    sweeps: bool = True,
 ) -> tuple[AwsTaskQueue, AwsTopics]:
     """``table`` is the one that ``names.purchases`` calls so; ``hears`` maps each service to its
-    topic. ``new_id`` makes ids that no other process makes. Both parts have to be closed, the
-    queue first."""
+    topic. ``new_id`` makes ids that no other process makes. Who receives tasks ``sweeps`` what
+    others left in the outbox. Both parts have to be closed, the queue first."""
     counters = Counters(table, clock, new_id)
     outbox = MessageOutbox(table, clock)
     letters = AwsDeadLetters(table, outbox, clock, new_id)
     publisher = Publisher(messaging, table, names, queue_topic, counters)
     topics = AwsTopics(
-        messaging, table, names, hears, publisher, outbox, letters, counters, clock, terms
+        messaging,
+        table,
+        names,
+        hears,
+        publisher,
+        outbox,
+        letters,
+        counters,
+        clock,
+        terms,
+        sweeps=sweeps,
     )
     return AwsTaskQueue(table, publisher, outbox, clock, new_id), topics

@@ -1,9 +1,11 @@
 """The session cache on DynamoDB: an item for each outcome, which vanishes after some days."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
-from eventdemo.codec import decode_outcome, encode_text
+from eventdemo.codec import UNDECODABLE, decode_outcome, encode_text
 from eventdemo.engines.aws.gathering import gathered
 from eventdemo.engines.aws.table import (
     EXPIRES_AT,
@@ -84,7 +86,7 @@ class DynamoSessionCache:
         after: Key | None = None
         while True:
             items, after = await self._table.scan(after, _PAGE)
-            yield [_outcome(item) for item in items if item.key.sort == _SORT]
+            yield list(_outcomes(items))
             if after is None:
                 return
 
@@ -151,7 +153,7 @@ class DynamoSessionCache:
     async def _read(self, request_ids: Sequence[str]) -> dict[str, Outcome]:
         keys = [Key(request_id, _SORT) for request_id in request_ids]
         found = await self._table.get(keys) if keys else {}
-        return {key.partition: _outcome(Item(key, item)) for key, item in found.items()}
+        return {each.request_id: each for each in _outcomes(itertools.starmap(Item, found.items()))}
 
 
 def _put(outcome: Outcome, expires_at: int) -> Put:
@@ -159,8 +161,11 @@ def _put(outcome: Outcome, expires_at: int) -> Put:
     return Put(Key(outcome.request_id, _SORT), attributes, absent=True)
 
 
-def _outcome(item: Item) -> Outcome:
-    return decode_outcome(str(item.attributes["outcome"]))
+def _outcomes(items: Iterable[Item]) -> Iterator[Outcome]:
+    """Those that can be read: a later version may have put others, and the event pool has all."""
+    for item in items:
+        with suppress(KeyError, *UNDECODABLE):
+            yield decode_outcome(str(item.attributes["outcome"]))
 
 
 def _now_s() -> float:

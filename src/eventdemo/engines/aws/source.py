@@ -210,8 +210,9 @@ class Source:
             return
         now = catches[0].now()
         handles = [handle for catch in catches for handle in catch.handles]
-        with suppress(StorageError):  # it is tried again before the lease ends
-            await self._messaging.extend(self.queue, handles, self._terms.lease_s)
+        with suppress(StorageError, TimeoutError):  # it is tried again before the lease ends
+            async with asyncio.timeout(self._terms.beat_s):
+                await self._messaging.extend(self.queue, handles, self._terms.lease_s)
             for catch in catches:
                 if not catch.lost:
                     catch.hold_from(*now)

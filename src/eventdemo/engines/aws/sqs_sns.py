@@ -132,7 +132,10 @@ class SqsAndSns:
 
         async def put(some: Sequence[_Addressed]) -> None:
             await self._all_of(
-                {each.id: _entry_to_wire(each, body, fifo=fifo) for each in some}, call, resource
+                {each.id: _entry_to_wire(each, body, fifo=fifo) for each in some},
+                call,
+                resource,
+                passed_over=frozenset(),
             )
 
         for wave in _waves(entries) if fifo else [entries]:
@@ -195,7 +198,7 @@ class SqsAndSns:
                 str(number): {"Id": str(number), "ReceiptHandle": handle, **also}
                 for number, handle in enumerate(some)
             }
-            return await self._all_of(entries, call, resource)
+            return await self._all_of(entries, call, resource, passed_over=_NOT_HELD)
 
         size = MAX_ENTRIES_PER_CALL
         parts = [handles[start : start + size] for start in range(0, len(handles), size)]
@@ -216,24 +219,27 @@ class SqsAndSns:
         entries: Wire,
         call: Callable[[Sequence[Wire]], Awaitable[Wire]],
         resource: Resource,
+        *,
+        passed_over: frozenset[str],
     ) -> bool:
-        """Calls until no entry has failed; whether all of them were held that had to be."""
-        left, all_held = dict(entries), True
+        """Calls until no entry has failed, but for those whose code is one that is passed over;
+        whether there were none of these."""
+        left, none_passed_over = dict(entries), True
 
         async def attempt() -> None:
-            nonlocal all_held
+            nonlocal none_passed_over
             answer = await call(list(left.values()))
             failed = {each["Id"]: each for each in answer.get("Failed", ())}
             for entry_id in tuple(left):
-                if entry_id not in failed or failed[entry_id]["Code"] in _NOT_HELD:
+                if entry_id not in failed or failed[entry_id]["Code"] in passed_over:
                     del left[entry_id]
             if len(left) < len(failed):
-                all_held = False
+                none_passed_over = False
             if left:
                 raise _error(failed[next(iter(left))], resource)
 
         await self._retrying(attempt, resource)
-        return all_held
+        return none_passed_over
 
     async def _retrying(self, call: Callable[[], Awaitable[T]], resource: Resource) -> T:
         return await retrying(call, resource, self._backoff)

@@ -21,6 +21,7 @@ from eventdemo.engines.aws.parcels import (
     undeliverable,
 )
 from eventdemo.engines.aws.source import Held, Receipt, Source
+from eventdemo.errors import StorageError
 
 #: Of messages that come again, so many at most are handled together, and what is new waits for no
 #: more than these.
@@ -91,12 +92,18 @@ class Subscription:
         """What this instance is to work on next; what it did not settle comes again."""
         for turn in self._turns:
             turn.source.take_back()
+        trouble: StorageError | None = None
         for turn in tuple(self._turns):
-            await turn.look(limit)
+            try:
+                await turn.look(limit)
+            except StorageError as error:
+                trouble = error  # of one queue: the others go on
             if receipt := turn.source.hand_out(lambda ready, turn=turn: turn.choose(ready, limit)):  # type: ignore[misc]
                 self._turns.remove(turn)
                 self._turns.append(turn)
                 return receipt
+        if trouble:
+            raise trouble
         return None
 
     async def wait(self, timeout_s: float) -> None:
@@ -133,8 +140,9 @@ class Subscription:
             return
         if expected:
             self._expected_us = None
-        found = await self._again.fill(min(limit, RETRIES_PER_DELIVERY))
-        self._look_again_us = 0 if found else now_us + LOOK_EVERY_US
+        self._look_again_us = now_us + LOOK_EVERY_US
+        if await self._again.fill(min(limit, RETRIES_PER_DELIVERY)):
+            self._look_again_us = 0
 
     async def _look_at_dead(self, limit: int) -> None:
         now_us = self._clock()

@@ -15,7 +15,7 @@ from eventdemo.engines.aws.counters import ACCEPTED, shard_of, totals
 from eventdemo.engines.aws.counters import SHARDS as COUNTER_SHARDS
 from eventdemo.engines.aws.message_outbox import MessageOutbox
 from eventdemo.engines.aws.publishing import Publisher
-from eventdemo.engines.aws.purchases import accepted, accepted_key, remembered
+from eventdemo.engines.aws.purchases import accepted_key, find, remembered
 from eventdemo.engines.aws.table import (
     MAX_ACTIONS,
     Action,
@@ -99,7 +99,7 @@ class AwsTaskQueue:
         return await accepted
 
     async def find(self, request_id: str) -> Message | None:
-        return next(iter(await accepted(self._table, [request_id], settled=True)), None)
+        return await find(self._table, request_id)
 
     async def accepted(self) -> int:
         return (await totals(self._table, ACCEPTED))[_COUNT]

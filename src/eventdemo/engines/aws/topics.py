@@ -17,7 +17,7 @@ from eventdemo.engines.aws.purchases import hops_of, path_of
 from eventdemo.engines.aws.source import Receipt
 from eventdemo.engines.aws.subscription import Subscription
 from eventdemo.engines.aws.table import Table
-from eventdemo.errors import StorageError
+from eventdemo.errors import NotFound, StorageError
 from eventdemo.ports import (
     DeadLetter,
     DeadLetterFilter,
@@ -46,6 +46,8 @@ class AwsTopics:
         counters: Counters,
         clock: Callable[[], int],
         terms: LeaseTerms = LeaseTerms(),  # noqa: B008 - frozen
+        *,
+        sweeps: bool = True,
     ) -> None:
         self._messaging = messaging
         self._table = table
@@ -57,6 +59,7 @@ class AwsTopics:
         self._counters = counters
         self._clock = clock
         self._terms = terms
+        self._sweeps = sweeps
         self._subscriptions: dict[str, Subscription] = {}
         self._sweeping: asyncio.Task[None] | None = None
         self._sweep_due_us = 0
@@ -104,7 +107,7 @@ class AwsTopics:
     # --- receiving ------------------------------------------------------------------------
 
     async def receive(self, service: str, limit: int) -> Received | None:
-        if self._hears[service] == self._publisher.queue_topic:
+        if self._sweeps and self._hears[service] == self._publisher.queue_topic:
             self._sweep_if_due()
         self._counts_until_us = 0
         receipt = await self._subscription(service).receive(limit)
@@ -211,6 +214,9 @@ class AwsTopics:
         return await self._letters.last()
 
     async def redrive(self, *dead_letter_ids: int) -> int:
+        for letter in (await self._letters.get(*dead_letter_ids)).values():
+            if letter.service not in self._hears:
+                raise NotFound(f"{letter.service}, where dead letter {letter.id} died, is no more")
         redriven = await self._letters.redrive(dead_letter_ids)
         letters = [each for _, some in redriven for each in some]
         with suppress(StorageError):  # they are in the outbox, and go out with it
