@@ -16,7 +16,7 @@ EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "port": (1, 8080, 65_535),
     "data": ("a", "/b/c", "./d e"),
     "event_pool": ("sqlite:///a.db", "sqlite:////b/c.db", "dynamodb://shop-events"),
-    "topics": ("sqlite:///a.db", "sqlite:///d e.db", "aws://shop"),
+    "topics": ("sqlite:///a.db", "sqlite:////b/c.db", "sqlite:///d e.db"),
     "session_cache": ("sqlite:///a.db", "dynamodb://shop.session", "rediss://:pw@cache:6379/1"),
     "operator_token": ("a", "b!~", "c"),
     "max_waiting": (1, 2, 3),
@@ -220,3 +220,16 @@ def test_a_token_is_never_an_option_nor_in_a_message(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured) as refused:
         load(tmp_path, environ={"EVENTDEMO_OPERATOR_TOKEN": "hunter 2"})
     assert "hunter" not in str(refused.value)
+
+
+@pytest.mark.parametrize("forgotten", ["event_pool", "session_cache"])
+def test_topics_on_aws_with_a_part_in_a_file_are_refused(tmp_path: Path, forgotten: str) -> None:
+    urls: dict[str, object] = {
+        "topics": "aws://shop",
+        "event_pool": "dynamodb://shop-events",
+        "session_cache": "rediss://cache:6379/0",
+    }
+    assert load(tmp_path, urls).topics == "aws://shop"
+    del urls[forgotten]
+    with pytest.raises(Misconfigured, match=f"set EVENTDEMO_{forgotten.upper()}"):
+        load(tmp_path, urls)

@@ -34,6 +34,9 @@ def configure(level: str) -> None:
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, _number_of(level)))
     # Each export to a collector is a request, and each request would be a line.
     logging.getLogger("urllib3").setLevel(max(logging.WARNING, _number_of(level)))
+    # Each client of AWS would say in a line each where it found credentials and addresses.
+    for sdk in ("aiobotocore", "botocore"):
+        logging.getLogger(sdk).setLevel(max(logging.WARNING, _number_of(level)))
 
 
 def _last_steps() -> list[Processor]:

@@ -126,6 +126,13 @@ def _guarded(settings: Settings) -> Settings:
             f"host {settings.host} can be reached from other machines, where anyone could restock: "
             "set EVENTDEMO_OPERATOR_TOKEN to a secret, or use --host 127.0.0.1"
         )
+    if settings.topics.startswith(SNS_AND_SQS.scheme):
+        for name in ("event_pool", "session_cache"):
+            if sqlite_path(getattr(settings, name)):
+                raise Misconfigured(
+                    f"topics are on AWS and the {name.replace('_', ' ')} is a file, which processes "
+                    f"elsewhere cannot use: set EVENTDEMO_{name.upper()}"
+                )
     return settings
 
 

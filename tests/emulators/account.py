@@ -8,7 +8,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -35,17 +35,19 @@ def main(more: Sequence[str]) -> int:
     _say(f"testing on account {aws.account} in {aws.region}, under {PREFIX}{run}…")
     environment = {**os.environ, ASKED_FOR_ACCOUNT: "account", RUN: run}
     try:
-        codes = [
-            subprocess.call((sys.executable, "-m", "pytest", *suite, *more), env=environment)
-            for suite in SUITES
-        ]
+        return max(_pytest([*suite, *more], environment) for suite in SUITES)
+    except KeyboardInterrupt:
+        return _say("interrupted")
     finally:
-        left = list(_removed(aws, f"{PREFIX}{run}"))
+        left = list(removed(aws, f"{PREFIX}{run}"))
         _say(f"removed what was left: {', '.join(left)}" if left else "nothing is left")
-    return max(codes)
 
 
-def _removed(aws: Aws, prefix: str) -> Iterator[str]:
+def _pytest(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    return subprocess.call((sys.executable, "-m", "pytest", *arguments), env=dict(environment))
+
+
+def removed(aws: Aws, prefix: str) -> Iterator[str]:
     """Removes all tables, topics and queues whose names begin so."""
     dynamodb, sns, sqs = map(aws.client, ("dynamodb", "sns", "sqs"))
     for page in dynamodb.get_paginator("list_tables").paginate():

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,31 +43,33 @@ class Aws(Struct, frozen=True):
     account: str
     region: str
     messaging: str
-
-    @property
-    def emulated(self) -> bool:
-        return bool(self.environment)
+    emulated: bool = True
 
     def client(self, service: str) -> Any:
-        """A boto3 client. An emulator that fails is shown at once."""
+        """A boto3 client, the same one for all who ask. That an emulator fails is shown at once."""
         attempts = 1 if self.emulated else 8
-        config = Config(
-            max_pool_connections=32, retries={"total_max_attempts": attempts, "mode": "standard"}
-        )
-        return boto3.client(service, region_name=self.region, config=config, **self._place(service))
+        return _client(service, self.region, attempts, tuple(self._place(service).items()))
 
     def endpoint(self, service: str) -> str:
         name = f"AWS_ENDPOINT_URL_{service.upper()}"
         return self.environment.get(name, self.environment["AWS_ENDPOINT_URL"])
 
     def _place(self, service: str) -> dict[str, str]:
-        if not self.emulated:
+        if not self.environment:
             return {}
         return {
             "endpoint_url": self.endpoint(service),
             "aws_access_key_id": self.environment["AWS_ACCESS_KEY_ID"],
             "aws_secret_access_key": self.environment["AWS_SECRET_ACCESS_KEY"],
         }
+
+
+@cache
+def _client(service: str, region: str, attempts: int, place: tuple[tuple[str, str], ...]) -> Any:
+    config = Config(
+        max_pool_connections=32, retries={"total_max_attempts": attempts, "mode": "standard"}
+    )
+    return boto3.client(service, region_name=region, config=config, **dict(place))
 
 
 @contextmanager
@@ -89,7 +92,8 @@ def account() -> Aws:
     if not region:
         raise NoRegionError
     identity = boto3.client("sts", region_name=region).get_caller_identity()
-    return Aws({}, identity["Account"], region, "AWS")
+    emulated = any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ)
+    return Aws({}, identity["Account"], region, "AWS", emulated)
 
 
 @contextmanager

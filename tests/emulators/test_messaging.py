@@ -66,9 +66,9 @@ class Place(Struct, frozen=True):
 
 
 @pytest.fixture(scope="session")
-def emulators() -> Iterator[Callable[[str], Aws]]:
+def emulators(aws: Aws) -> Iterator[Callable[[str], Aws]]:
     with ExitStack() as servers:
-        opened: dict[str, Aws] = {}
+        opened = {aws.messaging: aws}
 
         def of(name: str) -> Aws:
             if name not in opened:

@@ -308,11 +308,13 @@ def test_a_retry_is_handled_when_it_is_due() -> None:
 
 def test_a_redriven_letter_wakes_its_service() -> None:
     async def story(running: Running) -> None:
+        await running.stop()
         await running.topics.publish(TOPIC, [check()])
         worker = running.workers[0]
         received = await worker.topics.receive(SERVICE, 10)
         assert received
         await worker.topics.settle(received, [], [dead(received.messages[0])])
+        running.tasks = [asyncio.create_task(worker.run())]
         await running.asleep()
         began = now()
         await running.topics.redrive(await running.topics.last_dead_letter())

@@ -120,7 +120,7 @@ def main() -> None:
 def _usage(error: TyperException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "eventdemo"
-    said = error.format_message().removesuffix(".")
+    said = error.format_message().removesuffix(".") or "which command"
     return f"{command}: {said}. Try '{command} --help'."
 
 

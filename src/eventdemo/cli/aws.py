@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from eventdemo.cli.options import Commands, Json, run_async
-from eventdemo.cli.show import say
 from eventdemo.deployment.parameters import COMPUTE, PARAMETERS
 from eventdemo.errors import Misconfigured
 from eventdemo.setting_readers import SNS_AND_SQS
@@ -140,18 +139,17 @@ def _parameters(given: list[str]) -> dict[str, str]:
         name, separator, value = each.partition("=")
         if not separator or name not in PARAMETERS or name == "Prefix":
             known = ", ".join(known for known in PARAMETERS if known != "Prefix")
-            raise Misconfigured(f"--set takes NAME=VALUE, not {each!r}: there are {known}")
+            raise Misconfigured(f"--set takes NAME=VALUE, not {each!r}; NAME is one of {known}")
         parameters[name] = value
     return parameters
 
 
 def _confirm(prefix: str) -> None:
-    """Asks for the prefix on the terminal; raises ``typer.Abort`` at any other answer."""
+    """Asks for the prefix on the terminal; raises ``Misconfigured`` at any other answer."""
     if not sys.stdin.isatty():
         raise Misconfigured("say --yes to destroy without being asked")
     if typer.prompt(f"this removes all of '{prefix}': type its prefix to go on") != prefix:
-        say("that is another prefix: nothing was removed")
-        raise typer.Abort
+        raise Misconfigured("that is another prefix: nothing was removed")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from eventdemo.cli.supervisor import Worker, supervise
 from eventdemo.ports import Engine
 from eventdemo.readmodels.store import ReadModels
 from eventdemo.samples import add_samples
-from eventdemo.settings import Settings
+from eventdemo.settings import Settings, sqlite_path
 from eventdemo.telemetry.setup import tracing
 
 
@@ -66,6 +66,11 @@ async def _serve(
         await read_models.close()
 
 
+def _data(settings: Settings) -> str:
+    """Where the events are."""
+    return str(settings.data) if sqlite_path(settings.event_pool) else settings.event_pool
+
+
 def _greeting(settings: Settings, *, added: bool) -> str:
     samples = " (sample products were added)" if added else ""
     json = "-H 'Content-Type: application/json'"
@@ -73,7 +78,7 @@ def _greeting(settings: Settings, *, added: bool) -> str:
     return "\n".join(
         (
             f"eventdemo {__version__} answers at {settings.url}",
-            f"  data   {settings.data}{samples}",
+            f"  data   {_data(settings)}{samples}",
             f"  API    {settings.url}/schema",
             f"  buy    {curl}",
             f"  watch  eventdemo flow --watch --url {settings.url}",

@@ -179,6 +179,19 @@ class Generation:
         write(SQL["add_failures"], ((*key, count) for key, count in changes.failed.items()))
 
 
+async def opened(work: Callable[[], T]) -> T:
+    """What a thread of its own opens. Who is cancelled meanwhile waits until that is done: were a
+    file removed or made anew while SQLite maps it into memory, the process would be ended."""
+    opening = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        for result in await asyncio.gather(opening, return_exceptions=True):
+            if isinstance(result, Generation):
+                await result.close()
+        raise
+
+
 @contextmanager
 def _immediate(connection: apsw.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")

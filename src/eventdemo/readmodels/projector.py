@@ -10,7 +10,7 @@ import structlog
 from eventdemo import errors
 from eventdemo.ports import EventPool, RecordedEvent
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generation import Generation
+from eventdemo.readmodels.generation import Generation, opened
 from eventdemo.readmodels.rebuild import PAGE_EVENTS, rebuild
 from eventdemo.runtime.observer import UNOBSERVED, Observer
 
@@ -64,7 +64,7 @@ class Projector:
             await rebuild(self._pool, self._folder, lambda position, head: None)
             return
         try:
-            generation = await asyncio.to_thread(Generation.open, path)
+            generation = await opened(lambda: Generation.open(path))
             try:
                 await self._follow(generation, stop)
             finally:

@@ -1,6 +1,5 @@
 """Builds the read models again from the first event, while readers and the projector go on."""
 
-import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from eventdemo import errors
 from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generation import Generation
+from eventdemo.readmodels.generation import Generation, opened
 
 Progress = Callable[[int, int], None]
 
@@ -33,7 +32,7 @@ async def rebuild(pool: EventPool, folder: Path, progress: Progress) -> int:
 
 async def _rebuild(pool: EventPool, folder: Path, progress: Progress) -> int:
     generations.remove_all_but(folder, generations.current(folder))
-    generation = await asyncio.to_thread(Generation.create, generations.following(folder))
+    generation = await opened(lambda: Generation.create(generations.following(folder)))
     try:
         while (head := await pool.head()) - generation.position > PAGE_EVENTS:
             await _catch_up(pool, generation, head, progress)
@@ -69,7 +68,7 @@ async def _take_over(pool: EventPool, generation: Generation, progress: Progress
     """
     await _catch_up(pool, generation, await pool.head(), progress)
     async with AsyncExitStack() as stack:
-        if live := await asyncio.to_thread(_open_live, generation.path.parent):
+        if live := await opened(lambda: _open_live(generation.path.parent)):
             stack.push_async_callback(live.close)
             with suppress(errors.StorageCorrupt):
                 position = await stack.enter_async_context(live.standing_still())

@@ -58,7 +58,7 @@ class Clients:
                 "eu-central-1, or run 'aws configure'"
             ) from error
         except InvalidRegionError as error:
-            raise Misconfigured(f"{error}: correct AWS_REGION") from error
+            raise Misconfigured(f"{str(error).rstrip('.')}: correct AWS_REGION") from error
         except ProfileNotFound as error:
             raise Misconfigured(
                 f"{error}: correct AWS_PROFILE, or run 'aws configure --profile NAME'"

@@ -13,7 +13,7 @@ class LeaseTerms(Struct, frozen=True):
     instance may need to close.
     """
 
-    lease_s: int = 30
+    lease_s: int = 12
     idle_s: float = 600.0
     poll_s: int = 3
 
