@@ -130,8 +130,8 @@ def _guarded(settings: Settings) -> Settings:
         for name in ("event_pool", "session_cache"):
             if sqlite_path(getattr(settings, name)):
                 raise Misconfigured(
-                    f"topics are on AWS and the {name.replace('_', ' ')} is a file, which processes "
-                    f"elsewhere cannot use: set EVENTDEMO_{name.upper()}"
+                    f"topics are on AWS and the {name.replace('_', ' ')} is a file, which "
+                    f"processes elsewhere cannot use: set EVENTDEMO_{name.upper()}"
                 )
     return settings
 
