@@ -14,6 +14,9 @@ from tests.emulators.servers import Aws
 
 WRITERS = 20
 
+#: Enough that without the lock in front of moto some of them have two winners.
+VERSIONS = 20
+
 
 @pytest.fixture
 def dynamodb(request: pytest.FixtureRequest, aws: Aws) -> Any:
@@ -63,7 +66,7 @@ def test_of_twenty_writers_of_each_version_one_wins_and_the_others_write_nothing
         return []
 
     with ThreadPoolExecutor(WRITERS) as threads:
-        for version in range(5):
+        for version in range(VERSIONS):
             failed = list(threads.map(write, range(WRITERS), [version] * WRITERS))
             assert failed.count(["None", "ConditionalCheckFailed"]) == WRITERS - 1
             winner = failed.index([])

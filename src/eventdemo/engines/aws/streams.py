@@ -16,6 +16,9 @@ from eventdemo.ports import RecordedEvent
 #: So many chunks of one stream are asked for together, at first and at most.
 _CHUNKS_PER_QUERY = (8, 128)
 
+#: A decided purchase has two chunks, and a third look shows that it has no more.
+_PROBES = 3
+
 #: The ends of so many streams are remembered.
 MAX_ENDS = 50_000
 
@@ -110,7 +113,7 @@ class Streams:
         chunks: dict[str, list[Chunk]] = {}
         at_end = {s: version for s, version in after.items() if self._is_end(s, version)}
         rest = {s: version for s, version in after.items() if s not in at_end}
-        for _ in range(2):
+        for _ in range(_PROBES):
             found = await self._probe(at_end)
             for stream, chunk in found.items():
                 chunks.setdefault(stream, []).append(chunk)
