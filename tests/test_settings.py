@@ -157,7 +157,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 SUPPORTED = {
     "event_pool": "dynamodb://TABLE",
-    "topics": "aws://PREFIX (1 to 30 letters, digits and dashes)",
+    "topics": "aws://PREFIX (a letter, then up to 29 letters, digits, dashes)",
     "session_cache": "dynamodb://TABLE, redis://HOST:PORT/NUMBER, rediss://HOST:PORT/NUMBER",
 }
 

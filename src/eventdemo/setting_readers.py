@@ -32,7 +32,7 @@ DYNAMODB = UrlForm("dynamodb://", re.compile(r"[A-Za-z0-9_.-]{3,255}"), "dynamod
 SNS_AND_SQS = UrlForm(
     "aws://",
     re.compile(r"[A-Za-z][A-Za-z0-9-]{0,29}"),
-    "aws://PREFIX (1 to 30 letters, digits and dashes)",
+    "aws://PREFIX (a letter, then up to 29 letters, digits, dashes)",
 )
 REDIS = (
     UrlForm("redis://", re.compile(r"\S+"), "redis://HOST:PORT/NUMBER"),
