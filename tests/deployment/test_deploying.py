@@ -51,7 +51,9 @@ async def test_without_a_bucket_a_long_template_is_refused_with_the_way_out() ->
         await sent(Bucket(None), "shop", "x" * (MAX_BODY_BYTES + 1), None)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("arguments", [["aws", "status"], ["serve", "--topics", "aws://shop"]])
+@pytest.mark.parametrize(
+    "arguments", [["aws", "status"], ["serve", "--event-pool", "dynamodb://shop-events"]]
+)
 def test_where_the_library_lacks_one_line_says_how_to_install_it(arguments: list[str]) -> None:
     without = (
         "import sys; sys.modules |= dict.fromkeys(('aiobotocore', 'botocore')); "

@@ -9,7 +9,13 @@ from cfnlint.api import ManualArgs, lint
 
 from eventdemo.cli.deploying import MAX_BODY_BYTES
 from eventdemo.deployment.alarms import GIVEN_UP
-from eventdemo.deployment.messaging import MAX_RECEIVES, queue_id, retries_id, topic_id
+from eventdemo.deployment.messaging import (
+    MAX_RECEIVES,
+    MAX_RECEIVES_AGAIN,
+    queue_id,
+    retries_id,
+    topic_id,
+)
 from eventdemo.deployment.template import data_plane, template
 from eventdemo.deployment.writing import as_body, as_yaml
 from eventdemo.engines.aws.names import Names
@@ -79,10 +85,13 @@ def test_every_service_has_its_queues_and_nobody_else_has() -> None:
     queues = named("SQS::Queue", "QueueName")
     expected = []
     for service in SERVICES:
-        for queue in (NAMES.queue(service), NAMES.retries(service)):
+        for queue, receives in (
+            (NAMES.queue(service), MAX_RECEIVES),
+            (NAMES.retries(service), MAX_RECEIVES_AGAIN),
+        ):
             expected += [queue, NAMES.dead(queue)]
             dead = queues[queue]["RedrivePolicy"]
-            assert dead["maxReceiveCount"] == MAX_RECEIVES
+            assert dead["maxReceiveCount"] == receives
             target = RESOURCES[dead["deadLetterTargetArn"]["Fn::GetAtt"][0]]["Properties"]
             assert target["QueueName"]["Fn::Sub"] == NAMES.dead(queue)
     assert sorted(queues) == sorted(expected)

@@ -88,10 +88,11 @@ def opened() -> Iterator[Aws]:
 
 def account() -> Aws:
     """The account that the SDK finds, which has to answer."""
-    region = os.environ.get("AWS_REGION") or boto3.Session().region_name
+    session = boto3.Session()  # the one that boto3 keeps may remember others' credentials
+    region = os.environ.get("AWS_REGION") or session.region_name
     if not region:
         raise NoRegionError
-    identity = boto3.client("sts", region_name=region).get_caller_identity()
+    identity = session.client("sts", region_name=region).get_caller_identity()
     emulated = any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ)
     return Aws({}, identity["Account"], region, "AWS", emulated)
 
