@@ -90,7 +90,9 @@ def test_a_deliberate_bug_is_found(mutant: Mutant, monkeypatch: pytest.MonkeyPat
 
 def test_a_failing_run_is_made_short_and_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     decides_the_outcome_twice(monkeypatch)
-    failed = next(run for run in map(simulate, range(20)) if run.broken)
+    # On AWS's models a step that is left out changes more of the rest.
+    runs = (simulate(seed) for seed in range(20) if plan_of(seed).deployment == "embedded")
+    failed = next(run for run in runs if run.broken)
     shortest = shorten(failed)
     assert shortest.broken
     assert len(shortest.kept) <= 5
