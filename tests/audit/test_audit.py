@@ -289,6 +289,27 @@ async def test_a_history_broken_everywhere_is_told_by_its_first_contradictions(
 # --- refusals that were right -----------------------------------------------------------------
 
 
+async def test_a_refusal_may_stand_before_the_sale_that_caused_it(bench: Bench) -> None:
+    """Positions of different streams need not be in the order of time."""
+    history = bench.history
+    history.product("apple", 1)
+    history.now_us += 10 * SECOND_US
+    history.fail(request_id(1, history.now_us), "apple")
+    history.confirm(request_id(2, history.now_us), "apple")
+    assert (await receipt_of(bench)).clean
+
+
+async def test_a_sale_long_after_a_refusal_does_not_excuse_it(bench: Bench) -> None:
+    history = bench.history
+    history.product("apple", 1)
+    history.now_us += 10 * SECOND_US
+    history.fail(request_id(1, history.now_us), "apple")
+    history.now_us += 10 * SECOND_US
+    history.confirm(request_id(2, history.now_us), "apple")
+    receipt = await receipt_of(bench)
+    assert ["1 were there all the time" in line for line in receipt.broken] == [True]
+
+
 async def test_a_refusal_before_the_restock_is_no_undersell(bench: Bench) -> None:
     history = bench.history
     history.product("apple")
@@ -368,6 +389,16 @@ async def test_a_purchase_that_is_nowhere_is_lost(bench: Bench) -> None:
     assert receipt.broken == [
         "1 accepted purchases are lost: neither decided nor in a topic or dead letter."
     ]
+
+
+async def test_where_not_all_messages_are_counted_none_is_called_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole(bench.history)
+    await bench.accept(D)
+    monkeypatch.setattr(type(bench.topics), "counts_all", False)
+    receipt = await receipt_of(bench)
+    assert (receipt.pending, receipt.broken) == (1, [])
 
 
 async def test_a_dead_letter_of_a_decided_purchase_hides_no_loss(bench: Bench) -> None:

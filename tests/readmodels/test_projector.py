@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from eventdemo import errors
 from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
+from eventdemo.readmodels.generation import Generation, opened
 from eventdemo.readmodels.projector import Projector
 from eventdemo.readmodels.store import ReadModels
 from eventdemo.runtime.wiring import open_embedded
@@ -232,3 +234,25 @@ async def test_models_of_another_event_pool_are_replaced(
     contents = await models.contents()
     assert [view.product_id for view in contents.products] == ["apple"]
     assert contents.orders == 9
+
+
+async def test_who_is_cancelled_while_a_model_is_opened_waits_and_closes_it(folder: Path) -> None:
+    folder.mkdir()
+    may_open = threading.Event()
+    made: list[Generation] = []
+
+    def create() -> Generation:
+        may_open.wait(5)
+        made.append(Generation.create(folder / "000001.db"))
+        return made[0]
+
+    opening = asyncio.create_task(opened(create))
+    await asyncio.sleep(0.01)
+    opening.cancel()
+    await asyncio.sleep(0.01)
+    assert not opening.done()
+    may_open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    with pytest.raises(RuntimeError, match="shutdown"):
+        await made[0].close()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from eventdemo.codec import encode
+from eventdemo.engines.aws.event_source import Calls
 from eventdemo.engines.aws.messaging import Delivery, Entry
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.purchases import accepted_key
@@ -17,7 +18,7 @@ from eventdemo.facts import PurchaseRequested
 from eventdemo.flow import TASK_QUEUE_TOPIC
 from eventdemo.ports import Message
 from tests.conformance.samples import check, confirmed, dead
-from tests.engines.aws.worlds import NAMES, SERVICE, TASKS, TOPIC, World, simulated
+from tests.engines.aws.worlds import HEARS, NAMES, SERVICE, TASKS, TERMS, TOPIC, World, simulated
 from tests.flow.driving import Instance, buy, stock
 from tests.modelled import NAMES as MODELLED
 from tests.modelled import Models
@@ -139,3 +140,45 @@ async def test_a_letter_of_a_service_that_is_no_more_is_not_sent_again(world: Wo
         await instance.topics.redrive(1)
     (letter,) = await instance.topics.dead_letters()
     assert letter.redriven_at_us is None
+
+
+@simulated
+async def test_a_prolongation_that_gets_no_answer_is_followed_by_one_in_time(world: World) -> None:
+    instance = world.instance()
+    await world.instance().topics.publish(TOPIC, [check()])
+    assert await instance.receive()
+    extend, unanswered = instance.messaging.extend, [asyncio.Event()]
+
+    async def once_without_answer(*call: Any) -> None:
+        if unanswered:
+            await unanswered.pop().wait()
+        await extend(*call)
+
+    instance.messaging.extend = once_without_answer  # type: ignore[method-assign, assignment]
+    await asyncio.sleep(TERMS.lease_s + 5)
+    assert unanswered == []
+    assert await world.instance().topics.receive(SERVICE, 10) is None
+
+
+@simulated
+async def test_what_is_called_with_tasks_leaves_the_outbox_to_the_clock(world: World) -> None:
+    """A call ends before it could carry out what it claimed."""
+    entry = Key("outbox-0", "00000000000000000001-x")
+    world.table.transact([Put(entry, {"purchases": "r1", "tried_us": 1})])
+    instance = world.instance()
+    calls = Calls(
+        instance.messaging,
+        instance.table,
+        NAMES,
+        HEARS,
+        TASK_QUEUE_TOPIC.name,
+        world.clock,
+        world.new_id,
+    )
+    call = calls.of(NAMES.queue(TASKS), [])
+    await call.topics.receive(TASKS, 10)
+    await asyncio.sleep(1)
+    assert world.table.item(entry)
+    await call.close()
+    await calls.sweep()
+    assert world.table.item(entry) is None

@@ -211,7 +211,7 @@ class Source:
         now = catches[0].now()
         handles = [handle for catch in catches for handle in catch.handles]
         with suppress(StorageError, TimeoutError):  # it is tried again before the lease ends
-            async with asyncio.timeout(self._terms.beat_s):
+            async with asyncio.timeout(self._terms.beat_s / 2):
                 await self._messaging.extend(self.queue, handles, self._terms.lease_s)
             for catch in catches:
                 if not catch.lost:
