@@ -8,9 +8,9 @@ from typing import Any
 import uvicorn
 from litestar import Litestar
 
-from eventdemo.api.door import PATH
-from eventdemo.api.server import _limits, bind, configured
+from eventdemo.api.purchase_endpoint import PATH
 from eventdemo.cli.options import run_async
+from eventdemo.http.server import _limits, bind, configured
 from eventdemo.settings import Settings
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -5,7 +5,7 @@ from time import perf_counter
 
 from benchmarks.plan import BenchmarkFailed
 from eventdemo.cli.options import run_async
-from eventdemo.lab.http_client import LeanClient
+from eventdemo.lab.load.client import LeanClient
 
 _CONNECTIONS = 64
 #: What the API's 503 asks for in its Retry-After, in seconds.

@@ -6,8 +6,9 @@ from benchmarks.plan import FILLED_AT_ONCE, UNITS_IN_STOCK
 from eventdemo.aggregates import Product
 from eventdemo.facts import product_stream
 from eventdemo.ids import new_request_id, now_us
-from eventdemo.ports import Engine, Recording, TaskQueue, Write
-from eventdemo.runtime.purchases import task_of
+from eventdemo.messages import Recording, Write
+from eventdemo.ports import Engine, TaskQueue
+from eventdemo.runtime.commands import task_of
 from eventdemo.services import product_management
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from benchmarks.isolation import output_of
 from benchmarks.plan import DRAIN_TIMEOUT_S, BenchmarkFailed
-from eventdemo.lab.measures import LoadResult
+from eventdemo.lab.load.measures import LoadResult
 
 #: How many purchases are asked for again afterwards; the audit looks at all.
 LOOKED_UP = 200

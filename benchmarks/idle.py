@@ -16,7 +16,7 @@ from benchmarks.plan import (
 from benchmarks.processes import Server, free_port, system
 from benchmarks.purchases import drain, receipt_of, stock_products
 from benchmarks.report import Case, Section, progress
-from eventdemo.lab.measures import Latency
+from eventdemo.lab.load.measures import Latency
 from eventdemo.settings import Settings
 
 _BODY = b'{"product_id":"p0","quantity":1}'

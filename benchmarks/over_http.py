@@ -20,7 +20,7 @@ from benchmarks.processes import free_port, system
 from benchmarks.purchases import drain, receipt_of, stock_products
 from benchmarks.report import Case, Section, progress
 from benchmarks.wrk import run_wrk
-from eventdemo.lab.measures import GENERATOR_LATE_MS
+from eventdemo.lab.load.measures import GENERATOR_LATE_MS
 from eventdemo.settings import Settings
 
 Measured = tuple[dict[str, float], str]

@@ -16,17 +16,18 @@ from benchmarks.plan import SERVICES_TIMEOUT_S, BenchmarkFailed, Plan
 from benchmarks.processes import free_port, system
 from benchmarks.purchases import COUNT_EVERY_S, drain, receipt_of, stock_products
 from benchmarks.report import Case, Section, progress
-from eventdemo import logs
 from eventdemo.cli.options import run_async
 from eventdemo.codec import encode
 from eventdemo.facts import product_stream
 from eventdemo.flow import SERVICES
 from eventdemo.ids import requested_at_us
-from eventdemo.lab.measures import Latency
-from eventdemo.ports import DeadLetter, Engine, Outcome
+from eventdemo.lab.load.measures import Latency
+from eventdemo.messages import DeadLetter, Outcome
+from eventdemo.ports import Engine
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.runtime.worker import run_services
 from eventdemo.settings import Settings, sqlite_path
+from eventdemo.telemetry import logs
 
 _PRODUCTS = 1_000
 #: How many of them are poisoned, by the name of the case; the first is what others compare with.

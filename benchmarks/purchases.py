@@ -11,8 +11,8 @@ import msgspec
 from benchmarks.plan import DRAIN_TIMEOUT_S, UNITS_IN_STOCK, BenchmarkFailed
 from benchmarks.report import CLEAN
 from eventdemo.audit import audit
-from eventdemo.lab.answers import Counts, read_counts
-from eventdemo.lab.http_client import LeanClient
+from eventdemo.lab.load.client import LeanClient
+from eventdemo.lab.load.responses import Counts, read_counts
 from eventdemo.readmodels.store import ReadModels
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings

@@ -13,8 +13,8 @@ from benchmarks.filling import PRODUCT_CAUSES
 from benchmarks.plan import FILLED_AT_ONCE
 from benchmarks.services import decide_all
 from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA
-from eventdemo.engines.sqlite.store import Schema
-from eventdemo.ports import Outcome
+from eventdemo.engines.sqlite.file import Schema
+from eventdemo.messages import Outcome
 
 _EVENTS = "SELECT * FROM event WHERE causation_id NOT LIKE :product_causes ORDER BY position"
 _RECORD_BATCHES = "SELECT * FROM record_batch ORDER BY id"

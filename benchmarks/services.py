@@ -13,7 +13,6 @@ from benchmarks.isolation import isolated
 from benchmarks.plan import PRODUCTS, SERVICES_PURCHASES, SERVICES_TIMEOUT_S, BenchmarkFailed, Plan
 from benchmarks.purchases import receipt_of
 from benchmarks.report import Case, Section, progress
-from eventdemo import logs
 from eventdemo.cli.options import run_async
 from eventdemo.flow import SERVICES
 from eventdemo.ports import Engine
@@ -22,6 +21,7 @@ from eventdemo.readmodels.store import ReadModels
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.runtime.worker import run_services
 from eventdemo.settings import Settings
+from eventdemo.telemetry import logs
 from eventdemo.telemetry.meter import Meter
 from eventdemo.telemetry.observer import Telemetry
 

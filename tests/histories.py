@@ -18,7 +18,7 @@ from eventdemo.facts import (
     StockReserved,
 )
 from eventdemo.ids import order_id
-from eventdemo.ports import RecordedEvent, Recording, Write
+from eventdemo.messages import RecordedEvent, Recording, Write
 
 START_US = 1_750_000_000_000_000
 STEP_US = 1_000

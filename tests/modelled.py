@@ -2,19 +2,19 @@
 
 import uuid
 
-from eventdemo.engines.aws.event_pool import DynamoEventPool
-from eventdemo.engines.aws.leases import LeaseTerms
-from eventdemo.engines.aws.messaging import Messaging
+from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
+from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.queue_and_topics import queue_and_topics
-from eventdemo.engines.aws.session_cache import DynamoSessionCache
+from eventdemo.engines.aws.sqs.leases import LeaseTerms
+from eventdemo.engines.aws.sqs.messaging import Messaging
+from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
 from eventdemo.flow import TASK_QUEUE_TOPIC
 from eventdemo.ids import now_us
+from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
+from eventdemo.lab.simulation.sqs_model import MessagingModel, ModelMessaging
 from eventdemo.ports import Engine
-from eventdemo.runtime.assembled import AssembledEngine
+from eventdemo.runtime.composite import AssembledEngine
 from eventdemo.runtime.wiring import HEARS
-from eventdemo.simulation.aws.messaging import MessagingModel, ModelMessaging
-from eventdemo.simulation.aws.table import ModelTable, TableModel
 
 NAMES = Names("modelled")
 

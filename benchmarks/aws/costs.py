@@ -3,10 +3,10 @@
 from benchmarks.aws import prices
 from benchmarks.aws.prices import MILLION, Figure
 from benchmarks.aws.usage import Usage
-from eventdemo.deployment.fargate import API_SIZE, WORKER_SIZE
-from eventdemo.deployment.template import template
-from eventdemo.engines.aws.leases import LeaseTerms
-from eventdemo.engines.aws.subscription import LOOK_AT_DEAD_EVERY_US
+from eventdemo.aws.deployment.fargate import API_SIZE, WORKER_SIZE
+from eventdemo.aws.deployment.template import template
+from eventdemo.engines.aws.sqs.leases import LeaseTerms
+from eventdemo.engines.aws.sqs.subscription import LOOK_AT_DEAD_EVERY_US
 from eventdemo.flow import SERVICES
 
 GB = 10**9

@@ -6,11 +6,11 @@ from math import ceil
 from types import SimpleNamespace
 from typing import Any
 
-from eventdemo.engines.aws.messaging import Depth, Entry
+from eventdemo.engines.aws.dynamodb.table import Action, Attributes, Item, Key, Update
 from eventdemo.engines.aws.names import FIFO
-from eventdemo.engines.aws.table import Action, Attributes, Item, Key, Update
-from eventdemo.simulation.aws.messaging import MessagingModel
-from eventdemo.simulation.aws.table import ModelTable, TableModel, size_of
+from eventdemo.engines.aws.sqs.messaging import Depth, Entry
+from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel, size_of
+from eventdemo.lab.simulation.sqs_model import MessagingModel
 
 #: What SQS and SNS count as one request.
 REQUEST_BYTES = 65_536

@@ -11,22 +11,21 @@ from uuid import UUID
 from msgspec import Struct
 
 from benchmarks.aws.meters import Meter, MeteredTable, MeteredWire
-from eventdemo.engines.aws.event_pool import DynamoEventPool
+from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
+from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.queue_and_topics import queue_and_topics
-from eventdemo.engines.aws.session_cache import DynamoSessionCache
-from eventdemo.engines.aws.sqs_sns import SqsAndSns
+from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.sqs.sqs_and_sns import SqsAndSns
 from eventdemo.flow import FLOW, SERVICES, TASK_QUEUE_TOPIC, row_of
-from eventdemo.runtime.assembled import AssembledEngine
-from eventdemo.runtime.baselines import Baselines
+from eventdemo.lab.simulation.dynamodb_model import TableModel, size_of
+from eventdemo.lab.simulation.sqs_model import MessagingModel
+from eventdemo.runtime.commands import put_product, restock_product, task_of
+from eventdemo.runtime.composite import AssembledEngine
 from eventdemo.runtime.handler import Handler
-from eventdemo.runtime.products import put_product, restock_product
-from eventdemo.runtime.purchases import task_of
 from eventdemo.runtime.retries import RetryPolicy
+from eventdemo.runtime.state import Baselines
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
-from eventdemo.simulation.aws.messaging import MessagingModel
-from eventdemo.simulation.aws.table import TableModel, size_of
 
 NAMES = Names("shop")
 HEARS = {row.service: row.hears.name for row in FLOW}

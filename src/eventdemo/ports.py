@@ -6,216 +6,23 @@ on another machine was lost: so every call can be repeated.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
-from msgspec import Struct
-
-from eventdemo.aggregates import Aggregate
-from eventdemo.facts import Event, FailureCode, PurchaseMessage
-from eventdemo.ids import event_id
-
-# --- what travels -----------------------------------------------------------------------------
-
-
-class Message(Struct, frozen=True, array_like=True, gc=False):
-    """One fact on its way. ``at_us`` is when it was said, in microseconds since 1970 UTC;
-    ``traceparent`` is the W3C trace context in which it was, empty if nobody traces it."""
-
-    id: str
-    correlation_id: str
-    causation_id: str
-    at_us: int
-    data: PurchaseMessage
-    traceparent: str = ""
-
-
-class Undecodable(Struct, frozen=True):
-    """A message that cannot be read as what its topic carries: kept as it came."""
-
-    id: str
-    correlation_id: str
-    body: bytes
-    reason: str
-
-
-class Received(Struct, frozen=True):
-    """Messages handed to one instance of a service, in order within a product.
-
-    ``attempt`` counts deliveries. Those that are retried come apart from those that come for the
-    first time, several together only if it is the same attempt for all of them.
-    ``receipt`` belongs to the adapter; settling with it acknowledges all messages at once.
-    """
-
-    service: str
-    messages: Sequence[Message]
-    undecodable: Sequence[Undecodable]
-    attempt: int
-    receipt: Any
-
-
-class RecordedEvent(Struct, frozen=True, gc=False):
-    """An event as the pool keeps it. ``version`` counts from 1 within its stream without gaps,
-    ``position`` from 1 over the whole pool without gaps. A pool that gives positions after
-    appending tells them to who reads all of it; where one stream is read, it is 0 there."""
-
-    position: int
-    stream: str
-    version: int
-    causation_id: str
-    ordinal: int
-    correlation_id: str
-    at_us: int
-    schema_version: int
-    data: Event
-
-    @property
-    def id(self) -> str:
-        return event_id(self.causation_id, self.ordinal)
-
-
-class Write(Struct, frozen=True, gc=False):
-    """One event to append, and the version its stream must be at before it."""
-
-    expected_version: int
-    event: Event
-
-
-class Recording(Struct, frozen=True, gc=False):
-    """All that one message (or command) causes to be recorded: appended whole or not at all."""
-
-    causation_id: str
-    correlation_id: str
-    at_us: int
-    writes: tuple[Write, ...]
-
-
-class Snapshot(Struct, frozen=True):
-    """A long-lived stream's state at one version; ``at_us`` is the time of that version's event."""
-
-    stream: str
-    version: int
-    at_us: int
-    state: Aggregate
-
-
-class Outcome(Struct, frozen=True, gc=False, omit_defaults=True):
-    """What became of a purchase, as the session cache keeps it."""
-
-    request_id: str
-    product_id: str
-    quantity: int
-    decided_at_us: int
-    order_id: str | None = None
-    code: FailureCode | None = None
-    detail: str = ""
-
-
-#: No retry is scheduled further ahead than this.
-MAX_RETRY_DELAY_US = 60_000_000
-
-
-class Retry(Struct, frozen=True):
-    """A message to be handed out again, apart from new ones, not before ``due_at_us``; unless a
-    clock that was set back makes that lie further ahead than ``MAX_RETRY_DELAY_US``."""
-
-    message: Message
-    due_at_us: int
-    attempt: int
-    reason: str
-
-
-class DeadLetter(Struct, frozen=True):
-    """A message that was given up: what it was, why, and what the service raised.
-
-    ``redriven_from`` is the earlier dead letter by whose redrive it came to its service again.
-    """
-
-    service: str
-    topic: str
-    message_id: str
-    correlation_id: str
-    body: bytes
-    reason: str
-    stack: str
-    attempts: int
-    at_us: int
-    id: int = 0
-    redriven_at_us: int | None = None
-    discarded_at_us: int | None = None
-    redriven_from: int | None = None
-
-    @property
-    def state(self) -> "DeadLetterState":
-        if self.redriven_at_us is not None:
-            return DeadLetterState.REDRIVEN
-        if self.discarded_at_us is not None:
-            return DeadLetterState.DISCARDED
-        return DeadLetterState.DEAD
-
-
-class DeadLetterState(StrEnum):
-    """What an operator did with a dead letter: nothing so far, or the last of the others."""
-
-    DEAD = "dead"
-    DISCARDED = "discarded"
-    REDRIVEN = "redriven"
-
-
-class DeadLetterFilter(Struct, frozen=True):
-    """Which dead letters: those that meet all that is given.
-
-    ``reason`` is a part of the reason, in capitals or not; ``up_to_id`` keeps a walk through all
-    of them from meeting those that came to be while it was under way.
-    """
-
-    service: str | None = None
-    topic: str | None = None
-    reason: str | None = None
-    request_id: str | None = None
-    product_id: str | None = None
-    state: DeadLetterState | None = DeadLetterState.DEAD
-    up_to_id: int | None = None
-
-
-class Batch(Struct):
-    """All that handling one batch changes. An engine makes it so in this order: record, publish,
-    write the session cache, settle. Each step can be repeated; on an engine that keeps all parts
-    in one place they are one transaction."""
-
-    received: Received
-    recordings: list[Recording]
-    snapshots: list[Snapshot]
-    publish: dict[str, list[Message]]
-    outcomes: list[Outcome]
-    retries: list[Retry]
-    dead: list[DeadLetter]
-
-
-class Accepted(Struct, frozen=True):
-    """A purchase that is durable. ``repeated`` if an earlier call with its key was."""
-
-    request_id: str
-    repeated: bool = False
-
-
-class IdempotencyKey(Struct, frozen=True):
-    """What the buyer calls this purchase, and a digest of what was asked under that name."""
-
-    key: str
-    digest: str
-
-
-class HopCounts(Struct, frozen=True):
-    """One service's messages: not delivered yet, delivered but not settled, settled, dead."""
-
-    waiting: int
-    in_flight: int
-    done: int
-    dead: int
-
-
-# --- the ports --------------------------------------------------------------------------------
+from eventdemo.messages import (
+    Accepted,
+    Batch,
+    DeadLetter,
+    DeadLetterFilter,
+    HopCounts,
+    IdempotencyKey,
+    Message,
+    Outcome,
+    Received,
+    RecordedEvent,
+    Recording,
+    Retry,
+    Snapshot,
+)
 
 
 class EventPool(Protocol):

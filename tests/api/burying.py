@@ -2,7 +2,7 @@
 
 from eventdemo.codec import encode
 from eventdemo.ids import now_us
-from eventdemo.ports import DeadLetter
+from eventdemo.messages import DeadLetter
 from tests.api.conftest import Running
 from tests.conformance.samples import receive
 

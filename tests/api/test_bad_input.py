@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from eventdemo.api import bodies
 from eventdemo.errors import StorageBusy, StorageCorrupt, StorageFull
+from eventdemo.http import bodies
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import Restock
 from tests.api.conftest import Running, Start, assert_problem

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from eventdemo.api import protocol, server
-from eventdemo.api.protocol import MAX_HEADERS, MAX_PIPELINED, MAX_URL_BYTES, SPARE_CONNECTIONS
+from eventdemo.http import protocol, server
+from eventdemo.http.protocol import MAX_HEADERS, MAX_PIPELINED, MAX_URL_BYTES, SPARE_CONNECTIONS
 from tests.api.conftest import Running, Start
 from tests.api.wire import LAMP, answers_in, exchange, get, post, read_one, read_to_end
 

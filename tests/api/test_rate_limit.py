@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from eventdemo.api import rate_limit
-from eventdemo.api.problems import Problem
 from eventdemo.api.rate_limit import RateLimit, client_of
-from eventdemo.setting_readers import networks_in
+from eventdemo.http.problems import Problem
+from eventdemo.settings.readers import networks_in
 from tests.api.conftest import Start, assert_problem
 
 

@@ -94,7 +94,7 @@ def test_more_units_than_can_be_counted_are_a_conflict(
     client: httpx.Client, running: Running
 ) -> None:
     from eventdemo.facts import StockReceived
-    from eventdemo.ports import Recording, Write
+    from eventdemo.messages import Recording, Write
     from eventdemo.services.product_management import MAX_RECEIVED_UNITS
 
     client.put("/products/full", json={"name": "Full"}).raise_for_status()

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from eventdemo.api.api import Api
+from eventdemo.api.context import Api
 from tests.api.conftest import Running, Start, assert_problem
 from tests.api.wire import LAMP, exchange, post
 
@@ -258,7 +258,7 @@ def test_what_goes_wrong_inside_stays_inside(
     def fail(*_: object) -> None:
         raise RuntimeError("/srv/secret.db of the inside")
 
-    monkeypatch.setattr("eventdemo.api.gate.Gate.check", fail)
+    monkeypatch.setattr("eventdemo.http.origin_check.Gate.check", fail)
     answer = client.post(path, json={"product_id": "x"})
     assert_problem(answer, 500, "internal")
     assert "secret" not in answer.text

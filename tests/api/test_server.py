@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from eventdemo.api.server import bind
 from eventdemo.errors import Misconfigured, PortInUse
+from eventdemo.http.server import bind
 from tests.api.conftest import Start
 
 

@@ -7,17 +7,16 @@ from typing import cast
 import pytest
 
 from eventdemo.facts import PurchaseRequested
-from eventdemo.outcomes import outcome_in
-from eventdemo.ports import (
+from eventdemo.messages import (
     Batch,
     DeadLetter,
-    Engine,
-    EventPool,
     Message,
     Outcome,
     Received,
     RecordedEvent,
+    outcome_in,
 )
+from eventdemo.ports import Engine, EventPool
 from eventdemo.readmodels import generations
 from eventdemo.readmodels.generation import Generation
 from eventdemo.readmodels.store import ReadModels

@@ -16,7 +16,7 @@ from eventdemo.facts import (
     StockReserved,
 )
 from eventdemo.ids import order_id
-from eventdemo.ports import Outcome
+from eventdemo.messages import Outcome
 from eventdemo.readmodels.store import ReadModels
 from tests.audit.conftest import Bench, project
 from tests.histories import START_US, History, request_id

@@ -9,11 +9,12 @@ from eventdemo.audit import audit
 from eventdemo.facts import PurchaseRequested
 from eventdemo.flow import SERVICES
 from eventdemo.ids import new_request_id, now_us
-from eventdemo.ports import Engine, Message
+from eventdemo.messages import Message
+from eventdemo.ports import Engine
 from eventdemo.readmodels.projector import Projector
 from eventdemo.readmodels.rebuild import rebuild
 from eventdemo.readmodels.store import ReadModels
-from eventdemo.runtime.products import put_product, restock_product
+from eventdemo.runtime.commands import put_product, restock_product
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.runtime.worker import run_services
 from eventdemo.services.product_management import ProductDetails, Restock

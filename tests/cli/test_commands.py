@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eventdemo.samples import SAMPLES
+from eventdemo.runtime.samples import SAMPLES
 from tests.cli.conftest import Command, System
 
 

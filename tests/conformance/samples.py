@@ -14,7 +14,8 @@ from eventdemo.facts import (
 )
 from eventdemo.flow import STOCK_CHECK_NEEDED
 from eventdemo.ids import message_id, new_request_id, now_us
-from eventdemo.ports import DeadLetter, Message, Outcome, Received, Recording, Topics, Write
+from eventdemo.messages import DeadLetter, Message, Outcome, Received, Recording, Write
+from eventdemo.ports import Topics
 
 SERVICE = "stock_check"
 TOPIC = STOCK_CHECK_NEEDED.name

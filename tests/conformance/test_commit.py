@@ -5,7 +5,8 @@ import pytest
 from eventdemo.aggregates import Product
 from eventdemo.errors import AlreadyHandled, Conflict
 from eventdemo.flow import STOCK_AVAILABLE
-from eventdemo.ports import Batch, Engine, Message, Received, Retry, Snapshot
+from eventdemo.messages import Batch, Message, Received, Retry, Snapshot
+from eventdemo.ports import Engine
 from tests.adapters import Site, everywhere, where_one_transaction
 from tests.conformance.samples import (
     AT_US,

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from eventdemo.errors import NotFound
-from eventdemo.ports import DeadLetter, DeadLetterFilter, DeadLetterState, Message, Retry, Topics
+from eventdemo.messages import DeadLetter, DeadLetterFilter, DeadLetterState, Message, Retry
+from eventdemo.ports import Topics
 from tests.adapters import Site, everywhere
 from tests.conformance.samples import AT_US, SERVICE, TOPIC, check, checks, dead, receive
 

@@ -8,7 +8,8 @@ import pytest
 from eventdemo.aggregates import Product
 from eventdemo.errors import Conflict
 from eventdemo.facts import ProductRegistered, PurchaseApproved, StockReserved
-from eventdemo.ports import EventPool, Snapshot
+from eventdemo.messages import Snapshot
+from eventdemo.ports import EventPool
 from tests.adapters import Site, everywhere, where_processes, where_shared
 from tests.conformance.samples import AT_US, received, recording, restocks, soon, streams
 

@@ -6,7 +6,8 @@ import pytest
 
 from eventdemo.errors import AlreadyHandled
 from eventdemo.ids import now_us
-from eventdemo.ports import MAX_RETRY_DELAY_US, HopCounts, Message, Received, Retry, Topics
+from eventdemo.messages import MAX_RETRY_DELAY_US, HopCounts, Message, Received, Retry
+from eventdemo.ports import Topics
 from tests.adapters import everywhere
 from tests.conformance.samples import SERVICE, TOPIC, check, checks, receive, soon
 

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from eventdemo.facts import FailureCode
-from eventdemo.ports import Outcome, SessionCache
+from eventdemo.messages import Outcome
+from eventdemo.ports import SessionCache
 from tests.adapters import Site, every_cache, every_shared_cache
 from tests.conformance.samples import AT_US, PATIENCE_S, confirmed
 

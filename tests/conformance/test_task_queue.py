@@ -6,7 +6,8 @@ import pytest
 
 from eventdemo.errors import IdempotencyMismatch
 from eventdemo.ids import new_request_id
-from eventdemo.ports import Accepted, Engine, IdempotencyKey, Message, TaskQueue
+from eventdemo.messages import Accepted, IdempotencyKey, Message
+from eventdemo.ports import Engine, TaskQueue
 from tests.adapters import Site, everywhere, where_shared
 from tests.conformance.samples import AT_US, drain, purchase, receive
 

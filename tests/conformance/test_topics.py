@@ -7,7 +7,8 @@ import pytest
 from eventdemo.errors import AlreadyHandled
 from eventdemo.flow import SERVICES
 from eventdemo.ids import now_us
-from eventdemo.ports import MAX_RETRY_DELAY_US, Engine, HopCounts, Message, Retry, Topics
+from eventdemo.messages import MAX_RETRY_DELAY_US, HopCounts, Message, Retry
+from eventdemo.ports import Engine, Topics
 from tests.adapters import (
     Site,
     everywhere,

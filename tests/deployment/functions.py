@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from eventdemo.engines.aws.event_pool import DynamoEventPool
-from eventdemo.engines.aws.event_source import Calls
-from eventdemo.engines.aws.messaging import Delivery
+from eventdemo.aws.function import Function
+from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
+from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.queue_and_topics import queue_and_topics
-from eventdemo.engines.aws.session_cache import DynamoSessionCache
+from eventdemo.engines.aws.sqs.lambda_invocations import Calls
+from eventdemo.engines.aws.sqs.messaging import Delivery
+from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
 from eventdemo.flow import FLOW, SERVICES, TASK_QUEUE_TOPIC, row_of
 from eventdemo.ids import now_us
-from eventdemo.runtime.assembled import AssembledEngine
-from eventdemo.runtime.function import Function
+from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
+from eventdemo.lab.simulation.sqs_model import MessagingModel, ModelMessaging
+from eventdemo.runtime.composite import AssembledEngine
 from eventdemo.runtime.retries import RetryPolicy
-from eventdemo.simulation.aws.messaging import MessagingModel, ModelMessaging
-from eventdemo.simulation.aws.table import ModelTable, TableModel
 
 NAMES = Names("shop")
 HEARS = {row.service: row.hears.name for row in FLOW}

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from eventdemo.deployment.cloudformation import PREFIX
-from eventdemo.engines.aws.messaging import Delivery, Depth, Entry, Messaging
-from eventdemo.engines.aws.table import Action, Attributes, Item, Key, Put, Table, Update
+from eventdemo.aws.deployment.cloudformation import PREFIX
+from eventdemo.engines.aws.dynamodb.table import Action, Attributes, Item, Key, Put, Table, Update
+from eventdemo.engines.aws.sqs.messaging import Delivery, Depth, Entry, Messaging
 from eventdemo.errors import StorageDenied
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from eventdemo.aws.deployment.template import data_plane
 from eventdemo.cli import aws
 from eventdemo.cli.app import GROUPS
-from eventdemo.deployment.template import data_plane
-from eventdemo.engines.aws.messaging import Delivery
 from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.messaging import Delivery
 from eventdemo.flow import FLOW, SERVICES
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
@@ -34,7 +34,7 @@ SETTINGS = {
 
 #: A process of Lambda, for one call.
 FUNCTION = (
-    "import json, sys; from eventdemo.serverless import handle; "
+    "import json, sys; from eventdemo.aws.serverless import handle; "
     "print(json.dumps(handle(json.load(sys.stdin), None)))"
 )
 

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from eventdemo.aws import function
 from eventdemo.errors import StorageError
 from eventdemo.facts import FailureCode, PurchaseRequested, StockCheckRequested
-from eventdemo.runtime import function
-from eventdemo.samples import add_samples
+from eventdemo.runtime.samples import add_samples
 from eventdemo.services import purchase_task
 from tests.deployment.functions import NAMES, Site, event_of
 from tests.flow.driving import buy, clean_receipt, outcome
@@ -154,7 +154,7 @@ async def test_the_clock_asks_for_what_a_dead_process_left_in_the_outbox(
         request_id = await buy(site.engine, "sku-1")
         await site.queue.close()
     assert site.messaging.depth(QUEUE).visible == 0
-    monkeypatch.setattr("eventdemo.engines.aws.message_outbox.OVERDUE_US", 0)
+    monkeypatch.setattr("eventdemo.engines.aws.sqs.message_outbox.OVERDUE_US", 0)
     await site.functions["purchase_task"]({"source": "aws.events", "detail-type": "Scheduled"})
     assert site.messaging.depth(QUEUE).visible == 1
     await site.until_idle()

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from eventdemo.deployment.messaging import WAKE, dead_id, queue_id, retries_id, topic_id
-from eventdemo.deployment.tables import EVENTS, PURCHASES, SESSION
-from eventdemo.deployment.template import template
+from eventdemo.aws.deployment.messaging import WAKE, dead_id, queue_id, retries_id, topic_id
+from eventdemo.aws.deployment.tables import EVENTS, PURCHASES, SESSION
+from eventdemo.aws.deployment.template import template
 from eventdemo.flow import DEAD_PURCHASES_TOPIC, FLOW, SERVICES, TASK_QUEUE_TOPIC, Row, Topic
 
 RESOURCES = template()["Resources"]

@@ -7,23 +7,24 @@ from itertools import count
 
 import pytest
 
-from eventdemo.deployment.tables import EVENTS, PURCHASES, SESSION
-from eventdemo.deployment.template import template
-from eventdemo.engines.aws.event_pool import DynamoEventPool
-from eventdemo.engines.aws.messaging import Messaging
+from eventdemo.aws.deployment.tables import EVENTS, PURCHASES, SESSION
+from eventdemo.aws.deployment.template import template
+from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
+from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
+from eventdemo.engines.aws.dynamodb.table import Table
+from eventdemo.engines.aws.factory import _NO_ITEM
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.queue_and_topics import queue_and_topics
-from eventdemo.engines.aws.services import _NO_ITEM
-from eventdemo.engines.aws.session_cache import DynamoSessionCache
-from eventdemo.engines.aws.table import Table
+from eventdemo.engines.aws.sqs.messaging import Messaging
+from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
 from eventdemo.errors import StorageDenied
 from eventdemo.flow import FLOW, ORDER_ID_NEEDED, SERVICES, TASK_QUEUE_TOPIC, Row
 from eventdemo.ids import now_us
-from eventdemo.ports import Engine, Outcome
-from eventdemo.runtime.assembled import AssembledEngine
+from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
+from eventdemo.lab.simulation.sqs_model import MessagingModel, ModelMessaging
+from eventdemo.messages import Outcome
+from eventdemo.ports import Engine
+from eventdemo.runtime.composite import AssembledEngine
 from eventdemo.runtime.worker import run_services
-from eventdemo.simulation.aws.messaging import MessagingModel, ModelMessaging
-from eventdemo.simulation.aws.table import ModelTable, TableModel
 from tests.conformance.samples import purchase
 from tests.deployment.guarded import GuardedMessaging, GuardedTable, Role
 from tests.deployment.test_permissions import role_of

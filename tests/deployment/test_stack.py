@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from eventdemo.deployment.calls import Refused
-from eventdemo.deployment.stack import DataInTables, Event, Stack, StackBusy, StackFailed
+from eventdemo.aws.deployment.calls import Refused
+from eventdemo.aws.deployment.stack import DataInTables, Event, Stack, StackBusy, StackFailed
 from eventdemo.errors import Misconfigured
 
 pytestmark = pytest.mark.anyio

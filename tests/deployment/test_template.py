@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from cfnlint.api import ManualArgs, lint
 
-from eventdemo.cli.deploying import MAX_BODY_BYTES
-from eventdemo.deployment.alarms import GIVEN_UP
-from eventdemo.deployment.messaging import (
+from eventdemo.aws.deployment.alarms import GIVEN_UP
+from eventdemo.aws.deployment.messaging import (
     MAX_RECEIVES,
     MAX_RECEIVES_AGAIN,
     queue_id,
     retries_id,
     topic_id,
 )
-from eventdemo.deployment.template import data_plane, template
-from eventdemo.deployment.writing import as_body, as_yaml
+from eventdemo.aws.deployment.template import data_plane, template
+from eventdemo.aws.deployment.writing import as_body, as_yaml
+from eventdemo.cli.deploying import MAX_BODY_BYTES
 from eventdemo.engines.aws.names import Names
 from eventdemo.flow import FLOW, SERVICES, TOPICS, Row
 

@@ -6,7 +6,7 @@ from benchmarks.aws import costs
 from benchmarks.aws.limits import limits
 from benchmarks.aws.prices import BALANCER_HOUR, HOURS_PER_MONTH, PRICES, QUOTAS, SECRET, Figure
 from benchmarks.aws.usage import ACTORS, ORDERS, Usage, hot, spread
-from eventdemo.deployment.parameters import PARAMETERS
+from eventdemo.aws.deployment.parameters import PARAMETERS
 from tests.docs.markdown import ROOT
 from tests.docs.tables import filled, table_of
 

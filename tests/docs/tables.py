@@ -11,7 +11,7 @@ from litestar.di import Provide
 
 from eventdemo.api.app import HANDLERS
 from eventdemo.api.documentation import openapi_document
-from eventdemo.api.problems import KINDS
+from eventdemo.http.problems import KINDS
 from eventdemo.settings import SETTINGS
 from tests.docs.markdown import ROOT
 

@@ -11,11 +11,12 @@ from eventdemo.audit import audit
 from eventdemo.codec import encode
 from eventdemo.flow import FLOW, Row, row_of
 from eventdemo.ids import message_id, new_request_id, now_us
-from eventdemo.ports import DeadLetter, DeadLetterFilter, Engine, Message, Outcome
-from eventdemo.runtime.baselines import Baselines
+from eventdemo.messages import DeadLetter, DeadLetterFilter, Message, Outcome
+from eventdemo.ports import Engine
+from eventdemo.runtime.commands import put_product, restock_product
 from eventdemo.runtime.handler import Handler
-from eventdemo.runtime.products import put_product, restock_product
 from eventdemo.runtime.retries import RetryPolicy
+from eventdemo.runtime.state import Baselines
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.services.buy_request import BuyRequest, accept
 from eventdemo.services.product_management import ProductDetails, Restock

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from eventdemo import errors
-from eventdemo.api.problems import KINDS
 from eventdemo.facts import FailureCode
+from eventdemo.http.problems import KINDS
 from eventdemo.readmodels.rebuild import rebuild
+from eventdemo.runtime.samples import add_samples
 from eventdemo.runtime.wiring import open_engine
-from eventdemo.samples import add_samples
 from eventdemo.settings import SETTINGS, Settings
 from tests.docs.markdown import code_in, section, table
 from tests.docs.tables import REFERENCE, TABLES, made

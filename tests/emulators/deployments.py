@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from eventdemo.deployment.template import template
+from eventdemo.aws.deployment.template import template
 from tests.emulators.intrinsics import Resolver
 from tests.emulators.servers import Aws
 

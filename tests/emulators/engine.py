@@ -11,13 +11,13 @@ import msgspec
 from msgspec import Struct
 
 from eventdemo.engines.aws.clients import Clients
-from eventdemo.engines.aws.leases import LeaseTerms
-from eventdemo.engines.aws.messaging import Messaging
+from eventdemo.engines.aws.factory import AwsServices
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.services import AwsServices
+from eventdemo.engines.aws.sqs.leases import LeaseTerms
+from eventdemo.engines.aws.sqs.messaging import Messaging
 from eventdemo.flow import TASK_QUEUE_TOPIC
 from eventdemo.ports import Engine, TaskQueue, Topics
-from eventdemo.runtime.assembled import AssembledEngine
+from eventdemo.runtime.composite import AssembledEngine
 from eventdemo.runtime.wiring import HEARS
 from eventdemo.settings import Settings
 from tests.emulators.deployments import deploy, remove

@@ -11,10 +11,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eventdemo.engines.aws.messaging import Delivery, Depth, Entry, Messaging
 from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.messaging import Delivery, Depth, Entry, Messaging
 from eventdemo.flow import TASK_QUEUE_TOPIC
-from eventdemo.ports import Accepted, IdempotencyKey, Message, Received
+from eventdemo.messages import Accepted, IdempotencyKey, Message, Received
 
 #: Then nothing comes after all, for instance because AWS gave it up.
 PATIENCE_S = 5.0

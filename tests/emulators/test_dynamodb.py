@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from eventdemo.engines.aws.dynamodb.table import EXPIRES_AT
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.table import EXPIRES_AT
 from tests.emulators import lacks
 from tests.emulators.servers import Aws
 

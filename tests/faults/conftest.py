@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eventdemo.lab.disk import CannotMount, Disk, mounted
+from eventdemo.lab.soak.disk import CannotMount, Disk, mounted
 
 FEW_BYTES = 4_000_000
 

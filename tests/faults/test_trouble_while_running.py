@@ -9,11 +9,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from eventdemo import errors
-from eventdemo.engines.sqlite import store
+from eventdemo.engines.sqlite import file
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.engine import SqliteEngine
-from eventdemo.lab.disk import Disk
-from eventdemo.lab.locks import locked
+from eventdemo.lab.soak.disk import Disk
+from eventdemo.lab.soak.locks import locked
 from eventdemo.runtime.wiring import open_embedded
 from tests.conformance.samples import restocks
 from tests.flow.driving import PATIENCE_S, buy, buy_many, clean_receipt, outcome, running, stock
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteEngine]:
-    monkeypatch.setattr(store, "BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr(file, "BUSY_TIMEOUT_MS", 50)
     engine = await open_embedded(tmp_path / "eventdemo.db")
     yield engine
     await engine.close()

@@ -8,13 +8,13 @@ from eventdemo.audit import audit
 from eventdemo.audit.receipt import Receipt
 from eventdemo.flow import FLOW, SERVICES, Row
 from eventdemo.ids import new_request_id, now_us
-from eventdemo.ports import DeadLetter, Engine, Outcome, Received
-from eventdemo.runtime.baselines import Baselines
+from eventdemo.messages import DeadLetter, Outcome, Received
+from eventdemo.ports import Engine
+from eventdemo.runtime.commands import put_product, restock_product, task_of
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.observer import UNOBSERVED, Observer
-from eventdemo.runtime.products import put_product, restock_product
-from eventdemo.runtime.purchases import task_of
 from eventdemo.runtime.retries import RetryPolicy
+from eventdemo.runtime.state import Baselines
 from eventdemo.runtime.worker import run_services
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock

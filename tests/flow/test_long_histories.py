@@ -6,9 +6,10 @@ import pytest
 
 from eventdemo.aggregates import Product
 from eventdemo.facts import StockReceived, StockReserved
-from eventdemo.ports import Engine, EventPool, RecordedEvent, Recording, Snapshot, Write
-from eventdemo.runtime.baselines import EVENTS_PER_SNAPSHOT, Baselines
-from eventdemo.runtime.products import put_product, restock_product
+from eventdemo.messages import RecordedEvent, Recording, Snapshot, Write
+from eventdemo.ports import Engine, EventPool
+from eventdemo.runtime.commands import put_product, restock_product
+from eventdemo.runtime.state import EVENTS_PER_SNAPSHOT, Baselines
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.services.product_management import ProductDetails, Restock
 from tests.adapters import where_quick

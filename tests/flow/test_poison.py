@@ -11,7 +11,8 @@ from eventdemo.errors import Conflict
 from eventdemo.facts import Fact, FailureCode, StockFound
 from eventdemo.flow import FLOW, SERVICES, Row
 from eventdemo.ids import message_id, now_us
-from eventdemo.ports import MAX_RETRY_DELAY_US, Batch, Engine, Message
+from eventdemo.messages import MAX_RETRY_DELAY_US, Batch, Message
+from eventdemo.ports import Engine
 from eventdemo.runtime.handler import MAX_CONFLICTS
 from eventdemo.runtime.retries import RetryPolicy
 from tests.adapters import where_quick

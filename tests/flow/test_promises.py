@@ -19,9 +19,10 @@ from hypothesis.stateful import (
 from eventdemo.facts import FailureCode
 from eventdemo.flow import CARRIES, SERVICES, TOPICS
 from eventdemo.ids import order_id
-from eventdemo.ports import Engine, Message, Outcome, Received
-from eventdemo.runtime.assembled import AssembledEngine
-from eventdemo.runtime.products import put_product, restock_product
+from eventdemo.messages import Message, Outcome, Received
+from eventdemo.ports import Engine
+from eventdemo.runtime.commands import put_product, restock_product
+from eventdemo.runtime.composite import AssembledEngine
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.services.product_management import ProductDetails, Restock
 from tests.flow.driving import Instance, buy, clean_receipt

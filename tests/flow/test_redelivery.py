@@ -8,9 +8,9 @@ import pytest
 
 from eventdemo.flow import CARRIES, SERVICES, TOPICS
 from eventdemo.ids import order_id
-from eventdemo.outcomes import outcome_in
-from eventdemo.ports import Engine, Outcome
-from eventdemo.runtime.products import restock_product
+from eventdemo.messages import Outcome, outcome_in
+from eventdemo.ports import Engine
+from eventdemo.runtime.commands import restock_product
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.services.product_management import Restock
 from tests.adapters import Site, where_quick

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from eventdemo.aggregates import Product
+from eventdemo.codec.upcasters import StoredEvent
 from eventdemo.facts import PurchaseMessage
-from eventdemo.ports import Message, Outcome
-from eventdemo.upcasters import StoredEvent
+from eventdemo.messages import Message, Outcome
 
 #: The same cases in every run, and no deadline: a slow machine is no bug.
 FUZZ = settings(

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventdemo import codec, ids
-from eventdemo.api import door, products, purchases
-from eventdemo.api.bodies import Body
-from eventdemo.api.gate import Gate, fields_of
-from eventdemo.api.problems import Problem
+from eventdemo.api import products, purchase_endpoint, purchases
 from eventdemo.api.rate_limit import client_of
 from eventdemo.flow import CARRIES
-from eventdemo.ports import Message
+from eventdemo.http.bodies import Body
+from eventdemo.http.origin_check import Gate, fields_of
+from eventdemo.http.problems import Problem
+from eventdemo.messages import Message
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
-from eventdemo.setting_readers import networks_in
+from eventdemo.settings.readers import networks_in
 from tests.fuzz.strategies import EVENTS, FUZZ, MESSAGES, OUTCOMES, PRODUCTS, damaged
 
 T = TypeVar("T")
@@ -157,7 +157,7 @@ def test_a_body_is_what_the_call_takes_or_a_problem(type_: type[msgspec.Struct])
 @FUZZ
 @given(HEADER_VALUES)
 def test_an_idempotency_key_is_a_line_of_visible_characters_or_a_problem(value: bytes) -> None:
-    key = attempt(door.read_idempotency_key, value)
+    key = attempt(purchase_endpoint.read_idempotency_key, value)
     if isinstance(key, Problem):
         assert key.status == 422
     else:
@@ -168,8 +168,8 @@ def test_an_idempotency_key_is_a_line_of_visible_characters_or_a_problem(value: 
 @FUZZ
 @given(HEADER_VALUES)
 def test_a_preference_is_a_wait_within_bounds_or_nothing(value: bytes) -> None:
-    assert 0.0 <= door._wait_of(value) <= door.MAX_WAIT_S
-    assert 0.0 <= door._wait_of(b"wait=" + value) <= door.MAX_WAIT_S
+    assert 0.0 <= purchase_endpoint._wait_of(value) <= purchase_endpoint.MAX_WAIT_S
+    assert 0.0 <= purchase_endpoint._wait_of(b"wait=" + value) <= purchase_endpoint.MAX_WAIT_S
 
 
 @FUZZ

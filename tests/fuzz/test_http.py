@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventdemo.api import server
+from eventdemo.http import server
 from tests.api.conftest import Running, Start
 from tests.api.wire import Answer, answers_in, get, post, read_to_end
 from tests.fuzz.strategies import FUZZ, damaged

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from eventdemo.lab import clock
-from eventdemo.lab.clock import Clock
-from eventdemo.lab.deployment import Deployment
-from eventdemo.lab.fault_schedule import HOLD_S, TARGETS, WARM_UP_S, Kind, schedule
-from eventdemo.lab.locks import holder
+from eventdemo.lab.soak import clock
+from eventdemo.lab.soak.clock import Clock
+from eventdemo.lab.soak.deployment import Deployment
+from eventdemo.lab.soak.fault_schedule import HOLD_S, TARGETS, WARM_UP_S, Kind, schedule
+from eventdemo.lab.soak.locks import holder
 from eventdemo.settings import Settings
 from tests.cli.conftest import free_port
 

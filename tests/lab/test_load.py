@@ -9,9 +9,9 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from eventdemo.lab.load import Load, LoadFailed
-from eventdemo.lab.measures import Latency, LoadResult
-from eventdemo.lab.workload import Workload
+from eventdemo.lab.load.load import Load, LoadFailed
+from eventdemo.lab.load.measures import Latency, LoadResult
+from eventdemo.lab.load.workload import Workload
 
 Answer = tuple[int, dict[str, object]]
 

@@ -12,10 +12,10 @@ import pytest
 
 from eventdemo.audit import audit
 from eventdemo.cli.app import run
-from eventdemo.lab import fault_schedule, faults, soak
-from eventdemo.lab.fault_schedule import Kind
-from eventdemo.lab.soak import Plan, Soak
-from eventdemo.lab.soak_report import FaultReport, SoakReport
+from eventdemo.lab.soak import fault_schedule, faults, soak
+from eventdemo.lab.soak.fault_schedule import Kind
+from eventdemo.lab.soak.report import FaultReport, SoakReport
+from eventdemo.lab.soak.soak import Plan, Soak
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
 from tests.cli.conftest import Process
@@ -102,7 +102,7 @@ def test_without_the_right_to_mount_or_the_library_it_says_what_is_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("eventdemo.lab.clock.library", lambda: None)
+    monkeypatch.setattr("eventdemo.lab.soak.clock.library", lambda: None)
     report, told = soaked(Kind.DISK, Kind.CLOCK)
     assert report.promises_kept
     assert told == []

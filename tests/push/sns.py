@@ -10,12 +10,12 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
-from eventdemo.push.envelope import Envelope
-from eventdemo.push.origin import Origin, origin_of
-from eventdemo.push.refusals import Unavailable
-from eventdemo.push.signing_keys import SigningKeys
-from eventdemo.push.trust import Trust
-from eventdemo.push.verifier import Verifier
+from eventdemo.aws.push.envelope import Envelope
+from eventdemo.aws.push.origin import Origin, origin_of
+from eventdemo.aws.push.refusals import Unavailable
+from eventdemo.aws.push.signing_keys import SigningKeys
+from eventdemo.aws.push.trust import Trust
+from eventdemo.aws.push.verifier import Verifier
 from tests.push.authority import NOW, NOW_US, Certified
 
 TOPIC_ARN = "arn:aws:sns:us-east-1:123456789012:shop-wake"

@@ -2,10 +2,10 @@
 
 import pytest
 
+from eventdemo.aws.push.origin import origin_of
+from eventdemo.aws.push.refusals import Refused, Unavailable
+from eventdemo.aws.push.subscriptions import Subscriptions
 from eventdemo.errors import Misconfigured
-from eventdemo.push.origin import origin_of
-from eventdemo.push.refusals import Refused, Unavailable
-from eventdemo.push.subscriptions import Subscriptions
 from tests.push.sns import (
     HOST,
     TOPIC_ARN,

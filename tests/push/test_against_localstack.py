@@ -11,11 +11,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from eventdemo.aws.push.fetching import Fetcher
+from eventdemo.aws.push.origin import Origin
+from eventdemo.aws.push.server import endpoint_of, serve
+from eventdemo.aws.push.trust import Trust
 from eventdemo.ids import now_us
-from eventdemo.push.fetching import Fetcher
-from eventdemo.push.origin import Origin
-from eventdemo.push.server import endpoint_of, serve
-from eventdemo.push.trust import Trust
 from tests.conformance.samples import PATIENCE_S
 from tests.emulators.servers import Aws, localstack_is_there
 

@@ -9,19 +9,19 @@ from pathlib import Path
 import httpx
 import pytest
 
-from eventdemo.engines.aws.messaging import Entry, Messaging
-from eventdemo.engines.aws.waking import waking
+from eventdemo.aws.push.endpoint import LIVE_PATH, PATH, Endpoint
+from eventdemo.aws.push.envelope import MAX_BODY_BYTES
+from eventdemo.aws.push.server import serve
+from eventdemo.aws.push.subscriptions import Subscriptions
+from eventdemo.aws.push.wake_ups import WakeUps
+from eventdemo.engines.aws.sqs.messaging import Entry, Messaging
+from eventdemo.engines.aws.sqs.wake_ups import waking
 from eventdemo.flow import SERVICES
-from eventdemo.push.endpoint import LIVE_PATH, PATH, Endpoint
-from eventdemo.push.envelope import MAX_BODY_BYTES
-from eventdemo.push.server import serve
-from eventdemo.push.subscriptions import Subscriptions
-from eventdemo.push.wake_ups import WakeUps
-from eventdemo.runtime.assembled import AssembledEngine
+from eventdemo.lab.simulation.sqs_model import ModelMessaging
+from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.runtime.samples import add_samples
 from eventdemo.runtime.wiring import HEARS
 from eventdemo.runtime.worker import run_services
-from eventdemo.samples import add_samples
-from eventdemo.simulation.aws.messaging import ModelMessaging
 from tests.conformance.samples import PATIENCE_S, purchase
 from tests.modelled import LEASE_TERMS, NAMES, Models
 from tests.push.authority import DAY, Certified

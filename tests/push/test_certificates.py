@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from eventdemo.aws.push import trust
+from eventdemo.aws.push.refusals import Refused, Unavailable
+from eventdemo.aws.push.signing_keys import FETCHES_PER_MINUTE, KEEP_US, MAX_KEYS, SigningKeys
+from eventdemo.aws.push.trust import MAX_CERTIFICATES, Trust
 from eventdemo.errors import Misconfigured
-from eventdemo.push import trust
-from eventdemo.push.refusals import Refused, Unavailable
-from eventdemo.push.signing_keys import FETCHES_PER_MINUTE, KEEP_US, MAX_KEYS, SigningKeys
-from eventdemo.push.trust import MAX_CERTIFICATES, Trust
 from tests.push.authority import DAY, NOW, Certified, elliptic_key, rsa_key
 from tests.push.sns import CERTIFICATE_URL, HOST, ISSUER_URL, Sns, notification, signed
 

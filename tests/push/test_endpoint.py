@@ -9,11 +9,11 @@ import httpx
 import pytest
 import structlog
 
-from eventdemo.push import endpoint
-from eventdemo.push.endpoint import LIVE_PATH, PATH, Endpoint
-from eventdemo.push.envelope import MAX_BODY_BYTES
-from eventdemo.push.server import serve
-from eventdemo.push.subscriptions import Subscriptions
+from eventdemo.aws.push import endpoint
+from eventdemo.aws.push.endpoint import LIVE_PATH, PATH, Endpoint
+from eventdemo.aws.push.envelope import MAX_BODY_BYTES
+from eventdemo.aws.push.server import serve
+from eventdemo.aws.push.subscriptions import Subscriptions
 from tests.push.sns import (
     CERTIFICATE_URL,
     Fields,

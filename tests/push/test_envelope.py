@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventdemo.push.envelope import envelope_of
-from eventdemo.push.refusals import Refused
+from eventdemo.aws.push.envelope import envelope_of
+from eventdemo.aws.push.refusals import Refused
 from tests.push.sns import (
     SIGNED,
     Fields,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from eventdemo.push.fetching import MAX_BYTES, Fetcher, PublicAddresses
-from eventdemo.push.refusals import Unavailable
+from eventdemo.aws.push.fetching import MAX_BYTES, Fetcher, PublicAddresses
+from eventdemo.aws.push.refusals import Unavailable
 from tests.push.authority import DAY, Certified
 from tests.push.hosts import Host, client_context, listening, page
 from tests.servers.ports import free_port

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from eventdemo.push.refusals import Refused
-from eventdemo.push.verifier import MAX_AGE_US, MAX_AHEAD_US, Taken, Verifier
+from eventdemo.aws.push.refusals import Refused
+from eventdemo.aws.push.verifier import MAX_AGE_US, MAX_AHEAD_US, Taken, Verifier
 from tests.push.authority import NOW, NOW_US
 from tests.push.sns import Fields, Sns, body_of, headers_of, notification, signed, timestamp
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from eventdemo.push.refusals import Refused
+from eventdemo.aws.push.refusals import Refused
 from tests.push.authority import Certified
 from tests.push.sns import (
     TOKEN,

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from eventdemo.engines.aws.messaging import Delivery, Entry
+from eventdemo.aws.push.wake_ups import AWAKE_S, LAST_LOOK_S, SLEEP_S, WakeUps
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.queue_and_topics import queue_and_topics
-from eventdemo.engines.aws.task_queue import AwsTaskQueue
-from eventdemo.engines.aws.topics import AwsTopics
-from eventdemo.engines.aws.waking import NOTES_EVERY_S, WakingMessaging, waking
+from eventdemo.engines.aws.sqs.messaging import Delivery, Entry
+from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.sqs.task_queue import AwsTaskQueue
+from eventdemo.engines.aws.sqs.topics import AwsTopics
+from eventdemo.engines.aws.sqs.wake_ups import NOTES_EVERY_S, WakingMessaging, waking
 from eventdemo.errors import StorageUnreachable
-from eventdemo.ports import Message, Retry
-from eventdemo.push.wake_ups import AWAKE_S, LAST_LOOK_S, SLEEP_S, WakeUps
+from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
+from eventdemo.lab.simulation.loop import SimulatedLoop
+from eventdemo.lab.simulation.sqs_model import MessagingModel, ModelMessaging
+from eventdemo.messages import Message, Retry
 from eventdemo.runtime.wiring import HEARS
-from eventdemo.simulation.aws.messaging import MessagingModel, ModelMessaging
-from eventdemo.simulation.aws.table import ModelTable, TableModel
-from eventdemo.simulation.loop import SimulatedLoop
 from tests.conformance.samples import SERVICE, TOPIC, check, checks, dead, purchase
 
 NAMES = Names("shop")

@@ -12,10 +12,10 @@ import httpx
 import msgspec
 import pytest
 
+from eventdemo.aws.push.endpoint import LIVE_PATH, PATH
 from eventdemo.cli import pushing
 from eventdemo.engines.aws.names import Names
 from eventdemo.errors import Misconfigured
-from eventdemo.push.endpoint import LIVE_PATH, PATH
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
 from tests.cli.conftest import Process

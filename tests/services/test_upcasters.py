@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from eventdemo.codec import decode_events, encode_event
+from eventdemo.codec.upcasters import UPCASTERS, StoredEvent, schema_version, upcast
 from eventdemo.facts import Event, ProductRegistered, StockReceived
-from eventdemo.upcasters import UPCASTERS, StoredEvent, schema_version, upcast
 
 OLD = '{"type":"ProductRegistered","product_id":"lamp","name":"Lamp","price":"%s"}'
 

@@ -13,20 +13,19 @@ import pytest
 from msgspec.structs import replace
 
 from eventdemo.aggregates import Aggregate, Product, Purchase
-from eventdemo.engines.aws import event_pool as aws_event_pool
-from eventdemo.engines.aws import stored
-from eventdemo.engines.aws.entries import Entry
-from eventdemo.engines.aws.log import Log
-from eventdemo.engines.aws.message_outbox import MessageOutbox
-from eventdemo.engines.aws.topics import AwsTopics
+from eventdemo.engines.aws.dynamodb import encoding
+from eventdemo.engines.aws.dynamodb import event_pool as aws_event_pool
+from eventdemo.engines.aws.dynamodb.event_log import Log
+from eventdemo.engines.aws.dynamodb.event_outbox import Entry
+from eventdemo.engines.aws.sqs.message_outbox import MessageOutbox
+from eventdemo.engines.aws.sqs.topics import AwsTopics
 from eventdemo.engines.sqlite import event_pool
-from eventdemo.engines.sqlite.store import value
+from eventdemo.engines.sqlite.file import value
 from eventdemo.engines.sqlite.task_queue import SqliteTaskQueue
-from eventdemo.ports import (
+from eventdemo.messages import (
     Accepted,
     Batch,
     DeadLetter,
-    EventPool,
     IdempotencyKey,
     Message,
     Received,
@@ -34,11 +33,12 @@ from eventdemo.ports import (
     Retry,
     Snapshot,
 )
-from eventdemo.runtime.assembled import AssembledEngine
-from eventdemo.runtime.baselines import Baselines, Recorded
+from eventdemo.ports import EventPool
+from eventdemo.runtime.composite import AssembledEngine
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.retries import RetryPolicy
-from eventdemo.runtime.work import Work
+from eventdemo.runtime.state import Baselines, Recorded
+from eventdemo.runtime.unit_of_work import Work
 
 Patch = pytest.MonkeyPatch
 
@@ -236,9 +236,10 @@ def orders_the_log_by_what_it_sees(patch: Patch) -> None:
 
 def reads_recordings_in_parts(patch: Patch) -> None:
     """A reservation is seen without the approval that was recorded with it."""
-    chunk_of = stored.chunk_of
+    chunk_of = encoding.chunk_of
     patch.setattr(
-        "eventdemo.engines.aws.streams.chunk_of", lambda *of: chunk_of(*of)._replace(elsewhere=[])
+        "eventdemo.engines.aws.dynamodb.streams.chunk_of",
+        lambda *of: chunk_of(*of)._replace(elsewhere=[]),
     )
 
 

@@ -10,16 +10,16 @@ import pytest
 
 from eventdemo.cli.app import run
 from eventdemo.cli.simulating import run_seeds
-from eventdemo.simulation import steps
-from eventdemo.simulation.plan import DEPLOYMENTS, plan_of
-from eventdemo.simulation.simulate import shorten, simulate
+from eventdemo.lab.simulation import steps
+from eventdemo.lab.simulation.plan import DEPLOYMENTS, plan_of
+from eventdemo.lab.simulation.simulate import shorten, simulate
 from tests.simulation import mutants
 from tests.simulation.mutants import Mutant, decides_the_outcome_twice
 
 SEEDS = 240
 
 DIGESTS = """
-from eventdemo.simulation.simulate import simulate
+from eventdemo.lab.simulation.simulate import simulate
 print(*(simulate(seed).digest for seed in range(100, 106)))
 """
 

@@ -6,7 +6,8 @@ import pytest
 
 from eventdemo.errors import Conflict, StorageFull
 from eventdemo.flow import SERVICES
-from eventdemo.ports import Batch, Engine, Received
+from eventdemo.messages import Batch, Received
+from eventdemo.ports import Engine
 from eventdemo.readmodels.projector import NAME
 from eventdemo.runtime.worker import run_services
 from eventdemo.telemetry import instruments

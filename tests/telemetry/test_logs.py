@@ -12,17 +12,17 @@ import httpx
 import pytest
 import structlog
 
-from eventdemo import logs
-from eventdemo.api import problems
-from eventdemo.api.api import Api
 from eventdemo.api.app import Application
+from eventdemo.api.context import Api
 from eventdemo.errors import StorageFull
+from eventdemo.http import problems
 from eventdemo.ids import is_request_id
 from eventdemo.ports import Engine
 from eventdemo.readmodels.store import ReadModels
-from eventdemo.runtime import failures
+from eventdemo.runtime import handling_log
 from eventdemo.runtime.handler import MAX_CONFLICTS
 from eventdemo.settings import Settings
+from eventdemo.telemetry import logs
 from tests.flow.driving import Instance, buy, stock
 from tests.telemetry.conftest import raising
 from tests.telemetry.test_counting import Racing
@@ -58,7 +58,7 @@ def _configured(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> Iterato
     level = root.level
     logs.configure("info")
     structlog.configure(cache_logger_on_first_use=False)
-    for module in (failures, problems):
+    for module in (handling_log, problems):
         monkeypatch.setattr(module, "log", structlog.get_logger(module.__name__))
     yield stream
     structlog.reset_defaults()

@@ -4,7 +4,7 @@ import msgspec
 
 from eventdemo.codec import decode_messages, decode_singly, encode
 from eventdemo.facts import PurchaseMessage, PurchaseRequested
-from eventdemo.ports import Message
+from eventdemo.messages import Message
 
 CONTEXT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 ASKED = PurchaseRequested("r", "lamp", 1)

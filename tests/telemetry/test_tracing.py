@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
 
-from eventdemo.api.api import Api
+from eventdemo.api.context import Api
 from eventdemo.flow import FLOW, SERVICES, Row
 from eventdemo.ports import Engine
 from eventdemo.readmodels.store import ReadModels

@@ -9,11 +9,11 @@ import asyncio
 import uuid
 from itertools import pairwise
 
-from eventdemo.engines.aws.event_pool import DynamoEventPool
+from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.facts import Event, OrderCreated, ProductRegistered, PurchaseApproved, StockReserved
 from eventdemo.ids import message_id, new_request_id, now_us, order_id
-from eventdemo.ports import Recording, Write
-from eventdemo.simulation.aws.table import ModelTable, TableModel
+from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
+from eventdemo.messages import Recording, Write
 
 
 def recording(causation_id: str, request_id: str, *writes: tuple[int, Event]) -> Recording:

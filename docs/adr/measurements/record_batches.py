@@ -16,7 +16,7 @@ import apsw
 from eventdemo.codec import decode_messages, encode_text
 from eventdemo.facts import StockFound
 from eventdemo.ids import message_id, new_request_id, now_us
-from eventdemo.ports import Message
+from eventdemo.messages import Message
 
 MESSAGES, SIZE, ROUNDS = 2_048, 256, 30
 

@@ -9,12 +9,12 @@ from litestar import Litestar
 from litestar.di import Provide
 
 from eventdemo.api import dead_letters, operations, orders, products, purchases
-from eventdemo.api.api import Api
-from eventdemo.api.bodies import Receive
+from eventdemo.api.context import Api
 from eventdemo.api.documentation import Documentation
-from eventdemo.api.door import PATH, Send, problem_answer, send_answer
-from eventdemo.api.gate import fields_of
-from eventdemo.api.problems import STOPPING, Problem, answer_problem, problem_of
+from eventdemo.api.purchase_endpoint import PATH, Send, problem_answer, send_answer
+from eventdemo.http.bodies import Receive
+from eventdemo.http.origin_check import fields_of
+from eventdemo.http.problems import STOPPING, Problem, answer_problem, problem_of
 
 HANDLERS = [
     *purchases.HANDLERS,

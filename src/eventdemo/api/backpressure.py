@@ -2,8 +2,8 @@
 
 import asyncio
 
-from eventdemo.api.problems import OVERLOADED, Problem
 from eventdemo.errors import EventdemoError
+from eventdemo.http.problems import OVERLOADED, Problem
 from eventdemo.ports import Topics
 
 REFRESH_S = 0.1

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from eventdemo.api.views import at
 from eventdemo.codec import UNDECODABLE
-from eventdemo.ports import DeadLetter, DeadLetterState
+from eventdemo.messages import DeadLetter, DeadLetterState
 
 Encoding = Literal["json", "utf-8", "base64"]
 

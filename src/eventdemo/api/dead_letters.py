@@ -8,7 +8,7 @@ from litestar.di import Provide
 from litestar.params import PathParameter, QueryParameter, SkipValidation
 from msgspec.structs import replace
 
-from eventdemo.api.api import Api, operator_only
+from eventdemo.api.context import Api, operator_only
 from eventdemo.api.dead_letter_views import (
     DeadLetterChanged,
     DeadLetters,
@@ -18,9 +18,9 @@ from eventdemo.api.dead_letter_views import (
 )
 from eventdemo.api.documentation import OPERATOR, problems
 from eventdemo.api.paging import MAX_POSITION, Limit, next_address
-from eventdemo.api.problems import NOT_FOUND, Problem
 from eventdemo.flow import SERVICES, TOPICS
-from eventdemo.ports import DeadLetter, DeadLetterFilter, DeadLetterState
+from eventdemo.http.problems import NOT_FOUND, Problem
+from eventdemo.messages import DeadLetter, DeadLetterFilter, DeadLetterState
 
 PATH = "/dead-letters"
 _TOPIC_NAMES = tuple(topic.name for topic in TOPICS)

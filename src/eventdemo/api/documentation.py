@@ -14,7 +14,7 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 import eventdemo
-from eventdemo.api.problems import KINDS, NOT_FOUND, PROBLEM_JSON, Problem, ProblemDetails
+from eventdemo.http.problems import KINDS, NOT_FOUND, PROBLEM_JSON, Problem, ProblemDetails
 
 OPERATOR: list[dict[str, list[str]]] = [{"operator": []}, {}]
 

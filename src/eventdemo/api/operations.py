@@ -6,10 +6,9 @@ from litestar import MediaType, Response, get
 from litestar.params import SkipValidation
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from eventdemo.api.api import Api
+from eventdemo.api.context import Api
 from eventdemo.api.documentation import problems
 from eventdemo.api.metrics import exposition
-from eventdemo.api.problems import STORAGE, Problem
 from eventdemo.api.views import (
     DOOR,
     FlowTotals,
@@ -20,8 +19,9 @@ from eventdemo.api.views import (
     milliseconds,
 )
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC, Row
+from eventdemo.http.problems import STORAGE, Problem
 from eventdemo.ids import now_us
-from eventdemo.ports import HopCounts
+from eventdemo.messages import HopCounts
 
 PROBE_TIMEOUT_S = 2.0
 _NONE = HopCounts(0, 0, 0, 0)

@@ -7,11 +7,11 @@ from litestar import get
 from litestar.params import FromPath, QueryParameter, SkipValidation
 from msgspec import Struct
 
-from eventdemo.api.api import Api
+from eventdemo.api.context import Api
 from eventdemo.api.documentation import problems
 from eventdemo.api.paging import MAX_POSITION, Limit, MinPosition, next_address
-from eventdemo.api.problems import NOT_FOUND, Problem
 from eventdemo.api.views import at
+from eventdemo.http.problems import NOT_FOUND, Problem
 from eventdemo.readmodels.views import OrderView, SalesView
 
 

@@ -11,21 +11,10 @@ from litestar.datastructures import State
 from litestar.params import FromPath, PathParameter, QueryParameter, SkipValidation
 from msgspec import Struct
 
-from eventdemo.api.api import Api, operator_only
-from eventdemo.api.bodies import Body
+from eventdemo.api.context import Api, operator_only
 from eventdemo.api.documentation import IDEMPOTENCY_KEY, OPERATOR, also, problems, takes
-from eventdemo.api.door import read_idempotency_key
-from eventdemo.api.gate import fields_of
 from eventdemo.api.paging import MAX_POSITION, Limit, MinPosition, next_address
-from eventdemo.api.problems import (
-    CONFLICT,
-    IDEMPOTENCY_MISMATCH,
-    NOT_FOUND,
-    FieldError,
-    Problem,
-    invalid,
-)
-from eventdemo.api.time_travel import replay
+from eventdemo.api.purchase_endpoint import read_idempotency_key
 from eventdemo.api.views import (
     ProductHistory,
     ProductState,
@@ -41,8 +30,19 @@ from eventdemo.facts import (
     StockReceived,
     product_stream,
 )
+from eventdemo.http.bodies import Body
+from eventdemo.http.origin_check import fields_of
+from eventdemo.http.problems import (
+    CONFLICT,
+    IDEMPOTENCY_MISMATCH,
+    NOT_FOUND,
+    FieldError,
+    Problem,
+    invalid,
+)
 from eventdemo.readmodels.views import ProductView
-from eventdemo.runtime.products import ProductChange, put_product, restock_product
+from eventdemo.runtime.commands import ProductChange, put_product, restock_product
+from eventdemo.runtime.replay import replay
 from eventdemo.services.product_management import ProductDetails, Restock
 
 T = TypeVar("T", bound=Struct)

@@ -8,9 +8,9 @@ from litestar.datastructures import State
 from litestar.params import FromPath, QueryParameter, SkipValidation
 from litestar.response import Stream
 
-from eventdemo.api.api import Api
+from eventdemo.api.context import Api
 from eventdemo.api.documentation import IDEMPOTENCY_KEY, PREFER, Header, also, problems, takes
-from eventdemo.api.door import MAX_WAIT_S
+from eventdemo.api.purchase_endpoint import MAX_WAIT_S
 from eventdemo.api.stream import OUTCOME_EVENT_ID, event_stream
 from eventdemo.api.views import (
     Failure,
@@ -26,7 +26,8 @@ from eventdemo.api.views import (
     topic_view,
 )
 from eventdemo.facts import PurchaseRefused
-from eventdemo.ports import DeadLetterFilter, Engine, Message
+from eventdemo.messages import DeadLetterFilter, Message
+from eventdemo.ports import Engine
 from eventdemo.services.buy_request import BuyRequest
 
 WaitSeconds = Annotated[

@@ -12,8 +12,8 @@ from math import ceil
 from time import monotonic
 from typing import Any
 
-from eventdemo.api.problems import TOO_MANY_REQUESTS, Problem
-from eventdemo.setting_readers import Network, networks_in
+from eventdemo.http.problems import TOO_MANY_REQUESTS, Problem
+from eventdemo.settings.readers import Network, networks_in
 
 #: Clients that are remembered; the one that was quiet for longest is forgotten, with its bucket.
 MAX_CLIENTS = 65_536

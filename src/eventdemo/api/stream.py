@@ -6,11 +6,11 @@ from time import monotonic
 import msgspec
 import structlog
 
-from eventdemo.api.api import Api
+from eventdemo.api.context import Api
 from eventdemo.api.views import purchase_status, step, topic_of
 from eventdemo.errors import EventdemoError
 from eventdemo.flow import TOPICS
-from eventdemo.ports import Outcome
+from eventdemo.messages import Outcome
 
 OUTCOME_EVENT_ID = len(TOPICS) + 1
 HEARTBEAT_S = 15.0

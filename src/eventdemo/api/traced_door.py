@@ -6,9 +6,9 @@ from typing import Any
 from msgspec.structs import replace
 from opentelemetry.trace import StatusCode
 
-from eventdemo.api.bodies import Receive
-from eventdemo.api.door import Answer, PurchaseDoor
-from eventdemo.ports import Accepted, IdempotencyKey, Message
+from eventdemo.api.purchase_endpoint import Answer, PurchaseDoor
+from eventdemo.http.bodies import Receive
+from eventdemo.messages import Accepted, IdempotencyKey, Message
 from eventdemo.telemetry.tracing import Tracing
 
 

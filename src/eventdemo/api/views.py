@@ -9,7 +9,7 @@ from msgspec import Struct
 from eventdemo.aggregates import Product
 from eventdemo.facts import FailureCode
 from eventdemo.flow import CARRIES, FLOW, Row, Topic
-from eventdemo.ports import DeadLetter, DeadLetterState, Message, Outcome, RecordedEvent
+from eventdemo.messages import DeadLetter, DeadLetterState, Message, Outcome, RecordedEvent
 
 #: The box that takes purchases: it hears no topic, so it has no row in the flow's table.
 DOOR = "Product Buy Request Service"

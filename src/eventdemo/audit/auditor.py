@@ -17,15 +17,8 @@ from eventdemo.audit.history import History, key_of
 from eventdemo.audit.projections import ReadModelCheck
 from eventdemo.audit.receipt import Findings, ProductReceipt, Receipt
 from eventdemo.facts import OrderCreated
-from eventdemo.ports import (
-    DeadLetterFilter,
-    DeadLetterState,
-    Engine,
-    EventPool,
-    Outcome,
-    RecordedEvent,
-    Topics,
-)
+from eventdemo.messages import DeadLetterFilter, DeadLetterState, Outcome, RecordedEvent
+from eventdemo.ports import Engine, EventPool, Topics
 from eventdemo.readmodels.store import ReadModels
 
 Progress = Callable[[int, int], None]

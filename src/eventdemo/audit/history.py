@@ -20,8 +20,7 @@ from eventdemo.facts import (
     StockReserved,
 )
 from eventdemo.ids import is_request_id, requested_at_us
-from eventdemo.outcomes import outcome_of
-from eventdemo.ports import Outcome, RecordedEvent
+from eventdemo.messages import Outcome, RecordedEvent, outcome_of
 
 #: How far the clocks of the instances may be apart for a refusal to be called wrong.
 CLOCK_TOLERANCE_US = 1_000_000

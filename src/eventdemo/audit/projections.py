@@ -7,7 +7,7 @@ from eventdemo import errors
 from eventdemo.audit.history import History
 from eventdemo.audit.receipt import Findings
 from eventdemo.facts import OrderCreated
-from eventdemo.ports import RecordedEvent
+from eventdemo.messages import RecordedEvent
 from eventdemo.readmodels.store import ReadModels
 from eventdemo.readmodels.views import Contents, OrderView
 

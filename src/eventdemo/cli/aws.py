@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from eventdemo.aws.deployment.parameters import COMPUTE, PARAMETERS
 from eventdemo.cli.options import Commands, Json, run_async
-from eventdemo.deployment.parameters import COMPUTE, PARAMETERS
 from eventdemo.errors import Misconfigured
-from eventdemo.setting_readers import SNS_AND_SQS
+from eventdemo.settings.readers import SNS_AND_SQS
 
 Prefix = Annotated[
     str,
@@ -30,7 +30,7 @@ def template(
 
     Example: [bold]eventdemo aws template > template.yaml[/bold]
     """
-    from eventdemo.deployment import template, writing
+    from eventdemo.aws.deployment import template, writing
 
     made = template.data_plane() if data_plane else template.template()
     typer.echo(writing.as_json(made) if as_json else writing.as_yaml(made), nl=as_json)

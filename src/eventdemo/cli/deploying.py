@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
+from eventdemo.aws.deployment.calls import Calls
+from eventdemo.aws.deployment.stack import Alarm, Event, Stack
+from eventdemo.aws.deployment.template import data_plane, template
+from eventdemo.aws.deployment.watching import Depths, depths
+from eventdemo.aws.deployment.writing import as_body
 from eventdemo.cli.options import print_json
 from eventdemo.cli.show import print_table, say
-from eventdemo.deployment.calls import Calls
-from eventdemo.deployment.stack import Alarm, Event, Stack
-from eventdemo.deployment.template import data_plane, template
-from eventdemo.deployment.watching import Depths, depths
-from eventdemo.deployment.writing import as_body
 from eventdemo.errors import Misconfigured
 
 #: CloudFormation takes no longer template but from a bucket.

@@ -120,7 +120,7 @@ def load(
     """
     settings = settings_of(locals())
     from eventdemo.cli import proving
-    from eventdemo.lab.workload import Workload
+    from eventdemo.lab.load.workload import Workload
 
     workload = Workload(
         rate=rate,

@@ -169,7 +169,7 @@ def _named(services: list[str], all_services: bool) -> list[str]:
 
 
 def _loaded(parameters: dict[str, object]) -> Settings:
-    from eventdemo import logs
+    from eventdemo.telemetry import logs
 
     settings = settings_of(parameters)
     logs.configure(settings.log_level)

@@ -13,9 +13,9 @@ from eventdemo.cli.client import Unreachable
 from eventdemo.cli.lifetime import opened
 from eventdemo.cli.show import err, print_table, say
 from eventdemo.errors import Misconfigured
-from eventdemo.lab.load import Load
-from eventdemo.lab.measures import Latency, LoadResult
-from eventdemo.lab.workload import Workload
+from eventdemo.lab.load.load import Load
+from eventdemo.lab.load.measures import Latency, LoadResult
+from eventdemo.lab.load.workload import Workload
 from eventdemo.readmodels.rebuild import rebuild as rebuild_read_models
 from eventdemo.readmodels.store import ReadModels
 from eventdemo.settings import Settings, is_loopback, sqlite_path

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from eventdemo.aws.push.origin import origin_of
+from eventdemo.aws.push.server import endpoint_for, serve
+from eventdemo.aws.push.wake_ups import WakeUps
 from eventdemo.errors import Misconfigured
 from eventdemo.ports import Engine
-from eventdemo.push.origin import origin_of
-from eventdemo.push.server import endpoint_for, serve
-from eventdemo.push.wake_ups import WakeUps
-from eventdemo.runtime.assembled import AssembledEngine
+from eventdemo.runtime.composite import AssembledEngine
 from eventdemo.runtime.wiring import HEARS
-from eventdemo.setting_readers import SNS_AND_SQS, split_address
 from eventdemo.settings import Settings
+from eventdemo.settings.readers import SNS_AND_SQS, split_address
 
 
 def check(settings: Settings) -> None:

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 from eventdemo import __version__
-from eventdemo.api import server
 from eventdemo.api.metrics import ApiMetrics
 from eventdemo.cli.lifetime import opened, spare_the_collector, stop_on_signals, together
 from eventdemo.cli.supervisor import Worker, supervise
+from eventdemo.http import server
 from eventdemo.ports import Engine
 from eventdemo.readmodels.store import ReadModels
-from eventdemo.samples import add_samples
+from eventdemo.runtime.samples import add_samples
 from eventdemo.settings import Settings, sqlite_path
 from eventdemo.telemetry.setup import tracing
 

@@ -15,7 +15,7 @@ from eventdemo.cli.show import err, say
 from eventdemo.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from eventdemo.simulation.simulate import Run
+    from eventdemo.lab.simulation.simulate import Run
 
 #: Seeds that a process is given at a time.
 SEEDS_PER_TURN = 10
@@ -111,7 +111,7 @@ def run_seeds(start: int, seeds: int, jobs: int) -> SimulationReport:
 
 
 def _runs(start: int, seeds: int, jobs: int) -> "Iterator[Run]":
-    from eventdemo.simulation.simulate import simulate as simulate_seed
+    from eventdemo.lab.simulation.simulate import simulate as simulate_seed
 
     numbers = range(start, start + seeds)
     if jobs == 1:
@@ -129,7 +129,7 @@ def _report(
     simulated_s: float,
     failed: "list[Run]",
 ) -> SimulationReport:
-    from eventdemo.simulation.simulate import shorten
+    from eventdemo.lab.simulation.simulate import shorten
 
     broken, replay, trace = [], None, []
     if failed:
@@ -154,7 +154,7 @@ def _report(
 
 
 def _show(seed: int, only: str | None, *, as_json: bool) -> int:
-    from eventdemo.simulation.simulate import simulate as simulate_seed
+    from eventdemo.lab.simulation.simulate import simulate as simulate_seed
 
     run = simulate_seed(seed, None if only is None else _numbers(only))
     if as_json:

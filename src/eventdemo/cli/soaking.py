@@ -12,9 +12,9 @@ from eventdemo.cli.show import err, print_table, say
 from eventdemo.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from eventdemo.lab.fault_schedule import Kind
-    from eventdemo.lab.soak import Plan
-    from eventdemo.lab.soak_report import FaultReport, SoakReport, Spread
+    from eventdemo.lab.soak.fault_schedule import Kind
+    from eventdemo.lab.soak.report import FaultReport, SoakReport, Spread
+    from eventdemo.lab.soak.soak import Plan
 
 INTERRUPTED = 130
 ALL_FAULTS = "kill,pause,disk,lock,clock,wipe"
@@ -53,7 +53,7 @@ def soak(
 
     Example: [bold]eventdemo soak --minutes 2 --kills 12 --faults kill,pause,lock[/bold]
     """
-    from eventdemo.lab.soak import Plan, new_seed
+    from eventdemo.lab.soak.soak import Plan, new_seed
 
     plan = Plan(minutes, kills, rate, _kinds(faults), new_seed() if seed is None else seed)
     err.print(f"seed {plan.seed}")
@@ -69,7 +69,7 @@ COMMANDS: Commands = {"soak": soak}
 
 
 def _kinds(faults: str) -> "tuple[Kind, ...]":
-    from eventdemo.lab.fault_schedule import Kind
+    from eventdemo.lab.soak.fault_schedule import Kind
 
     try:
         return tuple(Kind(name.strip()) for name in dict.fromkeys(faults.split(",")))
@@ -79,7 +79,7 @@ def _kinds(faults: str) -> "tuple[Kind, ...]":
 
 async def _watched(plan: "Plan") -> "SoakReport":
     """Runs it with live progress; SIGTERM ends it as Ctrl-C does."""
-    from eventdemo.lab.soak import Soak
+    from eventdemo.lab.soak.soak import Soak
 
     this = asyncio.current_task()
     assert this

@@ -19,7 +19,7 @@ from eventdemo.facts import (
     StockReceived,
     StockReserved,
 )
-from eventdemo.ports import RecordedEvent
+from eventdemo.messages import RecordedEvent
 
 
 class ProductChange(Struct):

@@ -11,7 +11,7 @@ import apsw
 import msgspec
 
 from eventdemo import errors
-from eventdemo.ports import RecordedEvent
+from eventdemo.messages import RecordedEvent
 from eventdemo.readmodels.folding import Changes, fold
 from eventdemo.sqlfile import load
 

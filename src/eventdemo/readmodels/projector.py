@@ -8,7 +8,8 @@ from time import perf_counter
 import structlog
 
 from eventdemo import errors
-from eventdemo.ports import EventPool, RecordedEvent
+from eventdemo.messages import RecordedEvent
+from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
 from eventdemo.readmodels.generation import Generation, opened
 from eventdemo.readmodels.rebuild import PAGE_EVENTS, rebuild

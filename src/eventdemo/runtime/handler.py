@@ -12,18 +12,13 @@ from eventdemo.errors import AlreadyHandled, Conflict, EventdemoError
 from eventdemo.facts import Fact
 from eventdemo.flow import Row
 from eventdemo.ids import now_us
-from eventdemo.ports import (
-    Engine,
-    Message,
-    Received,
-    Retry,
-)
-from eventdemo.runtime.baselines import Baselines
-from eventdemo.runtime.failures import log_dead_letters, log_lost_races, log_retries
-from eventdemo.runtime.histories import Histories
+from eventdemo.messages import Message, Received, Retry
+from eventdemo.ports import Engine
+from eventdemo.runtime.handling_log import log_dead_letters, log_lost_races, log_retries
 from eventdemo.runtime.observer import UNOBSERVED, Observation, Observer
 from eventdemo.runtime.retries import RetryPolicy, reason_of, stack_of
-from eventdemo.runtime.work import Decide, NotCarried, Work
+from eventdemo.runtime.state import Baselines, Histories
+from eventdemo.runtime.unit_of_work import Decide, NotCarried, Work
 
 #: A batch that loses this many races in a row is not tried again at once.
 MAX_CONFLICTS = 8

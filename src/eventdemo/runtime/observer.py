@@ -5,7 +5,7 @@ An observer neither waits nor raises; what it is told costs the flow next to not
 
 from typing import Protocol
 
-from eventdemo.ports import Batch, Message, Received
+from eventdemo.messages import Batch, Message, Received
 
 
 class Observation(Protocol):

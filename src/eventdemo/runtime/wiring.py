@@ -5,17 +5,17 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eventdemo.aws.function import Function
 from eventdemo.engines.sqlite.engine import SqliteEngine
 from eventdemo.errors import Misconfigured
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC, row_of
 from eventdemo.ports import Engine, EventPool, SessionCache, TaskQueue, Topics
-from eventdemo.runtime.assembled import AssembledEngine
-from eventdemo.runtime.function import Function
+from eventdemo.runtime.composite import AssembledEngine
 from eventdemo.settings import Settings, sqlite_path
 
 if TYPE_CHECKING:
-    from eventdemo.engines.aws.event_source import Calls
-    from eventdemo.engines.aws.services import AwsServices
+    from eventdemo.engines.aws.factory import AwsServices
+    from eventdemo.engines.aws.sqs.lambda_invocations import Calls
 
 HEARS = {row.service: row.hears.name for row in FLOW}
 
@@ -121,7 +121,7 @@ class Parts:
         self._on_servers = True
         if self._aws is None:
             with _extra("aws"):
-                from eventdemo.engines.aws.services import AwsServices  # noqa: PLC0415
+                from eventdemo.engines.aws.factory import AwsServices  # noqa: PLC0415
             self._aws = await AwsServices.open()
             self._closing.push_async_callback(self._aws.close)
         return self._aws

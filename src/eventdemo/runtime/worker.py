@@ -9,10 +9,10 @@ from eventdemo.errors import StorageError
 from eventdemo.flow import FLOW, Row
 from eventdemo.ids import now_us
 from eventdemo.ports import Engine
-from eventdemo.runtime.baselines import Baselines
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.observer import UNOBSERVED, Observer
 from eventdemo.runtime.retries import RetryPolicy
+from eventdemo.runtime.state import Baselines
 
 #: About how many messages one transaction of one service holds under load.
 MESSAGES_PER_BATCH = 4_096

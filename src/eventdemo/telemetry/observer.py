@@ -7,7 +7,7 @@ from typing import Protocol
 from eventdemo.errors import AlreadyHandled, Conflict
 from eventdemo.facts import OrderCreated, PurchaseFailed
 from eventdemo.flow import FLOW, SESSION_CACHE
-from eventdemo.ports import Batch, Message, Received
+from eventdemo.messages import Batch, Message, Received
 from eventdemo.runtime.observer import Observation
 from eventdemo.telemetry import instruments
 from eventdemo.telemetry.instruments import Instrument

@@ -24,7 +24,7 @@ from opentelemetry.util.types import AttributeValue
 from eventdemo import __version__
 from eventdemo.flow import TASK_QUEUE_TOPIC, TOPICS, row_of
 from eventdemo.ids import message_id
-from eventdemo.ports import Batch, Message, Received
+from eventdemo.messages import Batch, Message, Received
 
 SYSTEM = "eventdemo"
 HEADER = "traceparent"

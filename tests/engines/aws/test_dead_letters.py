@@ -3,9 +3,9 @@
 import asyncio
 from contextlib import suppress
 
-from eventdemo.engines.aws.message_outbox import OVERDUE_US
+from eventdemo.engines.aws.sqs.message_outbox import OVERDUE_US
 from eventdemo.errors import StorageError
-from eventdemo.ports import DeadLetterFilter, DeadLetterState
+from eventdemo.messages import DeadLetterFilter, DeadLetterState
 from tests.conformance.samples import check, checks, dead
 from tests.engines.aws.worlds import SERVICE, TASKS, TOPIC, Instance, World, simulated
 

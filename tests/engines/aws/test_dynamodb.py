@@ -9,12 +9,11 @@ from random import Random
 
 import pytest
 
+from eventdemo.engines.aws.backoff import Backoff
 from eventdemo.engines.aws.clients import Clients
-from eventdemo.engines.aws.dynamodb import DynamoTable
-from eventdemo.engines.aws.event_pool import DynamoEventPool
-from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.retrying import Backoff
-from eventdemo.engines.aws.table import (
+from eventdemo.engines.aws.dynamodb.dynamo_table import DynamoTable
+from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
+from eventdemo.engines.aws.dynamodb.table import (
     Attributes,
     ConditionFailed,
     Delete,
@@ -24,6 +23,7 @@ from eventdemo.engines.aws.table import (
     Table,
     Update,
 )
+from eventdemo.engines.aws.names import Names
 from eventdemo.errors import (
     Conflict,
     StorageDenied,
@@ -31,7 +31,7 @@ from eventdemo.errors import (
     StorageMissing,
     StorageUnreachable,
 )
-from eventdemo.simulation.aws.table import ModelTable, TableModel
+from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
 from tests.conformance.samples import received, recording, restocks
 from tests.emulators.engine import deployed
 from tests.emulators.servers import Aws

@@ -6,10 +6,18 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from eventdemo.engines.aws.dynamodb import DynamoTable
-from eventdemo.engines.aws.marshalling import item_to_wire, value_from_wire
-from eventdemo.engines.aws.retrying import Backoff
-from eventdemo.engines.aws.table import Action, ConditionFailed, Delete, Item, Key, Put, Update
+from eventdemo.engines.aws.backoff import Backoff
+from eventdemo.engines.aws.dynamodb.dynamo_table import DynamoTable
+from eventdemo.engines.aws.dynamodb.marshalling import item_to_wire, value_from_wire
+from eventdemo.engines.aws.dynamodb.table import (
+    Action,
+    ConditionFailed,
+    Delete,
+    Item,
+    Key,
+    Put,
+    Update,
+)
 from eventdemo.errors import StorageError, StorageThrottled, StorageUnreachable
 
 pytestmark = pytest.mark.anyio

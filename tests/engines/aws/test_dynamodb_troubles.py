@@ -10,9 +10,9 @@ import pytest
 from aiohttp import ClientPayloadError
 from botocore.exceptions import ClientError
 
+from eventdemo.engines.aws.backoff import Backoff, retrying
 from eventdemo.engines.aws.clients import Clients
-from eventdemo.engines.aws.retrying import Backoff, retrying
-from eventdemo.engines.aws.troubles import Resource, is_transient, translated
+from eventdemo.engines.aws.errors import Resource, is_transient, translated
 from eventdemo.errors import (
     Misconfigured,
     StorageDenied,

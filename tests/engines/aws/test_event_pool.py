@@ -7,15 +7,15 @@ from random import Random
 import pytest
 
 from eventdemo.aggregates import Product
-from eventdemo.engines.aws import event_pool, log
-from eventdemo.engines.aws.entries import SHARDS, partition
-from eventdemo.engines.aws.event_pool import DynamoEventPool
-from eventdemo.engines.aws.streams import Streams, chunk_key
-from eventdemo.engines.aws.table import Action, Attributes, ConditionFailed, Item, Key, Put
+from eventdemo.engines.aws.dynamodb import event_log, event_pool
+from eventdemo.engines.aws.dynamodb.event_outbox import SHARDS, partition
+from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
+from eventdemo.engines.aws.dynamodb.streams import Streams, chunk_key
+from eventdemo.engines.aws.dynamodb.table import Action, Attributes, ConditionFailed, Item, Key, Put
 from eventdemo.errors import Conflict, HistoryUnreadable, StorageError
 from eventdemo.facts import ProductRegistered, PurchaseApproved, StockReserved
-from eventdemo.ports import Recording, Snapshot
-from eventdemo.simulation.aws.table import ModelTable, TableModel
+from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
+from eventdemo.messages import Recording, Snapshot
 from tests.conformance.samples import received, recording, restocks
 
 pytestmark = pytest.mark.anyio
@@ -335,7 +335,7 @@ class TestLog:
         self, pool: DynamoEventPool, table: Table, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(event_pool, "TRANSACTIONS_PER_HELP", 10**9)
-        monkeypatch.setattr(log, "ENTRIES_PER_PAGE", 10)
+        monkeypatch.setattr(event_log, "ENTRIES_PER_PAGE", 10)
         for version in range(300):
             await pool.append([recording(f"c{version}", (version, received("lamp")))])
         events = await process(table).read_all(after_position=0, limit=1_000)
@@ -376,7 +376,7 @@ class TestLog:
     async def test_any_position_is_found_in_a_long_log(
         self, pool: DynamoEventPool, table: Table, monkeypatch: pytest.MonkeyPatch, places: int
     ) -> None:
-        monkeypatch.setattr(log, "_MAX_PLACES", places)
+        monkeypatch.setattr(event_log, "_MAX_PLACES", places)
         for version in range(0, 600, 3):
             await pool.append(restocks("lamp", 3, after=version))
             await pool.head()
@@ -426,7 +426,7 @@ async def test_snapshots_of_another_shape_are_left_unread(
 ) -> None:
     state = Product(5, True, "Lamp", 999)
     await pool.save_snapshots([Snapshot(LAMP, 5, 1, state)])
-    monkeypatch.setattr("eventdemo.engines.aws.snapshots._PREFIX", "s002-")
+    monkeypatch.setattr("eventdemo.engines.aws.dynamodb.snapshots._PREFIX", "s002-")
     assert await pool.snapshots([LAMP]) == []
     await pool.save_snapshots([Snapshot(LAMP, 4, 1, state)])
     assert [kept.version for kept in await pool.snapshots([LAMP])] == [4]

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from eventdemo.errors import AlreadyHandled, StorageError
-from eventdemo.ports import Message, Retry
+from eventdemo.messages import Message, Retry
 from tests.conformance.samples import by_product, check, checks, dead
 from tests.engines.aws.worlds import SERVICE, TERMS, TOPIC, World, pause_s, simulated
 

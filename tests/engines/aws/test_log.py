@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from eventdemo.engines.aws.event_pool import DynamoEventPool
+from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.errors import Conflict, HistoryUnreadable, StorageError
-from eventdemo.ports import EventPool, RecordedEvent
+from eventdemo.messages import RecordedEvent
+from eventdemo.ports import EventPool
 from tests.conformance.samples import received, recording
 from tests.engines.aws.torn_table import TornModel, TornTable
 

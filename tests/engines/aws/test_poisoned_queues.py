@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import pytest
 
 from eventdemo.codec import encode
-from eventdemo.engines.aws.messaging import Entry
-from eventdemo.engines.aws.parcels import again_entry
+from eventdemo.engines.aws.sqs.deliveries import again_entry
+from eventdemo.engines.aws.sqs.messaging import Entry
 from eventdemo.facts import StockCheckRequested
-from eventdemo.ports import Message, Undecodable
+from eventdemo.messages import Message, Undecodable
 from tests.conformance.samples import check, checks, dead
 from tests.engines.aws.worlds import NAMES, SERVICE, TOPIC, World, simulated
 

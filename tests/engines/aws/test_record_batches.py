@@ -3,14 +3,14 @@
 import re
 
 from eventdemo.codec import decode_messages
-from eventdemo.engines.aws.messaging import MAX_BYTES_PER_CALL
-from eventdemo.engines.aws.record_batches import (
+from eventdemo.engines.aws.sqs.messaging import MAX_BYTES_PER_CALL
+from eventdemo.engines.aws.sqs.record_batches import (
     GROUPS,
     MAX_MESSAGES_PER_RECORD_BATCH,
     entries_of,
     group_of,
 )
-from eventdemo.ports import Message
+from eventdemo.messages import Message
 from tests.conformance.samples import by_product, checks
 
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from eventdemo.engines.aws import session_cache
-from eventdemo.engines.aws.session_cache import RETENTION_S, DynamoSessionCache
-from eventdemo.engines.aws.table import EXPIRES_AT, Attributes, Key, Put
+from eventdemo.engines.aws.dynamodb import session_cache
+from eventdemo.engines.aws.dynamodb.session_cache import RETENTION_S, DynamoSessionCache
+from eventdemo.engines.aws.dynamodb.table import EXPIRES_AT, Attributes, Key, Put
 from eventdemo.errors import StorageError
-from eventdemo.simulation.aws.table import ModelTable, TableModel
+from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
 from tests.conformance.samples import AT_US, PATIENCE_S, confirmed
 
 pytestmark = pytest.mark.anyio

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from eventdemo.engines.aws.clients import Clients
-from eventdemo.engines.aws.messaging import Delivery, Entry
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs_sns import SqsAndSns
+from eventdemo.engines.aws.sqs.messaging import Delivery, Entry
+from eventdemo.engines.aws.sqs.sqs_and_sns import SqsAndSns
 from eventdemo.errors import StorageMissing
 from tests.emulators.deployments import deploy, remove
 from tests.emulators.servers import Aws

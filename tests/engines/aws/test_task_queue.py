@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from eventdemo.engines.aws.message_outbox import OVERDUE_US
-from eventdemo.engines.aws.purchases import accepted_key
-from eventdemo.engines.aws.table import MAX_ACTIONS
+from eventdemo.engines.aws.dynamodb.table import MAX_ACTIONS
+from eventdemo.engines.aws.sqs.message_outbox import OVERDUE_US
+from eventdemo.engines.aws.sqs.purchases import accepted_key
 from eventdemo.errors import IdempotencyMismatch, StorageError
-from eventdemo.ports import Accepted, IdempotencyKey, Message
+from eventdemo.messages import Accepted, IdempotencyKey, Message
 from tests.conformance.samples import by_product, purchase
 from tests.engines.aws.worlds import TASKS, Instance, World, simulated
 

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from eventdemo.codec import encode
-from eventdemo.engines.aws.event_source import Calls
-from eventdemo.engines.aws.messaging import Delivery, Entry
+from eventdemo.engines.aws.dynamodb.table import Key, Put
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.purchases import accepted_key
-from eventdemo.engines.aws.sqs_sns import SqsAndSns
-from eventdemo.engines.aws.table import Key, Put
+from eventdemo.engines.aws.sqs.lambda_invocations import Calls
+from eventdemo.engines.aws.sqs.messaging import Delivery, Entry
+from eventdemo.engines.aws.sqs.purchases import accepted_key
+from eventdemo.engines.aws.sqs.sqs_and_sns import SqsAndSns
 from eventdemo.errors import NotFound, StorageDenied, StorageError
 from eventdemo.facts import PurchaseRequested
 from eventdemo.flow import TASK_QUEUE_TOPIC
-from eventdemo.ports import Message
+from eventdemo.messages import Message
 from tests.conformance.samples import check, confirmed, dead
 from tests.engines.aws.worlds import HEARS, NAMES, SERVICE, TASKS, TERMS, TOPIC, World, simulated
 from tests.flow.driving import Instance, buy, stock

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from random import Random
 
-from eventdemo.engines.aws.table import (
+from eventdemo.engines.aws.dynamodb.table import (
     Action,
     Attributes,
     ConditionFailed,
@@ -20,7 +20,7 @@ from eventdemo.engines.aws.table import (
     Put,
 )
 from eventdemo.errors import StorageError
-from eventdemo.simulation.aws.table import TableModel
+from eventdemo.lab.simulation.dynamodb_model import TableModel
 
 
 class TornModel:

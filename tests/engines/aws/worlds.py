@@ -5,20 +5,20 @@ import itertools
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from eventdemo.engines.aws.leases import LeaseTerms
-from eventdemo.engines.aws.messaging import Delivery, Entry
+from eventdemo.engines.aws.dynamodb.table import Action, Attributes, Key
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.queue_and_topics import queue_and_topics
-from eventdemo.engines.aws.table import Action, Attributes, Key
-from eventdemo.engines.aws.task_queue import AwsTaskQueue
-from eventdemo.engines.aws.topics import AwsTopics
+from eventdemo.engines.aws.sqs.leases import LeaseTerms
+from eventdemo.engines.aws.sqs.messaging import Delivery, Entry
+from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.sqs.task_queue import AwsTaskQueue
+from eventdemo.engines.aws.sqs.topics import AwsTopics
 from eventdemo.errors import StorageError
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
 from eventdemo.ids import now_us
-from eventdemo.ports import Received
-from eventdemo.simulation.aws.messaging import MessagingModel, ModelMessaging
-from eventdemo.simulation.aws.table import ModelTable, TableModel
-from eventdemo.simulation.loop import SimulatedLoop
+from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
+from eventdemo.lab.simulation.loop import SimulatedLoop
+from eventdemo.lab.simulation.sqs_model import MessagingModel, ModelMessaging
+from eventdemo.messages import Received
 
 HEARS = {row.service: row.hears.name for row in FLOW}
 NAMES = Names("test")

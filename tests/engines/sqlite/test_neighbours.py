@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from eventdemo.engines.peers import Neighbours
 from eventdemo.engines.sqlite.engine import SqliteEngine
-from eventdemo.engines.sqlite.neighbours import Neighbours
-from eventdemo.engines.sqlite.sockets import SocketNeighbours
+from eventdemo.engines.sqlite.peers import SocketNeighbours
 from eventdemo.runtime.wiring import open_embedded
 from tests.flow.driving import buy, clean_receipt, outcome, running, stock
 

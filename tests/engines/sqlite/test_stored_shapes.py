@@ -7,7 +7,7 @@ import pytest
 
 from eventdemo.aggregates import Product
 from eventdemo.facts import ProductRegistered
-from eventdemo.ports import Snapshot
+from eventdemo.messages import Snapshot
 from eventdemo.runtime.wiring import open_embedded
 from tests.conformance.samples import restocks
 from tests.flow.driving import Instance, buy, clean_receipt, outcome

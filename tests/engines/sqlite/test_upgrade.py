@@ -5,8 +5,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from eventdemo.engines.sqlite import store
-from eventdemo.ports import DeadLetterFilter, DeadLetterState
+from eventdemo.engines.sqlite import file
+from eventdemo.messages import DeadLetterFilter, DeadLetterState
 from eventdemo.runtime.wiring import open_embedded
 from tests.conformance.samples import SERVICE, TOPIC, check, dead, receive
 from tests.flow.driving import Instance, buy, outcome, stock
@@ -63,5 +63,5 @@ async def test_retries_and_dead_letters_of_schema_1_are_kept(tmp_path: Path) -> 
     await engine.close()
     for name in ("eventdemo.db", "eventdemo.queue.db"):
         upgraded = apsw.Connection(str(tmp_path / name))
-        assert upgraded.pragma("user_version") == store.SCHEMA_VERSION
+        assert upgraded.pragma("user_version") == file.SCHEMA_VERSION
         upgraded.close()

@@ -11,9 +11,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
 from eventdemo.codec import UNDECODABLE, decode_outcome, encode_text
-from eventdemo.engines.redis.troubles import TROUBLES, Server
+from eventdemo.engines.redis.errors import TROUBLES, Server
 from eventdemo.errors import Misconfigured
-from eventdemo.ports import Outcome
+from eventdemo.messages import Outcome
 
 #: All keys begin with it, so that a Redis can be shared.
 PREFIX = "eventdemo:outcome:"

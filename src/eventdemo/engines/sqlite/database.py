@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from eventdemo.engines.sqlite.store import Schema, Store, Unit, translated
+from eventdemo.engines.sqlite.file import Schema, Store, Unit, translated
 from eventdemo.engines.sqlite.write_lock import WriteLock
 from eventdemo.errors import StorageBusy, StorageError
 

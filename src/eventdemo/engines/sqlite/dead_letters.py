@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import apsw
 import msgspec
 
-from eventdemo.engines.sqlite.retrying import SQL
-from eventdemo.engines.sqlite.store import rows, value
+from eventdemo.engines.sqlite.file import rows, value
+from eventdemo.engines.sqlite.retries import SQL
 from eventdemo.errors import NotFound
-from eventdemo.ports import DeadLetter, DeadLetterFilter
+from eventdemo.messages import DeadLetter, DeadLetterFilter
 
 
 def add(

@@ -7,25 +7,27 @@ from typing import Self
 
 import apsw
 
-from eventdemo.engines.sqlite import event_pool, log, session_cache, task_queue, topics
+from eventdemo.engines.peers import Neighbours
+from eventdemo.engines.sqlite import event_pool, session_cache, task_queue, topic_log, topics
 from eventdemo.engines.sqlite.database import Database, ThreadedDatabase
 from eventdemo.engines.sqlite.event_pool import SqliteEventPool
-from eventdemo.engines.sqlite.neighbours import Neighbours
+from eventdemo.engines.sqlite.file import Schema
+from eventdemo.engines.sqlite.peers import SocketNeighbours
 from eventdemo.engines.sqlite.session_cache import SqliteSessionCache
-from eventdemo.engines.sqlite.sockets import SocketNeighbours
-from eventdemo.engines.sqlite.store import Schema
 from eventdemo.engines.sqlite.task_queue import SqliteTaskQueue
 from eventdemo.engines.sqlite.topics import SqliteTopics
 from eventdemo.errors import AlreadyHandled, StorageCorrupt
 from eventdemo.ids import now_us
-from eventdemo.ports import Batch
+from eventdemo.messages import Batch
 
 FLOW_SCHEMA = Schema(
-    log.SQL["schema"] + ";" + event_pool.SQL["schema"],
+    topic_log.SQL["schema"] + ";" + event_pool.SQL["schema"],
     checkpoint_pages=8_000,
     upgrades={2: event_pool.SQL["upgrade_to_2"]},
 )
-QUEUE_SCHEMA = Schema(log.SQL["schema"] + ";" + task_queue.SQL["schema"], checkpoint_pages=2_000)
+QUEUE_SCHEMA = Schema(
+    topic_log.SQL["schema"] + ";" + task_queue.SQL["schema"], checkpoint_pages=2_000
+)
 
 
 class SqliteEngine:
@@ -102,7 +104,7 @@ class SqliteEngine:
         readers = [s for s, topic in self._hears.items() if topic == self._queue_topic]
         # Before the ends: the system may be running, and both of them only grow.
         offsets = [await self.topics.offsets(service) for service in readers]
-        ends = await self._queue.read(lambda c: log.end_offsets(c, self._queue_topic))
+        ends = await self._queue.read(lambda c: topic_log.end_offsets(c, self._queue_topic))
         if any(place > ends[partition] for each in offsets for partition, place in each.items()):
             raise StorageCorrupt(
                 f"{self._queue.path} is older than {self._flow.path}, or was deleted: "
@@ -111,7 +113,7 @@ class SqliteEngine:
 
     async def subscribe(self) -> None:
         """Lets every service read its topic from the beginning, once."""
-        rows = [(s, partition) for s in self._hears for partition in range(log.PARTITIONS)]
+        rows = [(s, partition) for s in self._hears for partition in range(topic_log.PARTITIONS)]
         await self._flow.write(
             lambda connection: connection.executemany(topics.SQL["subscribe"], rows)
         )
@@ -123,14 +125,14 @@ class SqliteEngine:
         said = [
             record_batch
             for topic, messages in batch.publish.items()
-            for record_batch in log.batches_of(topic, messages)
+            for record_batch in topic_log.batches_of(topic, messages)
         ]
 
         def unit(connection: apsw.Connection) -> None:
             topics.settle(connection, batch.received, batch.retries, batch.dead)
             event_pool.append_rows(connection, events, expected)
             event_pool.save_snapshot_rows(connection, snapshots)
-            log.append(connection, said)
+            topic_log.append(connection, said)
             session_cache.put_rows(connection, outcomes)
 
         try:

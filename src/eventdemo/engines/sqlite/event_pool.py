@@ -8,13 +8,13 @@ import apsw
 
 from eventdemo.aggregates import Product
 from eventdemo.codec import decode_events, decode_product, encode_event, encode_text
+from eventdemo.codec.upcasters import schema_version, upcast
+from eventdemo.engines.peers import Neighbours
 from eventdemo.engines.sqlite.database import Database
-from eventdemo.engines.sqlite.neighbours import Neighbours
-from eventdemo.engines.sqlite.store import rows
+from eventdemo.engines.sqlite.file import rows
 from eventdemo.errors import Conflict, HistoryUnreadable
-from eventdemo.ports import RecordedEvent, Recording, Snapshot
+from eventdemo.messages import RecordedEvent, Recording, Snapshot
 from eventdemo.sqlfile import load
-from eventdemo.upcasters import schema_version, upcast
 
 SQL = load("eventdemo.engines.sqlite", "flow.sql")
 

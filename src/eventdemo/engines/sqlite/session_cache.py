@@ -7,11 +7,11 @@ from typing import Any
 import apsw
 
 from eventdemo.codec import decode_outcome, encode_text
+from eventdemo.engines.peers import Neighbours
 from eventdemo.engines.sqlite.database import Database
-from eventdemo.engines.sqlite.neighbours import Neighbours
-from eventdemo.engines.sqlite.store import rows, value
+from eventdemo.engines.sqlite.file import rows, value
 from eventdemo.errors import StorageError
-from eventdemo.ports import Outcome
+from eventdemo.messages import Outcome
 from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "flow.sql")

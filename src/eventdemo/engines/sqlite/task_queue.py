@@ -6,13 +6,13 @@ from typing import NamedTuple
 import apsw
 
 from eventdemo.codec import decode_messages
-from eventdemo.engines.sqlite import log
+from eventdemo.engines.peers import Neighbours
+from eventdemo.engines.sqlite import topic_log
 from eventdemo.engines.sqlite.database import Database
-from eventdemo.engines.sqlite.neighbours import Neighbours
-from eventdemo.engines.sqlite.store import rows
+from eventdemo.engines.sqlite.file import rows
 from eventdemo.errors import IdempotencyMismatch
 from eventdemo.ids import requested_at_us
-from eventdemo.ports import Accepted, IdempotencyKey, Message
+from eventdemo.messages import Accepted, IdempotencyKey, Message
 from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "queue.sql")
@@ -64,7 +64,7 @@ class SqliteTaskQueue:
 
     async def accepted(self) -> int:
         def query(connection: apsw.Connection) -> int:
-            return sum(log.end_offsets(connection, self._topic))
+            return sum(topic_log.end_offsets(connection, self._topic))
 
         return int(await self._database.read(query))
 
@@ -80,7 +80,7 @@ class SqliteTaskQueue:
 
     async def _write(self, entries: list[_Entry]) -> None:
         # Encoded here and not in the transaction, which would have to wait for this thread.
-        plain = log.batches_of(self._topic, [e.message for e in entries if e.key is None])
+        plain = topic_log.batches_of(self._topic, [e.message for e in entries if e.key is None])
         try:
             results = await self._database.write(
                 lambda connection: self._accept(connection, entries, plain)
@@ -101,7 +101,7 @@ class SqliteTaskQueue:
         self,
         connection: apsw.Connection,
         entries: list[_Entry],
-        plain: list[log.NewRecordBatch],
+        plain: list[topic_log.NewRecordBatch],
     ) -> list[Accepted | IdempotencyMismatch]:
         results = [
             _claim(connection, entry.key, entry.message.correlation_id)
@@ -114,7 +114,7 @@ class SqliteTaskQueue:
             for entry, result in zip(entries, results, strict=True)
             if entry.key and isinstance(result, Accepted) and not result.repeated
         ]
-        log.append(connection, plain + log.batches_of(self._topic, admitted))
+        topic_log.append(connection, plain + topic_log.batches_of(self._topic, admitted))
         return results
 
 

@@ -13,15 +13,16 @@ from typing import NamedTuple
 import apsw
 
 from eventdemo.codec import decode_messages, encode_text
-from eventdemo.engines.sqlite import dead_letters, log, retrying
+from eventdemo.engines.assignment import Subscriber
+from eventdemo.engines.peers import Neighbours
+from eventdemo.engines.sqlite import dead_letters, topic_log
+from eventdemo.engines.sqlite import retries as retry_table
 from eventdemo.engines.sqlite.database import Database
-from eventdemo.engines.sqlite.neighbours import Neighbours
-from eventdemo.engines.sqlite.retrying import RetryReceipt
-from eventdemo.engines.sqlite.subscriber import Subscriber
-from eventdemo.engines.sqlite.whereabouts import Whereabouts
+from eventdemo.engines.sqlite.flow_status import Whereabouts
+from eventdemo.engines.sqlite.retries import RetryReceipt
 from eventdemo.errors import AlreadyHandled
 from eventdemo.ids import now_us
-from eventdemo.ports import (
+from eventdemo.messages import (
     DeadLetter,
     DeadLetterFilter,
     HopCounts,
@@ -70,8 +71,8 @@ class SqliteTopics:
     # --- publishing and settling ----------------------------------------------------------
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
-        batches = log.batches_of(topic, messages)
-        await self._log_of(topic).write(lambda connection: log.append(connection, batches))
+        batches = topic_log.batches_of(topic, messages)
+        await self._log_of(topic).write(lambda connection: topic_log.append(connection, batches))
         self._neighbours.notify([topic])
 
     async def settle(
@@ -117,13 +118,13 @@ class SqliteTopics:
     async def _unread(self, service: str, subscriber: Subscriber, limit: int) -> Received | None:
         topic = self._hears[service]
         if subscriber.share_is_old():
-            ends = await self._log_of(topic).read(lambda c: log.end_offsets(c, topic))
+            ends = await self._log_of(topic).read(lambda c: topic_log.end_offsets(c, topic))
             subscriber.take_share(await self.offsets(service), ends)
         offsets = subscriber.offsets()
         if not offsets:
             return None
         batches = await self._log_of(topic).read(
-            lambda connection: log.read(connection, topic, offsets, limit)
+            lambda connection: topic_log.read(connection, topic, offsets, limit)
         )
         return _delivery(service, topic, batches) if batches else None
 
@@ -154,9 +155,9 @@ class SqliteTopics:
         if subscriber.retry_due_at_us is None or subscriber.retry_due_at_us > now:
             return None
         found, subscriber.retry_due_at_us = await self._database.read(
-            lambda connection: retrying.due(connection, service, now, limit)
+            lambda connection: retry_table.due(connection, service, now, limit)
         )
-        return retrying.delivery(service, found) if found else None
+        return retry_table.delivery(service, found) if found else None
 
     async def offsets(self, service: str) -> dict[int, int]:
         """How far a service is in each partition of its topic."""
@@ -199,7 +200,7 @@ class SqliteTopics:
             "limit": _FORGET_PER_TRANSACTION,
         }
         forgotten = 0
-        while count := await self._log_of(topic).write(partial(log.trim, bindings=bindings)):
+        while count := await self._log_of(topic).write(partial(topic_log.trim, bindings=bindings)):
             forgotten += count
         return forgotten
 
@@ -247,7 +248,7 @@ class SqliteTopics:
         return discarded
 
 
-def _delivery(service: str, topic: str, batches: Sequence[log.RecordBatch]) -> Received:
+def _delivery(service: str, topic: str, batches: Sequence[topic_log.RecordBatch]) -> Received:
     messages: list[Message] = []
     undecodable: list[Undecodable] = []
     spans: dict[int, Span] = {}
@@ -271,10 +272,10 @@ def settle(
     receipt, redriven_from = received.receipt, dict[str, int]()
     if isinstance(receipt, RetryReceipt):
         redriven_from = dict(receipt.redriven_from)
-        retrying.take(connection, received.service, receipt)
+        retry_table.take(connection, received.service, receipt)
     else:
         _advance(connection, received.service, receipt)
-    retrying.add(connection, received.service, retries, redriven_from)
+    retry_table.add(connection, received.service, retries, redriven_from)
     dead_letters.add(connection, dead, redriven_from)
 
 

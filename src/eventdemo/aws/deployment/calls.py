@@ -1,0 +1,51 @@
+"""Calls of AWS's services for the deployment, with its errors in one line."""
+
+from typing import Any, Self
+
+from botocore.exceptions import ClientError
+
+from eventdemo.engines.aws.backoff import retrying
+from eventdemo.engines.aws.clients import Clients
+from eventdemo.engines.aws.errors import Resource
+from eventdemo.errors import EventdemoError
+
+_INVALID = frozenset({"ValidationError", "ValidationException", "InvalidParameterValue"})
+
+
+class Refused(EventdemoError):
+    """The service says that what was asked cannot be; ``args[0]`` is its own sentence."""
+
+
+class Calls:
+    """Clients of several services, opened when they are first needed."""
+
+    def __init__(self, clients: Clients, prefix: str) -> None:
+        self._clients = clients
+        self._prefix = prefix
+        self._opened: dict[str, Any] = {}
+
+    @classmethod
+    def open(cls, prefix: str) -> Self:
+        """With the credentials and the region that the SDK finds."""
+        return cls(Clients(), prefix)
+
+    async def __call__(self, service: str, operation: str, **arguments: Any) -> Any:
+        """What an operation answers. Raises ``Refused``, ``Misconfigured`` or a
+        ``StorageError``."""
+        if service not in self._opened:
+            self._opened[service] = await self._clients.open(service)
+        client = self._opened[service]
+
+        async def call() -> Any:
+            try:
+                return await getattr(client, operation)(**arguments)
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _INVALID:
+                    raise Refused(error.response["Error"]["Message"]) from error
+                raise
+
+        resource = Resource("stack", self._prefix, client.meta.region_name, self._prefix)
+        return await retrying(call, resource)
+
+    async def close(self) -> None:
+        await self._clients.close()

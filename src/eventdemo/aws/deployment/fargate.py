@@ -1,0 +1,214 @@
+"""Containers of the template: the API and each service as a Fargate service that scales."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eventdemo.aws.deployment.cloudformation import (
+    Properties,
+    Resources,
+    arn,
+    logical_id,
+    ref,
+    resource,
+    sub,
+)
+from eventdemo.aws.deployment.compute import ENVIRONMENT, IMAGE, log_group_id, role_id
+from eventdemo.aws.deployment.messaging import queue_id
+from eventdemo.aws.deployment.network import (
+    API,
+    API_PORT,
+    API_SECURITY,
+    CLUSTER,
+    EXECUTION,
+    LISTENER,
+    TARGETS,
+    TOKEN,
+    WORKERS_SECURITY,
+)
+
+#: Record batches that wait for each running instance before another one is started.
+BACKLOG_PER_TASK = 50
+
+#: How busy the API's processors are, in per cent, before another one is started.
+CPU_PERCENT = 60
+
+#: vCPU shares and MiB, in the pairs that Fargate has.
+WORKER_SIZE, API_SIZE = ("256", "512"), ("512", "1024")
+
+_READ_MODELS = "readmodels"
+_DATA = {"SourceVolume": "data", "ContainerPath": "/data"}
+
+
+def fargate(services: Sequence[str]) -> Resources:
+    """The containers, made only where they are wanted."""
+    made = _api()
+    for service in services:
+        made |= _worker(service)
+    return made
+
+
+def _worker(service: str) -> Resources:
+    command = ["work", service]
+    task, running = logical_id(service, "task"), logical_id(service, "service")
+    resources = {
+        task: _task(service, WORKER_SIZE, [_container(service, service, command)], "Fargate"),
+        running: _service(service, task, WORKERS_SECURITY, "Fargate"),
+    }
+    queue = {"Fn::GetAtt": [queue_id(service), "QueueName"]}
+    waiting = _metric(
+        "waiting", "AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": queue}
+    )
+    tasks = _metric(
+        "tasks",
+        "ECS/ContainerInsights",
+        "RunningTaskCount",
+        {"ClusterName": ref(CLUSTER), "ServiceName": {"Fn::GetAtt": [running, "Name"]}},
+    )
+    each = {"Id": "each", "Expression": "waiting / tasks", "ReturnData": True}
+    backlog = {
+        "CustomizedMetricSpecification": {"Metrics": [waiting, tasks, each]},
+        "TargetValue": BACKLOG_PER_TASK,
+    }
+    return resources | _scaling(service, running, backlog, "Fargate")
+
+
+def _api() -> Resources:
+    token = {"Name": "EVENTDEMO_OPERATOR_TOKEN", "ValueFrom": ref(TOKEN)}
+    serving = _container(API, API, ["serve", "--host", "0.0.0.0"])  # noqa: S104 - in a container
+    projecting = _container(API, _READ_MODELS, ["work", _READ_MODELS])
+    serving |= {"PortMappings": [{"ContainerPort": API_PORT}], "Secrets": [token]}
+    containers = [each | {"MountPoints": [_DATA]} for each in (serving, projecting)]
+    behind = {
+        "HealthCheckGracePeriodSeconds": 120,
+        "LoadBalancers": [
+            {"ContainerName": API, "ContainerPort": API_PORT, "TargetGroupArn": ref(TARGETS)}
+        ],
+    }
+    busy = {
+        "PredefinedMetricSpecification": {
+            "PredefinedMetricType": "ECSServiceAverageCPUUtilization"
+        },
+        "TargetValue": CPU_PERCENT,
+    }
+    secret = {"GenerateSecretString": {"PasswordLength": 40, "ExcludePunctuation": True}}
+    return {
+        TOKEN: resource(
+            "SecretsManager::Secret",
+            {"Description": "What the operator's calls carry as a bearer token", **secret},
+            Condition="Api",
+            UpdateReplacePolicy="Delete",
+            DeletionPolicy="Delete",
+        ),
+        "ApiTask": _task(API, API_SIZE, containers, "Api", Volumes=[{"Name": "data"}]),
+        "ApiService": {
+            **_service(API, "ApiTask", API_SECURITY, "Api", **behind),
+            "DependsOn": [LISTENER],
+        },
+        **_scaling(API, "ApiService", busy, "Api"),
+    }
+
+
+def _task(
+    name: str,
+    size: tuple[str, str],
+    containers: Sequence[Properties],
+    condition: str,
+    **more: object,
+) -> dict[str, Any]:
+    cpu, memory = size
+    return resource(
+        "ECS::TaskDefinition",
+        {
+            "RequiresCompatibilities": ["FARGATE"],
+            "NetworkMode": "awsvpc",
+            "Cpu": cpu,
+            "Memory": memory,
+            "ExecutionRoleArn": arn(role_id(EXECUTION)),
+            "TaskRoleArn": arn(role_id(name)),
+            "ContainerDefinitions": list(containers),
+            **more,
+        },
+        Condition=condition,
+    )
+
+
+def _container(logs: str, name: str, command: list[str]) -> dict[str, Any]:
+    environment = {"AWS_REGION": "${AWS::Region}", **ENVIRONMENT}
+    return {
+        "Name": name,
+        "Image": IMAGE,
+        "Command": command,
+        "Environment": [{"Name": k, "Value": sub(v)} for k, v in environment.items()],
+        "StopTimeout": 30,
+        "LogConfiguration": {
+            "LogDriver": "awslogs",
+            "Options": {
+                "awslogs-group": ref(log_group_id(logs)),
+                "awslogs-region": ref("AWS::Region"),
+                "awslogs-stream-prefix": name,
+            },
+        },
+    }
+
+
+def _service(
+    name: str, task: str, security_group: str, condition: str, **more: object
+) -> dict[str, Any]:
+    network = {
+        "AssignPublicIp": ref("PublicIp"),
+        "SecurityGroups": [ref(security_group)],
+        "Subnets": ref("Subnets"),
+    }
+    return resource(
+        "ECS::Service",
+        {
+            "Cluster": ref(CLUSTER),
+            "TaskDefinition": ref(task),
+            "LaunchType": "FARGATE",
+            "DesiredCount": 1,
+            "DeploymentConfiguration": {
+                "DeploymentCircuitBreaker": {"Enable": True, "Rollback": True}
+            },
+            "NetworkConfiguration": {"AwsvpcConfiguration": network},
+            **more,
+        },
+        Condition=condition,
+    )
+
+
+def _scaling(name: str, service: str, tracked: Properties, condition: str) -> Resources:
+    target, scaling = logical_id(name, "scaling-target"), logical_id(name, "scaling")
+    running = {"Fn::GetAtt": [service, "Name"]}
+    dimension = {
+        "ServiceNamespace": "ecs",
+        "ScalableDimension": "ecs:service:DesiredCount",
+        "ResourceId": {"Fn::Join": ["/", ["service", ref(CLUSTER), running]]},
+    }
+    return {
+        target: resource(
+            "ApplicationAutoScaling::ScalableTarget",
+            {**dimension, "MinCapacity": 1, "MaxCapacity": ref("MostTasks")},
+            Condition=condition,
+        ),
+        scaling: resource(
+            "ApplicationAutoScaling::ScalingPolicy",
+            {
+                "PolicyName": name,
+                "PolicyType": "TargetTrackingScaling",
+                "ScalingTargetId": ref(target),
+                "TargetTrackingScalingPolicyConfiguration": tracked,
+            },
+            Condition=condition,
+        ),
+    }
+
+
+def _metric(
+    label: str, namespace: str, name: str, dimensions: Mapping[str, object]
+) -> dict[str, Any]:
+    metric = {
+        "Namespace": namespace,
+        "MetricName": name,
+        "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
+    }
+    return {"Id": label, "MetricStat": {"Metric": metric, "Stat": "Average"}, "ReturnData": False}

@@ -1,0 +1,154 @@
+"""What each service, and the API, may do: made from its row of the flow, and nothing beyond."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from eventdemo.aggregates import Aggregate, Product, Purchase
+from eventdemo.aws.deployment.cloudformation import allow, arn, ref
+from eventdemo.aws.deployment.messaging import WAKE, dead_id, queue_id, retries_id, topic_id
+from eventdemo.aws.deployment.tables import EVENTS, PURCHASES, SESSION
+from eventdemo.facts import EVENT_TYPES, product_stream, purchase_stream
+from eventdemo.flow import (
+    DEAD_PURCHASES_TOPIC,
+    SERVICES,
+    TASK_QUEUE_TOPIC,
+    Row,
+    SessionCacheSink,
+    Topic,
+)
+
+Statement = dict[str, Any]
+
+_COUNT = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl"]
+_SEND = ["sqs:GetQueueUrl", "sqs:SendMessage"]
+_TAKE = [*_COUNT, "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"]
+
+_READ = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]
+_PUT = ["dynamodb:PutItem"]
+_PUT_ALL = ["dynamodb:BatchWriteItem", "dynamodb:PutItem"]
+_UPDATE = ["dynamodb:UpdateItem"]
+_DELETE = ["dynamodb:BatchWriteItem", "dynamodb:DeleteItem"]
+
+#: Partitions of the tables, as the adapters name them.
+_STREAMS: dict[type[Aggregate], str] = {
+    Product: product_stream("*"),
+    Purchase: purchase_stream("*"),
+}
+_CAUSES, _OUTBOX, _HEAD, _LOG = "cause-*", "outbox-*", "log", "log-*"
+_PURCHASES, _KEYS, _ACCEPTED, _COUNTS = "purchase-*", "key-*", "accepted", "counts"
+_LETTERS, _LETTER_NUMBERS = "letter-*", "letters"
+
+#: Where nothing is: whoever opens a table looks there, so that what is wrong shows at once.
+_NOWHERE = "-"
+
+
+def of_service(row: Row) -> list[Statement]:
+    """The permissions of one service."""
+    streams = [_STREAMS[aggregate] for aggregate in row.reads]
+    kept = [_STREAMS[aggregate] for aggregate in row.reads if aggregate.long_lived]
+    return [
+        *_opens(),
+        allow(_TAKE, _arns(queues_of(row.service))),
+        allow(_SEND, [arn(retries_id(row.service))]),
+        _publishes(topics_of(row)),
+        *_handles_messages(),
+        *([_items(EVENTS, _READ, streams)] if streams else []),
+        *([_items(EVENTS, _PUT_ALL, kept)] if kept else []),
+        *(_records(streams) if records(row) else []),
+        *([allow(_PUT, [arn(SESSION)])] if _tells_buyers(row) else []),
+        *(_sweeps() if row.hears == TASK_QUEUE_TOPIC else []),
+    ]
+
+
+def of_api() -> list[Statement]:
+    """The permissions of the API: it accepts, answers, counts, redrives, and manages products."""
+    queues = [queue for service in SERVICES for queue in queues_of(service)]
+    products = [_STREAMS[Product]]
+    return [
+        *_opens(),
+        allow(_COUNT, _arns(queues)),
+        _publishes([TASK_QUEUE_TOPIC]),
+        *_sweeps(),
+        *_handles_messages(),
+        allow(_READ, [arn(PURCHASES)]),
+        _items(PURCHASES, _PUT, [_KEYS, _OUTBOX]),
+        _items(PURCHASES, _UPDATE, [_ACCEPTED, _LETTERS]),
+        allow(_READ, [arn(EVENTS)]),
+        _items(EVENTS, _PUT_ALL, products),
+        *_records(products),
+        allow([*_READ, *_PUT], [arn(SESSION)]),
+    ]
+
+
+def queues_of(service: str) -> list[str]:
+    """The logical ids of all queues that a service takes from."""
+    return [
+        each
+        for queue in (queue_id(service), retries_id(service))
+        for each in (queue, dead_id(queue))
+    ]
+
+
+def topics_of(row: Row) -> list[Topic]:
+    """Where a service publishes: what it says, and that a purchase died before its outcome."""
+    said = {where.number: where for where in row.says.values() if isinstance(where, Topic)}
+    if row.hears.number < DEAD_PURCHASES_TOPIC.number:
+        said[DEAD_PURCHASES_TOPIC.number] = DEAD_PURCHASES_TOPIC
+    return [said[number] for number in sorted(said)]
+
+
+def records(row: Row) -> bool:
+    """Whether a service appends to the event pool."""
+    return not EVENT_TYPES.isdisjoint(row.says)
+
+
+def _tells_buyers(row: Row) -> bool:
+    return any(isinstance(where, SessionCacheSink) for where in row.says.values())
+
+
+def _opens() -> list[Statement]:
+    """Finding out whether the tables are there."""
+    return [
+        _items(table, ["dynamodb:BatchGetItem"], [_NOWHERE])
+        for table in (EVENTS, PURCHASES, SESSION)
+    ]
+
+
+def _handles_messages() -> list[Statement]:
+    """Counting, leaving the path of a purchase behind, and setting aside what died."""
+    return [
+        _items(PURCHASES, _READ, [_PURCHASES, _LETTERS, _LETTER_NUMBERS]),
+        _items(PURCHASES, _PUT_ALL, [_PURCHASES, _LETTERS]),
+        _items(PURCHASES, _UPDATE, [_COUNTS, _LETTER_NUMBERS]),
+    ]
+
+
+def _sweeps() -> list[Statement]:
+    """Sending what was left in the outbox: purchases to their topic, dead letters to services."""
+    return [
+        _publishes([TASK_QUEUE_TOPIC]),
+        allow(_SEND, [arn(retries_id(service)) for service in SERVICES]),
+        _items(PURCHASES, [*_READ, *_UPDATE, *_DELETE], [_OUTBOX]),
+    ]
+
+
+def _records(streams: Sequence[str]) -> list[Statement]:
+    """Appending to streams, and moving what was appended into the log: no event is ever removed."""
+    return [
+        _items(EVENTS, _PUT, [*streams, _CAUSES, _OUTBOX, _LOG, _HEAD]),
+        _items(EVENTS, _READ, [_OUTBOX, _HEAD]),
+        _items(EVENTS, ["dynamodb:DeleteItem"], [_OUTBOX]),
+    ]
+
+
+def _items(table: str, actions: Sequence[str], partitions: Sequence[str]) -> Statement:
+    only = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(partitions)}}
+    return allow(actions, [arn(table)], only)
+
+
+def _publishes(topics: Sequence[Topic]) -> Statement:
+    return allow(["sns:Publish"], [*(ref(topic_id(topic.name)) for topic in topics), ref(WAKE)])
+
+
+def _arns(names: Iterable[str]) -> list[Any]:
+    return [arn(name) for name in names]

@@ -1,0 +1,87 @@
+"""Runs one service as a function: called with messages, it answers which are to come again."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from eventdemo.engines.aws.sqs.lambda_invocations import Calls
+from eventdemo.engines.aws.sqs.messaging import Delivery
+from eventdemo.errors import StorageError
+from eventdemo.flow import Row
+from eventdemo.ids import now_us
+from eventdemo.ports import EventPool, SessionCache
+from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.runtime.handler import Handler
+from eventdemo.runtime.observer import UNOBSERVED, Observer
+from eventdemo.runtime.retries import RetryPolicy
+from eventdemo.runtime.state import Baselines
+from eventdemo.runtime.worker import MESSAGES_PER_BATCH
+
+Event = Mapping[str, Any]
+
+log = structlog.get_logger(__name__)
+
+
+class Function:
+    """One row of the flow, as AWS Lambda calls it with what one of its queues holds.
+
+    What a call brings is handled as a worker handles it. Retries, dead letters and all that the
+    messages cause are durable when the call returns; the queue deletes what is not in its answer.
+    """
+
+    def __init__(
+        self,
+        row: Row,
+        pool: EventPool,
+        cache: SessionCache,
+        calls: Calls,
+        retries: RetryPolicy | None = None,
+        clock: Callable[[], int] = now_us,
+        observer: Observer = UNOBSERVED,
+    ) -> None:
+        self._row = row
+        self._pool = pool
+        self._cache = cache
+        self._calls = calls
+        self._retries = retries or RetryPolicy()
+        self._clock = clock
+        self._observer = observer
+        self._baselines = Baselines()
+
+    async def __call__(self, event: Event) -> dict[str, Any]:
+        """The answer to an event as SQS sends it: what could not be settled, and so has to come
+        again. An event without messages is the clock's: it asks for what nobody else begins."""
+        records = event.get("Records", [])
+        if not records:
+            await self._calls.sweep()
+            return {"batchItemFailures": []}
+        queue = records[0]["eventSourceARN"].rpartition(":")[2]
+        unsettled = await self._handle(queue, [_delivery(record) for record in records])
+        return {"batchItemFailures": [{"itemIdentifier": each} for each in unsettled]}
+
+    async def _handle(self, queue: str, deliveries: list[Delivery]) -> list[str]:
+        call = self._calls.of(queue, deliveries)
+        engine = AssembledEngine(self._pool, call.queue, call.topics, self._cache, call.close)
+        handler = Handler(
+            self._row, engine, self._baselines, self._retries, self._clock, self._observer
+        )
+        service = self._row.service
+        try:
+            while received := await call.topics.receive(service, MESSAGES_PER_BATCH):
+                await handler.handle(received)
+        except StorageError as error:
+            self._observer.storage_failed(service)
+            log.error("storage failed, messages come again", service=service, error=str(error))
+        finally:
+            await engine.close()
+        return call.source.unsettled
+
+
+def _delivery(record: Mapping[str, Any]) -> Delivery:
+    return Delivery(
+        record["messageId"],
+        record["receiptHandle"],
+        record["body"],
+        int(record["attributes"]["ApproximateReceiveCount"]),
+    )

@@ -1,0 +1,1 @@
+"""DynamoDB: the event pool and the session cache."""

@@ -1,0 +1,221 @@
+"""A table of DynamoDB itself."""
+
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from eventdemo.engines.aws.backoff import BACKOFF, Backoff, retrying
+from eventdemo.engines.aws.dynamodb.marshalling import (
+    PARTITION,
+    SORT,
+    Wire,
+    action_to_wire,
+    attributes_from_wire,
+    item_to_wire,
+    key_from_wire,
+    key_to_wire,
+)
+from eventdemo.engines.aws.dynamodb.table import (
+    Action,
+    Attributes,
+    ConditionFailed,
+    Item,
+    Key,
+    Update,
+)
+from eventdemo.engines.aws.errors import Resource, codes_of
+from eventdemo.engines.gathering import gathered
+
+T = TypeVar("T")
+
+#: What one call of each kind takes. (Of settled reads it takes 100, but not everywhere.)
+WRITES_PER_BATCH, READS_PER_BATCH, SETTLED_READS = 25, 100, 25
+
+#: What tables are called behind their deployment's prefix.
+_TABLES = ("events", "purchases", "session")
+
+
+class DynamoTable:
+    """A ``Table`` over a client of ``Clients``, whose keys are texts called ``pk`` and ``sk``.
+
+    A transaction carries a token, so that one whose answer was lost is not carried out twice when
+    it is tried again. A single action is none, at half the cost; only one that adds to a counter
+    is, for its token.
+    """
+
+    def __init__(self, client: Any, name: str, backoff: Backoff = BACKOFF) -> None:
+        self._client = client
+        self._name = name
+        self._backoff = backoff
+        prefix, _, table = name.rpartition("-")
+        known = prefix if table in _TABLES else "PREFIX"
+        self._resource = Resource("table", name, client.meta.region_name, known)
+
+    async def transact(self, actions: Sequence[Action]) -> None:
+        alone = len(actions) == 1 and not (isinstance(actions[0], Update) and actions[0].add)
+        await self._retrying(self._single(actions[0]) if alone else self._transaction(actions))
+
+    def _single(self, action: Action) -> Callable[[], Awaitable[None]]:
+        name, parameters = action_to_wire(action)
+        operation = getattr(self._client, f"{name.lower()}_item")
+
+        async def call() -> None:
+            try:
+                await operation(TableName=self._name, **parameters)
+            except ClientError as error:
+                if "ConditionalCheckFailedException" in codes_of(error):
+                    raise ConditionFailed([0]) from error
+                raise
+
+        return call
+
+    def _transaction(self, actions: Sequence[Action]) -> Callable[[], Awaitable[None]]:
+        wires = [action_to_wire(action) for action in actions]
+        items = [{name: {"TableName": self._name, **parameters}} for name, parameters in wires]
+        token = uuid.uuid4().hex
+
+        async def call() -> None:
+            try:
+                await self._client.transact_write_items(
+                    TransactItems=items, ClientRequestToken=token
+                )
+            except ClientError as error:
+                codes = codes_of(error)
+                if failed := [
+                    n for n, code in enumerate(codes) if code == "ConditionalCheckFailed"
+                ]:
+                    raise ConditionFailed(failed) from error
+                raise
+
+        return call
+
+    async def put_all(self, items: Sequence[Item]) -> None:
+        last = {item.key: item.attributes for item in items}  # one call takes no item twice
+        await self._write_all(
+            [{"PutRequest": {"Item": item_to_wire(key, item)}} for key, item in last.items()]
+        )
+
+    async def delete_all(self, keys: Sequence[Key]) -> None:
+        await self._write_all(
+            [{"DeleteRequest": {"Key": key_to_wire(key)}} for key in dict.fromkeys(keys)]
+        )
+
+    async def _write_all(self, requests: Sequence[Wire]) -> None:
+        await gathered(self._write_batch, _parts(requests, WRITES_PER_BATCH))
+
+    async def _write_batch(self, requests: list[Wire]) -> None:
+        async def call() -> list[Wire]:
+            answer = await self._client.batch_write_item(RequestItems={self._name: requests})
+            left: list[Wire] = answer.get("UnprocessedItems", {}).get(self._name, [])
+            return _progressed(requests, left, "BatchWriteItem")
+
+        while requests:
+            requests = await self._retrying(call)
+
+    async def get(self, keys: Sequence[Key], *, settled: bool = False) -> dict[Key, Attributes]:
+        wires = [key_to_wire(key) for key in dict.fromkeys(keys)]
+        read, size = (
+            (self._get_settled, SETTLED_READS) if settled else (self._get_batch, READS_PER_BATCH)
+        )
+        parts = await gathered(read, _parts(wires, size))
+        return {key_from_wire(item): attributes_from_wire(item) for part in parts for item in part}
+
+    async def _get_batch(self, keys: list[Wire]) -> list[Wire]:
+        found: list[Wire] = []
+
+        async def call() -> list[Wire]:
+            wanted = {self._name: {"Keys": keys, "ConsistentRead": True}}
+            answer = await self._client.batch_get_item(RequestItems=wanted)
+            found.extend(answer.get("Responses", {}).get(self._name, []))
+            left: list[Wire] = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+            return _progressed(keys, left, "BatchGetItem")
+
+        while keys:
+            keys = await self._retrying(call)
+        return found
+
+    async def _get_settled(self, keys: list[Wire]) -> list[Wire]:
+        items = [{"Get": {"TableName": self._name, "Key": key}} for key in keys]
+        answer = await self._retrying(lambda: self._client.transact_get_items(TransactItems=items))
+        return [found["Item"] for found in answer["Responses"] if found.get("Item")]
+
+    async def query(
+        self,
+        partition: str,
+        *,
+        after: str = "",
+        before: str | None = None,
+        limit: int | None = None,
+        descending: bool = False,
+    ) -> list[Item]:
+        if before is not None and after >= before:
+            return []
+        parameters = {
+            "TableName": self._name,
+            "ConsistentRead": True,
+            "ScanIndexForward": not descending,
+            **_condition(partition, after, before),
+        }
+        found: list[Item] = []
+        while limit is None or len(found) < limit:
+            if limit is not None:
+                parameters["Limit"] = limit - len(found) + 2  # its bounds may be items as well
+            answer = await self._retrying(lambda: self._client.query(**parameters))
+            page = map(_item, answer["Items"])
+            found += [item for item in page if item.key.sort not in {after, before}]
+            if "LastEvaluatedKey" not in answer:
+                break
+            parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        return found[:limit]
+
+    async def scan(self, after: Key | None, limit: int) -> tuple[list[Item], Key | None]:
+        start = {"ExclusiveStartKey": key_to_wire(after)} if after else {}
+        answer = await self._retrying(
+            lambda: self._client.scan(
+                TableName=self._name, ConsistentRead=True, Limit=limit, **start
+            )
+        )
+        last = answer.get("LastEvaluatedKey")
+        return [_item(wire) for wire in answer["Items"]], key_from_wire(last) if last else None
+
+    async def _retrying(self, call: Callable[[], Awaitable[T]]) -> T:
+        return await retrying(call, self._resource, self._backoff)
+
+
+def _parts(wires: Sequence[Wire], size: int) -> list[list[Wire]]:
+    return [list(wires[start : start + size]) for start in range(0, len(wires), size)]
+
+
+def _progressed(before: Sequence[Wire], left: list[Wire], operation: str) -> list[Wire]:
+    """What is left of a batch; where that is all of it, it was throttled."""
+    if len(left) < len(before):
+        return left
+    said = {"Code": "ThrottlingException", "Message": "no item of the batch was taken"}
+    raise ClientError({"Error": said}, operation)
+
+
+def _condition(partition: str, after: str, before: str | None) -> Wire:
+    """A partition's items between two sort keys. Where there are two, items at them are found as
+    well: DynamoDB takes one condition on the sort key only."""
+    conditions, values = [f"{PARTITION} = :p"], {":p": {"S": partition}}
+    if after:
+        values[":a"] = {"S": after}
+    if before is not None:
+        values[":b"] = {"S": before}
+    match bool(after), before is not None:
+        case True, True:
+            conditions.append(f"{SORT} BETWEEN :a AND :b")
+        case True, False:
+            conditions.append(f"{SORT} > :a")
+        case False, True:
+            conditions.append(f"{SORT} < :b")
+    return {
+        "KeyConditionExpression": " AND ".join(conditions),
+        "ExpressionAttributeValues": values,
+    }
+
+
+def _item(wire: Wire) -> Item:
+    return Item(key_from_wire(wire), attributes_from_wire(wire))

@@ -1,0 +1,181 @@
+"""How events are written into items, and read back.
+
+Short texts stay as they are, for people to read; longer ones are compressed, because a write is
+paid for by the kilobyte and the events of one transaction are much alike.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct
+
+from eventdemo.codec import UNDECODABLE, encode
+from eventdemo.codec.upcasters import StoredEvent, schema_version, upcast
+from eventdemo.engines.aws.dynamodb.table import Attributes, Value
+from eventdemo.errors import HistoryUnreadable
+from eventdemo.messages import RecordedEvent, Recording
+
+#: A text up to this many bytes shares its item's first kilobyte with the keys.
+_PLAIN_BYTES = 800
+
+
+class Row(Struct, array_like=True, frozen=True, gc=False):
+    """An event as the outbox, the log and causes hold it."""
+
+    stream: str
+    version: int
+    causation_id: str
+    ordinal: int
+    correlation_id: str
+    at_us: int
+    data: StoredEvent
+
+
+class ChunkRow(Struct, array_like=True, frozen=True, gc=False):
+    """An event as its stream holds it, and where the recording's events in other streams are."""
+
+    causation_id: str
+    ordinal: int
+    correlation_id: str
+    at_us: int
+    data: StoredEvent
+    elsewhere: tuple[tuple[str, int], ...] = ()
+
+
+class Encoded(NamedTuple):
+    """A recording's events: as rows, and by stream as chunk rows from a version on."""
+
+    causation_id: str
+    rows: list[bytes]
+    by_stream: dict[str, list[bytes]]
+    expected: dict[str, int]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.rows))
+
+
+class Chunk(NamedTuple):
+    """The events that one transaction appended to a stream, and its entry in the outbox."""
+
+    events: list[RecordedEvent]
+    elsewhere: list[tuple[str, int]]
+    first: int
+    last: int
+    entry: str
+
+
+_rows = msgspec.json.Decoder(list[Row])
+_chunk_rows = msgspec.json.Decoder(list[ChunkRow])
+_raw_rows = msgspec.json.Decoder(list[Raw])
+
+
+def encoded(recording: Recording) -> Encoded:
+    """A recording as it will be stored."""
+    caused, correlated = recording.causation_id, recording.correlation_id
+    places = [(write.event.stream, write.expected_version + 1) for write in recording.writes]
+    result = Encoded(caused, [], {}, {})
+    for ordinal, (stream, version) in enumerate(places):
+        said = (
+            caused,
+            ordinal,
+            correlated,
+            recording.at_us,
+            Raw(encode(recording.writes[ordinal].event)),
+        )
+        elsewhere = [place for place in places if place[0] != stream]
+        result.rows.append(encode((stream, version, *said)))
+        chunk_row = encode((*said, elsewhere) if elsewhere else said)
+        result.by_stream.setdefault(stream, []).append(chunk_row)
+        result.expected.setdefault(stream, version - 1)
+    return result
+
+
+def pack(rows: Sequence[bytes]) -> Value:
+    """Encoded rows as one attribute."""
+    body = b"[" + b",".join(rows) + b"]"
+    return body.decode() if len(body) <= _PLAIN_BYTES else zlib.compress(body, 6)
+
+
+def joined(packed: Sequence[Value]) -> Value:
+    """The rows of several attributes as one."""
+    return pack([unpack(value)[1:-1] for value in packed])
+
+
+def unpack(value: Value, name: str = "without a position") -> bytes:
+    """An attribute's rows as JSON. Raises ``HistoryUnreadable``."""
+    try:
+        return zlib.decompress(value) if isinstance(value, bytes) else str(value).encode()
+    except zlib.error as error:
+        raise _unreadable(name, error) from error
+
+
+def events_of(
+    attributes: Attributes, name: str, first_position: int | None = None
+) -> list[RecordedEvent]:
+    """The events of an item; with positions from ``first_position`` on, else with 0.
+
+    Raises ``HistoryUnreadable``.
+    """
+    rows = _decoded(attributes, name, _rows.decode)
+    return [
+        _event(index + first_position if first_position else 0, row.stream, row.version, row)
+        for index, row in enumerate(rows)
+    ]
+
+
+def chunk_of(stream: str, first: int, attributes: Attributes) -> Chunk:
+    """A part of a stream. Raises ``HistoryUnreadable``."""
+    name = f"{stream}, version {first}"
+    rows = _decoded(attributes, name, _chunk_rows.decode)
+    events = [_event(0, stream, first + index, row) for index, row in enumerate(rows)]
+    elsewhere = [place for row in rows for place in row.elsewhere]
+    last = int(attributes["last"])
+    if len(events) != last - first + 1:
+        raise _unreadable(name, f"{len(events)} events up to version {last}")
+    return Chunk(events, elsewhere, first, last, str(attributes["entry"]))
+
+
+def _event(position: int, stream: str, version: int, row: Row | ChunkRow) -> RecordedEvent:
+    return RecordedEvent(
+        position,
+        stream,
+        version,
+        row.causation_id,
+        row.ordinal,
+        row.correlation_id,
+        row.at_us,
+        schema_version(row.data),
+        upcast(row.data),
+    )
+
+
+def _decoded(attributes: Attributes, name: str, decode: Callable[[bytes], list[Any]]) -> list[Any]:
+    body = unpack(attributes["events"], name)
+    try:
+        return decode(body)
+    except UNDECODABLE as error:
+        raise _unreadable(_first_bad(body, decode) or name, error) from error
+
+
+def _first_bad(body: bytes, decode: Callable[[bytes], list[Any]]) -> str:
+    """What the first row that cannot be read says of itself, if anything."""
+    try:
+        rows = _raw_rows.decode(body)
+    except UNDECODABLE:
+        return ""
+    for row in rows:
+        try:
+            decode(b"[" + bytes(row) + b"]")
+        except UNDECODABLE:
+            return bytes(row)[:120].decode(errors="replace")
+    return ""
+
+
+def _unreadable(name: str, reason: object) -> HistoryUnreadable:
+    return HistoryUnreadable(
+        f"event {name} is damaged, or was written by a later eventdemo ({reason}): restore it from "
+        "a backup, or upgrade eventdemo"
+    )

@@ -1,0 +1,196 @@
+"""The event pool on DynamoDB: one transaction for as many recordings as it holds."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from eventdemo.engines.aws.dynamodb import event_outbox
+from eventdemo.engines.aws.dynamodb.encoding import Encoded, encoded, events_of, pack
+from eventdemo.engines.aws.dynamodb.event_log import Log
+from eventdemo.engines.aws.dynamodb.snapshots import Snapshots
+from eventdemo.engines.aws.dynamodb.streams import End, Streams, chunk_key
+from eventdemo.engines.aws.dynamodb.table import (
+    MAX_ACTIONS,
+    Action,
+    ConditionFailed,
+    Key,
+    Put,
+    Table,
+)
+from eventdemo.errors import Conflict
+from eventdemo.messages import RecordedEvent, Recording, Snapshot
+
+#: The events of one transaction take at most so many bytes before they are compressed, unless a
+#: single recording has more.
+MAX_EVENT_BYTES = 200_000
+
+#: A process that appends moves entries from the outbox to the log after so many transactions.
+TRANSACTIONS_PER_HELP = 64
+
+#: How long who waits goes without looking, at first and at most.
+_PAUSES_S = (0.05, 1.0)
+
+
+class DynamoEventPool:
+    """Streams in chunks, an item for each cause, and an entry in the outbox for each transaction.
+
+    ``append`` splits between recordings what one transaction can't hold: it takes 49 reservations
+    of one product, for instance. ``new_id`` makes texts that never come twice.
+    """
+
+    def __init__(self, table: Table, new_id: Callable[[], str]) -> None:
+        self._table = table
+        self._new_id = new_id
+        self._log = Log(table)
+        self._streams = Streams(table)
+        self._snapshots = Snapshots(table)
+        self._transactions = 0
+        self._news = asyncio.Event()
+        self._looked: tuple[int, int] | None = None
+        self._pause_s = _PAUSES_S[0]
+
+    async def append(self, recordings: Sequence[Recording]) -> None:
+        before: tuple[str, ...] = ()
+        for part in list(_parts(recordings)):
+            before = (await self._append(part, before),)
+
+    async def _append(self, part: Sequence[Encoded], before: tuple[str, ...]) -> str:
+        """Appends what goes into one transaction, and returns the name of its entry in the outbox,
+        which is to come behind those of some others."""
+        expected, chunks = _chunks(part)
+        after = await self._streams.ends(expected)
+        entry = event_outbox.name_of(self._new_id())
+        actions: list[Action] = [
+            *(_put_chunk(stream, expected[stream], rows, entry) for stream, rows in chunks.items()),
+            *(_put_cause(recording) for recording in part),
+            event_outbox.put(
+                entry, [row for r in part for row in r.rows], (*before, *after.values())
+            ),
+        ]
+        try:
+            await self._table.transact(actions)
+        except ConditionFailed as failed:
+            first = actions[failed.indexes[0]].key
+            raise Conflict(f"someone else was first: {first.partition}, {first.sort}") from failed
+        for stream, rows in chunks.items():
+            self._streams.remember(stream, End(expected[stream] + len(rows), entry))
+        self._news.set()
+        self._transactions += 1
+        if self._transactions % TRANSACTIONS_PER_HELP == 0:
+            await self._log.help()
+        return entry
+
+    async def read_streams(self, after: Mapping[str, int]) -> list[RecordedEvent]:
+        return await self._streams.read_many(after)
+
+    async def read_stream(
+        self, stream: str, *, after_version: int = 0, limit: int = 100
+    ) -> list[RecordedEvent]:
+        return await self._streams.read(stream, after_version, limit)
+
+    async def read_all(self, *, after_position: int, limit: int) -> list[RecordedEvent]:
+        return await self._log.read(after_position, limit)
+
+    async def caused_by(self, causation_id: str) -> list[RecordedEvent]:
+        key = _cause_key(causation_id)
+        found = await self._table.get([key])
+        return events_of(found[key], f"caused by {causation_id}") if found else []
+
+    async def head(self) -> int:
+        return await self._log.head()
+
+    async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
+        await self._snapshots.save(snapshots)
+
+    async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
+        return await self._snapshots.latest(streams)
+
+    async def snapshot_before(
+        self, stream: str, *, at_version: int | None = None, at_us: int | None = None
+    ) -> Snapshot | None:
+        return await self._snapshots.before(stream, at_version, at_us)
+
+    async def wait(self, timeout_s: float) -> None:
+        if self._looked is None:
+            self._looked = (0, 0)  # from here on
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not await self._is_news():
+                    pass
+        except TimeoutError:
+            return
+        self._pause_s = _PAUSES_S[0]
+
+    async def _is_news(self) -> bool:
+        """Whether this process appended something, at once, or another one did, after a pause
+        that grows as long as nobody does."""
+        try:
+            async with asyncio.timeout(self._pause_s):
+                await self._news.wait()
+        except TimeoutError:
+            self._pause_s = min(self._pause_s * 1.5, _PAUSES_S[1])
+            before, self._looked = self._looked, await self._log.look()
+            return self._looked != before or self._looked[1] > 0
+        self._news.clear()
+        return True
+
+
+def _parts(recordings: Sequence[Recording]) -> Iterator[list[Encoded]]:
+    """Recordings, as many together as one transaction holds: a cause each, a chunk for each
+    stream, and an entry in the outbox.
+
+    Raises ``Conflict`` if one does not go on where those before it ended, or comes twice.
+    """
+    part: list[Encoded] = []
+    streams: set[str] = set()
+    size_bytes = 0
+    for recording in _checked(recordings):
+        grown = streams.union(recording.by_stream)
+        size_bytes += recording.size_bytes
+        full = len(part) + len(grown) + 2 > MAX_ACTIONS or size_bytes > MAX_EVENT_BYTES
+        if part and full:
+            yield part
+            part, grown, size_bytes = [], set(recording.by_stream), recording.size_bytes
+        part.append(recording)
+        streams = grown
+    if part:
+        yield part
+
+
+def _checked(recordings: Sequence[Recording]) -> list[Encoded]:
+    causes: set[str] = set()
+    reached: dict[str, int] = {}
+    for recording in recordings:
+        if recording.causation_id in causes:
+            raise Conflict(f"{recording.causation_id} would be recorded twice")
+        causes.add(recording.causation_id)
+        for write in recording.writes:
+            stream, version = write.event.stream, write.expected_version
+            if reached.get(stream, version) != version:
+                raise Conflict(f"{stream} would not be at the expected version")
+            reached[stream] = version + 1
+    return [encoded(recording) for recording in recordings if recording.writes]
+
+
+def _chunks(part: Sequence[Encoded]) -> tuple[dict[str, int], dict[str, list[bytes]]]:
+    """What is appended to each stream, and at which version."""
+    expected: dict[str, int] = {}
+    chunks: dict[str, list[bytes]] = {}
+    for recording in part:
+        for stream, rows in recording.by_stream.items():
+            expected.setdefault(stream, recording.expected[stream])
+            chunks.setdefault(stream, []).extend(rows)
+    return expected, chunks
+
+
+def _put_chunk(stream: str, version: int, rows: Sequence[bytes], entry: str) -> Put:
+    attributes = {"events": pack(rows), "last": version + len(rows), "entry": entry}
+    return Put(chunk_key(stream, version + 1), attributes, absent=True)
+
+
+def _put_cause(recording: Encoded) -> Put:
+    return Put(_cause_key(recording.causation_id), {"events": pack(recording.rows)}, absent=True)
+
+
+def _cause_key(causation_id: str) -> Key:
+    return Key(f"cause-{causation_id}", "cause")

@@ -1,0 +1,100 @@
+"""The parts of an engine on AWS, over clients that they share."""
+
+import uuid
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Self
+
+from eventdemo.engines.aws.clients import Clients
+from eventdemo.engines.aws.dynamodb.dynamo_table import DynamoTable
+from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
+from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
+from eventdemo.engines.aws.dynamodb.table import Key
+from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.lambda_invocations import Calls
+from eventdemo.engines.aws.sqs.leases import LeaseTerms
+from eventdemo.engines.aws.sqs.messaging import Messaging
+from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.sqs.sqs_and_sns import SqsAndSns
+from eventdemo.engines.aws.sqs.task_queue import AwsTaskQueue
+from eventdemo.engines.aws.sqs.topics import AwsTopics
+from eventdemo.engines.aws.sqs.wake_ups import waking
+from eventdemo.ids import now_us
+
+#: Asked for when a table is opened, so that whatever is wrong with it is said at once.
+_NO_ITEM = Key("-", "-")
+
+
+class AwsServices:
+    """Opens parts as they are asked for, and closes them together."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._opened = AsyncExitStack()
+        self._opened.push_async_callback(clients.close)
+
+    @classmethod
+    async def open(cls) -> Self:
+        """With the credentials and the region that the SDK finds."""
+        return cls(Clients())
+
+    async def event_pool(self, table: str) -> DynamoEventPool:
+        """The event pool in a table. Raises a ``StorageError`` if it can't be used."""
+        return DynamoEventPool(await self._table(table), _new_id)
+
+    async def queue_and_topics(
+        self,
+        prefix: str,
+        hears: Mapping[str, str],
+        queue_topic: str,
+        *,
+        notes: bool = False,
+        terms: LeaseTerms = LeaseTerms(),  # noqa: B008 - frozen
+    ) -> tuple[AwsTaskQueue, AwsTopics]:
+        """Task queue and topics of the deployment whose names begin with a prefix; ``notes`` are
+        sent to workers that sleep. Raises a ``StorageError`` if they can't be used."""
+        names = Names(prefix)
+        table = await self._table(names.purchases)
+        messaging = await self._messaging(names, next(iter(hears)))
+        if notes:
+            messaging = telling = waking(messaging, names, hears)
+            self._opened.push_async_callback(telling.close)
+        queue, topics = queue_and_topics(
+            messaging, table, names, hears, queue_topic, now_us, _new_id, terms
+        )
+        self._opened.push_async_callback(topics.close)
+        self._opened.push_async_callback(queue.close)
+        return queue, topics
+
+    async def calls(
+        self, prefix: str, hears: Mapping[str, str], queue_topic: str, service: str
+    ) -> Calls:
+        """What one service works with that is called with its messages. Raises a ``StorageError``
+        if it can't be used."""
+        names = Names(prefix)
+        table = await self._table(names.purchases)
+        messaging = await self._messaging(names, service)
+        return Calls(messaging, table, names, hears, queue_topic, now_us, _new_id)
+
+    async def session_cache(self, table: str) -> DynamoSessionCache:
+        """The session cache in a table. Raises a ``StorageError`` if it can't be used."""
+        cache = DynamoSessionCache(await self._table(table), now_us)
+        self._opened.push_async_callback(cache.close)
+        return cache
+
+    async def close(self) -> None:
+        """Finishes what was begun, gives back what is held, and closes the clients."""
+        await self._opened.aclose()
+
+    async def _messaging(self, names: Names, service: str) -> Messaging:
+        return await SqsAndSns.open(self._clients, names, service)
+
+    async def _table(self, name: str) -> DynamoTable:
+        table = DynamoTable(await self._clients.open("dynamodb"), name)
+        await table.get([_NO_ITEM])
+        return table
+
+
+def _new_id() -> str:
+    """A text that no other process makes."""
+    return uuid.uuid4().hex

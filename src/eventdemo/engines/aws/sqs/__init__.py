@@ -1,0 +1,1 @@
+"""SQS and SNS: the task queue and the topics."""

@@ -1,0 +1,88 @@
+"""Messages that are to be handled again, each when its time has come."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import apsw
+
+from eventdemo.codec import decode_singly, encode
+from eventdemo.engines.sqlite.file import rows, value
+from eventdemo.errors import AlreadyHandled
+from eventdemo.messages import MAX_RETRY_DELAY_US, Message, Received, Retry, Undecodable
+from eventdemo.sqlfile import load
+
+SQL = load("eventdemo.engines.sqlite", "set_aside.sql")
+
+#: So many share a transaction. A service that fails for everything gets through its retries, and
+#: what is new waits for no more than these.
+RETRIES_PER_DELIVERY = 256
+
+
+class RetryReceipt(NamedTuple):
+    """Which retries at which attempt were handed out, and which messages among them are redriven
+    from which dead letter."""
+
+    taken: Sequence[tuple[int, int]]
+    redriven_from: Mapping[str, int]
+
+
+def due(
+    connection: apsw.Connection, service: str, now_us: int, limit: int
+) -> tuple[list[Any], int | None]:
+    """Retries that are due, all of one attempt, and when to look again."""
+    bindings = {
+        "service": service,
+        "now_us": now_us,
+        "furthest_us": MAX_RETRY_DELAY_US,
+        "limit": min(limit, RETRIES_PER_DELIVERY),
+    }
+    found = rows(connection, SQL["due_retries"], bindings)
+    together = [row for row in found if row[1] == found[0][1]]
+    return together, value(connection, SQL["next_retry_due"], (service,))
+
+
+def delivery(service: str, found: Sequence[Any]) -> Received:
+    """Due retries as they are handed out."""
+    messages: list[Message] = []
+    undecodable: list[Undecodable] = []
+    redriven: dict[str, int] = {}
+    for retry_id, _, redriven_from, body in found:
+        decoded, spoiled = decode_singly(body, f"{service}/retry-{retry_id}")
+        messages += decoded
+        undecodable += spoiled
+        if redriven_from is not None:
+            names = [each.id for each in decoded] + [each.id for each in spoiled]
+            redriven |= dict.fromkeys(names, redriven_from)
+    taken = [(retry_id, attempt) for retry_id, attempt, _, _ in found]
+    return Received(service, messages, undecodable, taken[0][1], RetryReceipt(taken, redriven))
+
+
+def take(connection: apsw.Connection, service: str, receipt: RetryReceipt) -> None:
+    """Acknowledges retries within the transaction under way; raises ``AlreadyHandled``."""
+    for taken in receipt.taken:
+        connection.execute(SQL["take_retry"], taken)
+        if not connection.changes():
+            raise AlreadyHandled(f"{service}: a retry was handled by another instance")
+
+
+def add(
+    connection: apsw.Connection,
+    service: str,
+    retries: Sequence[Retry],
+    redriven_from: Mapping[str, int],
+) -> None:
+    """Schedules messages within the transaction under way."""
+    connection.executemany(
+        SQL["add_retry"],
+        [
+            (
+                service,
+                retry.due_at_us,
+                retry.attempt,
+                retry.reason,
+                encode(retry.message),
+                redriven_from.get(retry.message.id),
+            )
+            for retry in retries
+        ],
+    )

@@ -1,0 +1,131 @@
+"""A topic's log: record batches in partitions, read from an offset on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from typing import NamedTuple
+from zlib import crc32
+
+import apsw
+
+from eventdemo.codec import encode
+from eventdemo.messages import Message
+from eventdemo.sqlfile import load
+
+SQL = load("eventdemo.engines.sqlite", "log.sql")
+
+#: A service's messages can be shared by up to this many instances; one product's stay together.
+PARTITIONS = 4
+
+#: A record batch is settled whole, so a batch of one service can't be much smaller than this.
+MAX_MESSAGES_PER_RECORD_BATCH = 256
+
+
+class RecordBatch(NamedTuple):
+    """A run of messages of one partition, as stored."""
+
+    partition: int
+    base_offset: int
+    size: int
+    body: bytes
+
+    @property
+    def end_offset(self) -> int:
+        return self.base_offset + self.size
+
+
+class NewRecordBatch(NamedTuple):
+    """A run of messages of one partition that has no offset yet."""
+
+    topic: str
+    partition: int
+    size: int
+    first_at_us: int
+    last_at_us: int
+    body: bytes
+
+
+_partitions: dict[str, int] = {}
+
+
+def partition_of(product_id: str) -> int:
+    """The partition that holds all of a product's messages."""
+    partition = _partitions.get(product_id)
+    if partition is None:
+        if len(_partitions) > 100_000:  # names that nobody sells could fill the memory
+            _partitions.clear()
+        partition = _partitions[product_id] = crc32(product_id.encode()) % PARTITIONS
+    return partition
+
+
+def batches_of(topic: str, messages: Sequence[Message]) -> list[NewRecordBatch]:
+    """Messages as record batches, encoded ahead of the transaction that will hold them."""
+    by_partition: list[list[Message]] = [[] for _ in range(PARTITIONS)]
+    for message in messages:
+        by_partition[partition_of(message.data.product_id)].append(message)
+    size = MAX_MESSAGES_PER_RECORD_BATCH
+    return [
+        _batch(topic, partition, run[start : start + size])
+        for partition, run in enumerate(by_partition)
+        for start in range(0, len(run), size)
+    ]
+
+
+def _batch(topic: str, partition: int, run: Sequence[Message]) -> NewRecordBatch:
+    times = [message.at_us for message in run]
+    return NewRecordBatch(topic, partition, len(run), min(times), max(times), encode(run))
+
+
+def append(connection: apsw.Connection, batches: Sequence[NewRecordBatch]) -> None:
+    """Adds record batches at the end of their partitions."""
+    for batch in batches:
+        connection.execute(SQL["append"], batch)
+
+
+def read(
+    connection: apsw.Connection, topic: str, offsets: Sequence[tuple[int, int]], limit: int
+) -> list[RecordBatch]:
+    """About ``limit`` messages from each partition's offset on, taken from all in turn."""
+    cursors = [
+        (partition, connection.execute(SQL["read"], (topic, partition, offset)))
+        for partition, offset in offsets
+    ]
+    batches: list[RecordBatch] = []
+    taken, exhausted = 0, set[int]()
+    for partition, cursor in cycle(cursors):
+        if taken >= limit or len(exhausted) == len(cursors):
+            break
+        if partition in exhausted:
+            continue
+        row = cursor.fetchone()
+        if row is None:
+            exhausted.add(partition)
+            continue
+        batches.append(RecordBatch(partition, *row))
+        taken += row[1]
+    for _, cursor in cursors:
+        cursor.close()
+    return batches
+
+
+def end_offsets(connection: apsw.Connection, topic: str) -> list[int]:
+    """The end of each partition: how many messages it ever took."""
+    rows = (
+        connection.execute(SQL["end_offset"], (topic, partition)).fetchone()
+        for partition in range(PARTITIONS)
+    )
+    return [row[0] if row else 0 for row in rows]
+
+
+def said_between(
+    connection: apsw.Connection, topic: str, partition: int, from_us: int, to_us: int
+) -> Iterator[bytes]:
+    """Bodies of the record batches that hold messages of a span of time."""
+    bindings = {"topic": topic, "partition": partition, "from_us": from_us, "to_us": to_us}
+    for (body,) in connection.execute(SQL["said_between"], bindings):
+        yield body
+
+
+def trim(connection: apsw.Connection, bindings: Mapping[str, str | int]) -> int:
+    """Forgets handled record batches older than a moment; returns how many."""
+    connection.execute(SQL["trim"], bindings)
+    return connection.changes()

@@ -1,0 +1,1 @@
+"""Load at a constant arrival rate, and what it measures."""

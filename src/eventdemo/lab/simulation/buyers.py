@@ -1,0 +1,201 @@
+"""Buyers and an operator: they repeat what was not answered, and remember what they were told."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from msgspec import Struct, field
+
+from eventdemo.errors import Conflict, StorageError
+from eventdemo.http.problems import Problem
+from eventdemo.lab.simulation import steps as s
+from eventdemo.lab.simulation.chance import Chance
+from eventdemo.lab.simulation.process import Process
+from eventdemo.lab.simulation.trace import Trace
+from eventdemo.lab.simulation.watched import WatchedEngine
+from eventdemo.messages import IdempotencyKey, Outcome
+from eventdemo.runtime.commands import put_product, restock_product, task_of
+from eventdemo.runtime.purchase_status import Lookup
+from eventdemo.services.buy_request import BuyRequest
+from eventdemo.services.product_management import ProductDetails, Restock
+
+T = TypeVar("T")
+
+RETRY_S = 0.3
+
+
+class Server(Struct):
+    """A process that answers, and what it answers from."""
+
+    process: Process
+    engine: WatchedEngine
+    lookup: Lookup
+
+
+class Purchase(Struct):
+    """What one buyer asked for, under which ids, and what became of it."""
+
+    step: s.Buy
+    tried: list[str] = field(default_factory=list)
+    promised: list[str] = field(default_factory=list)
+    told: list[Outcome] = field(default_factory=list)
+
+
+class Clients:
+    """Everyone outside: each call goes to a server that is up at that moment."""
+
+    def __init__(
+        self, server: Callable[[int], Server | None], chance: Chance, trace: Trace
+    ) -> None:
+        self._server = server
+        self._chance = chance
+        self._trace = trace
+        self.purchases: list[Purchase] = []
+        self.received: dict[str, int] = {}
+        self.broken: list[str] = []
+
+    # --- the operator ---
+
+    async def register(self, product_id: str) -> None:
+        details = ProductDetails(product_id, 100)
+        await self._until_answered(
+            lambda s: put_product(
+                s.engine.pool,
+                product_id,
+                details,
+                causation_id=f"register-{product_id}",
+                clock=s.process.clock,
+            )
+        )
+
+    async def restock(self, cause: str, product_id: str, quantity: int) -> None:
+        await self._until_answered(
+            lambda s: restock_product(
+                s.engine.pool,
+                product_id,
+                Restock(quantity),
+                causation_id=cause,
+                clock=s.process.clock,
+            )
+        )
+        self.received[product_id] = self.received.get(product_id, 0) + quantity
+
+    async def reprice(self, step: s.Repriced) -> None:
+        details = ProductDetails(step.product_id, step.price_cents)
+        await self._until_answered(
+            lambda s: put_product(
+                s.engine.pool,
+                step.product_id,
+                details,
+                causation_id=f"price-{step.number}",
+                clock=s.process.clock,
+            )
+        )
+
+    async def redrive_all(self) -> None:
+        async def redrive(server: Server) -> int:
+            topics = server.engine.topics
+            letters = await topics.dead_letters(limit=1_000)
+            return await topics.redrive(*(letter.id for letter in letters))
+
+        redriven = await self._until_answered(redrive)
+        self._trace.add("operator", f"{redriven} dead letters redriven")
+
+    # --- the buyers ---
+
+    def promised(self) -> list[str]:
+        """The purchases that have a 202, in the order in which they were asked for."""
+        return [purchase.promised[0] for purchase in self.purchases if purchase.promised]
+
+    async def buy(self, step: s.Buy) -> None:
+        """Asks until it is answered, then looks until there is an outcome, then once more."""
+        purchase = Purchase(step)
+        self.purchases.append(purchase)
+        for _ in range(step.asks):
+            while not await self._ask(purchase):
+                if not step.keyed:
+                    return  # it may have been accepted: without a key nobody dares to ask again
+                await asyncio.sleep(RETRY_S)
+        request_id = purchase.promised[0]
+        while not purchase.told:
+            await self._look(purchase, request_id)
+        await asyncio.sleep(5 * self._chance.draw(f"buyer {step.number}"))
+        await self._look(purchase, request_id)
+
+    async def look_again(self) -> None:
+        """Every buyer looks a last time."""
+        for purchase in self.purchases:
+            if purchase.promised:
+                await self._look(purchase, purchase.promised[0])
+
+    async def _ask(self, purchase: Purchase) -> bool:
+        step = purchase.step
+        buy = BuyRequest(step.product_id, step.quantity)
+        key = IdempotencyKey(f"key-{step.number}", "digest") if step.keyed else None
+        attempt = len(purchase.tried)
+
+        async def ask(server: Server) -> str:
+            at_us = server.process.clock()
+            request_id = self._request_id(f"{step.number}/{attempt}", at_us)
+            purchase.tried.append(request_id)
+            accepted = await server.engine.queue.enqueue(task_of(buy, request_id, at_us), key)
+            return accepted.request_id
+
+        request_id = await self._once(ask, step.number + attempt)
+        if request_id:
+            purchase.promised.append(request_id)
+            self._trace.add("buyer", f"{step} has 202 {request_id}")
+        return request_id is not None
+
+    async def _look(self, purchase: Purchase, request_id: str) -> None:
+        async def look(server: Server) -> Outcome | None:
+            # Known or pending, and not a 404.
+            return await server.lookup.outcome(request_id) or await server.lookup.outcome_within(
+                request_id, 2.0
+            )
+
+        try:
+            told = await self._once(look, purchase.step.number)
+        except Problem as problem:
+            self.broken.append(f"{request_id} has a 202 and is not known: {problem}")
+            told = None
+        if told is None:
+            await asyncio.sleep(RETRY_S)
+            return
+        if purchase.told and purchase.told[-1] != told:
+            self.broken.append(f"{request_id} was told {purchase.told[-1]}, then {told}")
+        purchase.told.append(told)
+
+    def _request_id(self, name: str, at_us: int) -> str:
+        """A UUIDv7, its random part drawn from the seed."""
+        milliseconds, random = at_us // 1_000, self._chance.bits(f"request {name}")
+        text = f"{milliseconds:012x}7{random >> 52:03x}{0x8 | (random >> 48 & 3):x}"
+        text += f"{random & 0xFFFF_FFFF_FFFF:012x}{(random >> 40) & 0xFFF:03x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:32]}"
+
+    # --- calls ---
+
+    async def _until_answered(self, call: Callable[[Server], Coroutine[Any, Any, T]]) -> T:
+        attempt = 0
+        while True:
+            result = await self._once(call, attempt)
+            if result is not None:
+                return result
+            attempt += 1
+            await asyncio.sleep(RETRY_S)
+
+    async def _once(self, call: Callable[[Server], Coroutine[Any, Any, T]], turn: int) -> T | None:
+        """The answer, or None if there was none: no server, an error, or it died meanwhile."""
+        server = self._server(turn)
+        if server is None:
+            return None
+        task = server.process.spawn(call(server))
+        await asyncio.wait([task])
+        if task.cancelled():
+            return None
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if isinstance(error, (StorageError, Conflict)):
+            return None
+        raise error

@@ -1,0 +1,121 @@
+"""What has to hold when a run has come to rest: the promises, as far as clients can tell."""
+
+import asyncio
+from collections import Counter
+
+from eventdemo.audit import audit
+from eventdemo.facts import FailureCode
+from eventdemo.lab.simulation import steps as s
+from eventdemo.lab.simulation.buyers import Purchase
+from eventdemo.lab.simulation.plan import ProductPlan
+from eventdemo.lab.simulation.world import World
+from eventdemo.readmodels.store import ReadModels
+
+#: How long the read models may take to reach the last event.
+READ_MODELS_S = 60.0
+
+
+async def broken_promises(world: World) -> list[str]:
+    """Every promise that the run broke, in words; none if all is well."""
+    broken = list(world.clients.broken)
+    for purchase in world.clients.purchases:
+        broken += _of_purchase(purchase)
+    broken += await _of_receipt(world)
+    broken += _of_products(world)
+    return broken
+
+
+def _of_purchase(purchase: Purchase) -> list[str]:
+    broken: list[str] = []
+    promised = set(purchase.promised)
+    if len(promised) > 1:
+        broken.append(f"One idempotency key has two purchases: {' '.join(sorted(promised))}")
+    if promised and not purchase.told:
+        broken.append(f"{purchase.promised[0]} has a 202 and no outcome")
+    for told in purchase.told[:1]:
+        step = purchase.step
+        readable = told.product_id != ""
+        if readable and (told.product_id, told.quantity) != (step.product_id, step.quantity):
+            broken.append(f"{told.request_id} asked for {step} and was told {told}")
+        if (told.order_id is None) == (told.code is None):
+            broken.append(f"{told.request_id} is neither confirmed nor failed, or both: {told}")
+    return broken
+
+
+async def _of_receipt(world: World) -> list[str]:
+    engine = world.bystander()
+    read_models = ReadModels(world.read_models)
+    try:
+        head = await engine.pool.head()
+        reached = await read_models.reach(head, READ_MODELS_S) if head else True
+        receipt = await audit(engine, read_models)
+    finally:
+        await read_models.close()
+    broken = [f"Audit: {line}" for line in receipt.broken]
+    if not reached:
+        broken.append(f"The read models do not reach position {head}.")
+    # What is put into the queue's log behind its back counts as accepted, and is nobody's purchase.
+    smuggled = 0 if world.plan.deployment == "aws" else _smuggled(world)
+    if receipt.pending > smuggled:
+        broken.append(f"{receipt.pending} purchases are pending for ever.")
+    promised = sum(bool(purchase.promised) for purchase in world.clients.purchases)
+    if not promised <= receipt.accepted <= len(world.clients.purchases) + smuggled:
+        broken.append(
+            f"{receipt.accepted} purchases were accepted; {promised} have a 202, of "
+            f"{len(world.clients.purchases)} that were tried."
+        )
+    for product_id, units in world.clients.received.items():
+        if receipt.products[product_id].received != units:
+            broken.append(f"{product_id}: {units} units arrived, the events say otherwise.")
+    return broken
+
+
+def _smuggled(world: World) -> int:
+    return sum(isinstance(step, s.Garbage) and step.topic == 0 for step in world.steps)
+
+
+def _of_products(world: World) -> list[str]:
+    restocked = {step.product_id for step in world.steps if isinstance(step, s.Restocked)}
+    return [
+        f"{product.product_id}: {line}"
+        for product in world.plan.products
+        for line in _of_product(world, product, restocked=product.product_id in restocked)
+    ]
+
+
+def _of_product(world: World, product: ProductPlan, *, restocked: bool) -> list[str]:
+    asked = [p for p in world.clients.purchases if p.step.product_id == product.product_id]
+    told = [outcome for purchase in asked for outcome in purchase.told[:1]]
+    codes = Counter(outcome.code for outcome in told if outcome.code)
+    sold = sum(outcome.quantity for outcome in told if outcome.order_id)
+    summary = f"{sold} of {product.units} units sold, {dict(codes)}"
+    broken: list[str] = []
+    garbage = any(isinstance(step, s.Garbage) for step in world.steps)
+    excused = garbage or product.product_id in world.curses.products
+    if codes[FailureCode.INTERNAL_ERROR] and not excused:
+        broken.append(f"internal errors without a cause: {summary}")
+    if not product.registered and (sold or codes[FailureCode.OUT_OF_STOCK]):
+        broken.append(f"it was never registered: {summary}")
+    if product.registered and codes[FailureCode.UNKNOWN_PRODUCT]:
+        broken.append(f"it was registered: {summary}")
+    if restocked:
+        return broken
+    if sold > product.units:
+        broken.append(f"oversold: {summary}")
+    # Units may have gone to who never got an answer.
+    untold = sum(not purchase.promised for purchase in asked)
+    singles = all(purchase.step.quantity == 1 for purchase in asked)
+    if singles and codes[FailureCode.OUT_OF_STOCK] and sold + untold < product.units:
+        broken.append(f"undersold: {summary}")
+    return broken
+
+
+async def at_rest(world: World) -> list[str]:
+    """Runs a world and checks it; an exception that escapes is a broken promise too."""
+    try:
+        await world.run()
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run did not come to an end
+        return [f"The run ended with {type(error).__name__}: {error}"]
+    return await broken_promises(world)

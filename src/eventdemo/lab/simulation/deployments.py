@@ -1,0 +1,191 @@
+"""Three ways to put a simulated system together: what survives, and how a process reaches it."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count
+from typing import Protocol, TypeVar
+
+import apsw
+
+from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
+from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
+from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.leases import LeaseTerms
+from eventdemo.engines.aws.sqs.messaging import Entry
+from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
+from eventdemo.engines.sqlite import topic_log, topics
+from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA, SqliteEngine
+from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
+from eventdemo.lab.simulation import steps as s
+from eventdemo.lab.simulation.chance import Chance
+from eventdemo.lab.simulation.disk import Disk, Faults, SimulatedDatabase
+from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
+from eventdemo.lab.simulation.io import Io
+from eventdemo.lab.simulation.plan import Plan
+from eventdemo.lab.simulation.process import EPOCH_US, Process
+from eventdemo.lab.simulation.sqs_model import MessagingModel, ModelMessaging
+from eventdemo.lab.simulation.town import Town
+from eventdemo.ports import Engine
+from eventdemo.runtime.composite import AssembledEngine
+
+T = TypeVar("T")
+
+HEARS = {row.service: row.hears.name for row in FLOW}
+NAMES = Names("simulated")
+
+#: Who has nothing to do looks this often; the real one is told.
+POLL_S = 0.5
+
+#: Short, so that leases run out in the middle of batches.
+LEASE_TERMS = LeaseTerms(lease_s=2, idle_s=5.0, poll_s=1)
+
+
+class Deployment(Protocol):
+    """What outlives every process."""
+
+    @property
+    def faults(self) -> Mapping[str, Faults]:
+        """What can be the matter with each part."""
+
+    def engine_of(self, process: Process) -> Engine:
+        """The engine as one process has it."""
+
+    def garble(self, topic: str, body: bytes) -> None:
+        """Puts bytes on a topic as if they were messages."""
+
+    def empty_cache(self) -> None:
+        """Deletes all that the session cache holds, behind everybody's back."""
+
+    def delete_snapshots(self) -> None:
+        """Deletes all snapshots, behind everybody's back."""
+
+
+class OnDisks:
+    """SQLite throughout: all in one transaction, or in parts that are committed step by step."""
+
+    def __init__(self, chance: Chance, lost_nudges: float, *, parts: bool) -> None:
+        self._town = Town(chance, lost_nudges)
+        names = ("pool", "topics", "cache") if parts else ("flow",)
+        self._flows = {name: Disk(name, FLOW_SCHEMA) for name in names}
+        self._queue = Disk("queue", QUEUE_SCHEMA)
+        disks = (*self._flows.values(), self._queue)
+        self.faults: Mapping[str, Faults] = {disk.name: disk.faults for disk in disks}
+        for disk in self._flows.values():
+            disk.store.commit([_subscribe])
+
+    def engine_of(self, process: Process) -> Engine:
+        engines = {name: self._open(disk, process) for name, disk in self._flows.items()}
+        if "flow" in engines:
+            return engines["flow"]
+        return AssembledEngine(
+            engines["pool"].pool,
+            engines["topics"].queue,
+            engines["topics"].topics,
+            engines["cache"].cache,
+            _nothing,
+        )
+
+    def _open(self, disk: Disk, process: Process) -> SqliteEngine:
+        return SqliteEngine(
+            SimulatedDatabase(disk, process),
+            lambda: SimulatedDatabase(self._queue, process),
+            self._town.settle(process),
+            HEARS,
+            TASK_QUEUE_TOPIC.name,
+            process.clock,
+        )
+
+    def garble(self, topic: str, body: bytes) -> None:
+        disk = self._flows.get("topics") or self._flows.get("flow")
+        if topic == TASK_QUEUE_TOPIC.name:
+            disk = self._queue
+        assert disk
+        garbled = topic_log.NewRecordBatch(topic, 0, 1, 0, 0, body)
+        disk.store.commit([lambda connection: topic_log.append(connection, [garbled])])
+
+    def empty_cache(self) -> None:
+        self._execute("cache", "DELETE FROM session")
+
+    def delete_snapshots(self) -> None:
+        self._execute("pool", "DELETE FROM snapshot")
+
+    def _execute(self, part: str, sql: str) -> None:
+        disk = self._flows.get(part) or self._flows["flow"]
+        disk.store.commit([lambda connection: connection.execute(sql)])
+
+
+class OnAws:
+    """Models of DynamoDB, SQS and SNS under the adapters of the AWS engine."""
+
+    def __init__(self, chance: Chance, repeats: float) -> None:
+        self._chance = chance
+        self._ids = count(1)
+        self._tables = {
+            name: TableModel(self._vanishes, chance) for name in ("pool", "topics", "cache")
+        }
+        self._messaging = MessagingModel(NAMES, HEARS, chance, repeats)
+        self.faults: Mapping[str, Faults] = {name: Faults() for name in self._tables}
+
+    def engine_of(self, process: Process) -> Engine:
+        pool, purchases, session = (self._table(name, process) for name in self._tables)
+        messaging = ModelMessaging(self._messaging, self._io("topics", process), POLL_S)
+        queue, topics = queue_and_topics(
+            messaging,
+            purchases,
+            NAMES,
+            HEARS,
+            TASK_QUEUE_TOPIC.name,
+            process.clock,
+            self._new_id,
+            LEASE_TERMS,
+        )
+        cache = DynamoSessionCache(session, process.clock)
+        return AssembledEngine(DynamoEventPool(pool, self._new_id), queue, topics, cache, _nothing)
+
+    def garble(self, topic: str, body: bytes) -> None:
+        self._messaging.publish(NAMES.topic(topic), [Entry(body.decode("latin-1"), "garbage")])
+
+    def empty_cache(self) -> None:
+        self._tables["cache"].clear()
+
+    def delete_snapshots(self) -> None:
+        self._tables["pool"].clear(lambda key: key.sort.startswith("s"))
+
+    def _table(self, name: str, process: Process) -> ModelTable:
+        return ModelTable(self._tables[name], self._io(name, process))
+
+    def _io(self, part: str, process: Process) -> Io:
+        faults = self.faults[part]
+
+        async def io(what: str, action: Callable[[], T], *, writes: bool) -> T:
+            guarded = partial(faults.around, action, writes=writes)
+            return await process.io(f"{part} {what}", guarded, writes=writes)
+
+        return io
+
+    def _new_id(self) -> str:
+        number = next(self._ids)
+        return f"{self._chance.bits(f'id {number}'):016x}-{number}"
+
+    def _vanishes(self, expires_at: int) -> bool:
+        over = expires_at * 1_000_000 < EPOCH_US + asyncio.get_running_loop().time() * 1_000_000
+        return over and self._chance.happens("vanishes", 0.5)
+
+
+def deploy(plan: Plan, steps: list[s.Step], chance: Chance) -> Deployment:
+    """The deployment that a plan names, in the weather that its steps make."""
+    lost = sum(step.share for step in steps if isinstance(step, s.Forgetful))
+    repeats = sum(step.share for step in steps if isinstance(step, s.Repeats))
+    if plan.deployment == "aws":
+        return OnAws(chance, repeats)
+    return OnDisks(chance, lost, parts=plan.deployment == "in-parts")
+
+
+async def _nothing() -> None:
+    """What outlives every process is closed by none."""
+
+
+def _subscribe(connection: apsw.Connection) -> None:
+    rows = [(service, partition) for service in HEARS for partition in range(topic_log.PARTITIONS)]
+    connection.executemany(topics.SQL["subscribe"], rows)

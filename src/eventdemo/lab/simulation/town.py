@@ -1,0 +1,81 @@
+"""Simulated neighbours: they see who lives, and nudges can be late or lost."""
+
+import asyncio
+from collections.abc import Iterable
+
+from eventdemo.lab.simulation.chance import Chance
+from eventdemo.lab.simulation.process import Process
+
+
+class Town:
+    """All processes on one data folder."""
+
+    def __init__(self, chance: Chance, lost_nudges: float) -> None:
+        self._chance = chance
+        self._lost_nudges = lost_nudges
+        self._inhabitants: list[SimulatedNeighbours] = []
+
+    def settle(self, process: Process) -> "SimulatedNeighbours":
+        neighbours = SimulatedNeighbours(self, process)
+        self._inhabitants.append(neighbours)
+        return neighbours
+
+    def living(self) -> "list[SimulatedNeighbours]":
+        self._inhabitants = [each for each in self._inhabitants if each.process.alive]
+        return self._inhabitants
+
+    def carry(self, sender: Process, channels: list[str]) -> None:
+        """Nudges everyone else."""
+        loop = asyncio.get_running_loop()
+        for each in self.living():
+            name = f"nudge {sender.name} {each.process.name}"
+            if each.process is not sender and not self._chance.happens(name, self._lost_nudges):
+                loop.call_later(self._chance.delay_s(name), each.hear, channels)
+
+
+class SimulatedNeighbours:
+    """One process's place in town."""
+
+    def __init__(self, town: Town, process: Process) -> None:
+        self.process = process
+        self.services: list[str] = []
+        self._town = town
+        self._channels: dict[str, list[asyncio.Event]] = {}
+
+    def subscribe(self, channel: str) -> asyncio.Event:
+        event = asyncio.Event()
+        self._channels.setdefault(channel, []).append(event)
+        return event
+
+    def join(self, service: str) -> None:
+        if service not in self.services:
+            self.services.append(service)
+        self.notify([f"members:{service}"])
+
+    def leave(self) -> None:
+        left = [f"members:{service}" for service in self.services]
+        self.services = []
+        self.notify(left)
+
+    def share(self, service: str) -> tuple[int, int]:
+        names = sorted(
+            each.process.name
+            for each in self._town.living()
+            if service in each.services or each is self
+        )
+        return names.index(self.process.name), len(names)
+
+    def notify(self, channels: Iterable[str]) -> None:
+        if not self.process.alive:
+            return
+        names = list(channels)
+        self.hear(names)
+        self._town.carry(self.process, names)
+
+    def hear(self, channels: Iterable[str]) -> None:
+        for channel in channels:
+            for event in self._channels.get(channel, ()):
+                event.set()
+
+    def close(self) -> None:
+        self.leave()

@@ -1,0 +1,224 @@
+"""One run: processes that serve and work, clients, and the steps of the plan at their times."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+from eventdemo.errors import StorageError
+from eventdemo.flow import DEAD_PURCHASES_TOPIC, SERVICES, TOPICS
+from eventdemo.ids import is_request_id
+from eventdemo.lab.simulation import steps as s
+from eventdemo.lab.simulation.buyers import Clients, Server
+from eventdemo.lab.simulation.chance import Chance
+from eventdemo.lab.simulation.curses import Curses
+from eventdemo.lab.simulation.deployments import deploy
+from eventdemo.lab.simulation.plan import Plan
+from eventdemo.lab.simulation.process import Process
+from eventdemo.lab.simulation.trace import Trace
+from eventdemo.lab.simulation.trouble import befall
+from eventdemo.lab.simulation.watched import WatchedEngine
+from eventdemo.messages import Message
+from eventdemo.readmodels.projector import Projector
+from eventdemo.runtime.purchase_status import Lookup
+from eventdemo.runtime.retries import RetryPolicy
+from eventdemo.runtime.state import Baselines
+from eventdemo.runtime.worker import run_services
+
+#: Small, so that runs of some dozen events have snapshots and baselines that are dropped.
+EVENTS_PER_SNAPSHOT = 3
+MAX_BASELINES = 2
+
+#: How long everything may take to come to rest, once all trouble is over.
+REST_S = 180.0
+LOOK_S = 0.5
+
+
+def _slowness(steps: list[s.Step]) -> float:
+    return max((step.factor for step in steps if isinstance(step, s.Slow)), default=1.0)
+
+
+class World:
+    """A deployment, its processes, and what is done to them."""
+
+    def __init__(self, plan: Plan, steps: list[s.Step], trace: Trace, folder: Path) -> None:
+        self.plan = plan
+        self.chance = Chance(plan.seed, slowness=_slowness(steps))
+        self.trace = trace
+        self.curses = Curses(plan.curses)
+        self.deployment = deploy(plan, steps, self.chance)
+        self.clients = Clients(self._server, self.chance, trace)
+        self.read_models = folder
+        self.steps = steps
+        self.skews: dict[str, int] = {}
+        self.running: dict[str, tuple[Server, asyncio.Event]] = {}
+        self._buyers: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """From the first registration until everything has come to rest, or should have."""
+        self._describe()
+        for name in self.plan.processes:
+            self._start(name)
+        await self._stock()
+        self._buyers = [
+            asyncio.create_task(self._at(step)) for step in self.steps if isinstance(step, s.Buy)
+        ]
+        await asyncio.gather(
+            *(self._at(step) for step in self.steps if not isinstance(step, s.Buy))
+        )
+        self.trace.add("simulation", "no more trouble from here on")
+        await self._rest()
+        await self._ask_for_the_dead()
+        self.curses.lift()
+        await self.clients.redrive_all()
+        await self._rest(decided=True)
+        for buyer in self._buyers:
+            if buyer.done():
+                buyer.result()
+        await self.clients.look_again()
+
+    def bystander(self) -> WatchedEngine:
+        """The engine as someone has it whom no fault meets."""
+        process = Process("bystander", self.chance, self.trace)
+        return WatchedEngine(self.deployment.engine_of(process), process, self.trace)
+
+    def _describe(self) -> None:
+        shelves = ", ".join(
+            f"{p.product_id} {p.units}" if p.registered else f"no {p.product_id}"
+            for p in self.plan.products
+        )
+        self.trace.add("simulation", f"{self.plan.deployment}, on the shelves: {shelves}")
+        for curse in self.plan.curses:
+            self.trace.add(
+                "simulation",
+                f"{curse.service} raises for {curse.product_id}, up to {curse.times} times each",
+            )
+        for step in self.steps:
+            if isinstance(step, s.Weather):
+                self.trace.add("simulation", str(step))
+
+    async def end(self) -> None:
+        """Ends all processes."""
+        for server, _ in self.running.values():
+            server.process.end()
+        for buyer in self._buyers:
+            buyer.cancel()
+        await asyncio.sleep(0)
+
+    # --- processes ---
+
+    def _start(self, name: str) -> None:
+        process = Process(name, self.chance, self.trace)
+        process.skew_us = self.skews.get(name, 0)
+        engine = WatchedEngine(self.deployment.engine_of(process), process, self.trace)
+        stop = asyncio.Event()
+        self.running[name] = Server(process, engine, Lookup(engine)), stop
+        if name in self.plan.workers:
+            process.spawn(self._work(process, engine, stop))
+            process.spawn(Projector(engine.pool, self.read_models).run(stop))
+
+    async def _work(self, process: Process, engine: WatchedEngine, stop: asyncio.Event) -> None:
+        await run_services(
+            engine,
+            SERVICES,
+            stop,
+            flow=self.curses.flow(),
+            baselines=Baselines(MAX_BASELINES, EVENTS_PER_SNAPSHOT),
+            retries=RetryPolicy(jitter=lambda: self.chance.draw("jitter")),
+            message_retention_s=self.plan.retention_s,
+            clock=process.clock,
+        )
+
+    def _server(self, turn: int) -> Server | None:
+        servers = [self.running[name][0] for name in self.plan.apis]
+        server = servers[turn % len(servers)]
+        return server if server.process.alive else None
+
+    async def back(self, name: str, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        if not self.running[name][0].process.alive:
+            self.trace.add(name, "starts")
+            self._start(name)
+
+    # --- steps ---
+
+    async def _stock(self) -> None:
+        for product in self.plan.products:
+            if product.registered:
+                await self.clients.register(product.product_id)
+                if product.units:
+                    cause = f"stock-{product.product_id}"
+                    await self.clients.restock(cause, product.product_id, product.units)
+
+    async def _at(self, step: s.Step) -> None:
+        await asyncio.sleep(max(0.0, step.at_s - asyncio.get_running_loop().time()))
+        if not isinstance(step, s.Buy):
+            self.trace.add("fault" if not isinstance(step, s.Restocked) else "operator", str(step))
+        await self._do(step)
+
+    async def _do(self, step: s.Step) -> None:
+        match step:
+            case s.Buy():
+                await self.clients.buy(step)
+            case s.Restocked():
+                cause = f"restock-{step.number}"
+                await self.clients.restock(cause, step.product_id, step.quantity)
+            case s.Repriced():
+                await self.clients.reprice(step)
+            case s.Redriven():
+                for _ in range(1 + step.twice):
+                    await self.clients.redrive_all()
+            case s.Weather():
+                pass  # the deployment was made with it
+            case s.SaidAgain():
+                await self._say_again(step)
+            case _:
+                await befall(self, step)
+
+    async def _say_again(self, step: s.SaidAgain) -> None:
+        engine = self.bystander()
+        said: list[Message] = []
+        for request_id in self.clients.promised():
+            with suppress(StorageError):
+                said += (await engine.topics.path_of(request_id))[1:]
+        topics = {topic.number: topic.name for topic in TOPICS}
+        for number in step.numbers if said else ():
+            message = said[number % len(said)]
+            topic = topics[int(message.id.rpartition("/")[2])]
+            with suppress(StorageError):
+                await engine.topics.publish(topic, [message])
+
+    # --- coming to rest ---
+
+    async def _ask_for_the_dead(self) -> None:
+        """Whoever's message died before there was an outcome has been told so."""
+        engine = self.bystander()
+        undecided = {t.name for t in TOPICS if t.number < DEAD_PURCHASES_TOPIC.number}
+        for letter in await engine.topics.dead_letters(limit=10_000):
+            request_id = letter.correlation_id
+            if letter.topic not in undecided or not is_request_id(request_id):
+                continue
+            if not await Lookup(engine).outcome(request_id):
+                self.clients.broken.append(
+                    f"{request_id} died in {letter.service}, and nobody was told"
+                )
+
+    async def _rest(self, *, decided: bool = False) -> None:
+        """Waits until every purchase is decided or, if that is enough, given up."""
+        engine = self.bystander()
+        under_way = 0
+        until_s = asyncio.get_running_loop().time() + REST_S
+        while asyncio.get_running_loop().time() < until_s:
+            for name in self.plan.processes:
+                if not self.running[name][0].process.alive:
+                    await self.back(name, 0.0)
+            counts = await engine.topics.counts()
+            under_way = sum(hop.waiting + hop.in_flight for hop in counts.values())
+            dead = 0 if decided else sum(hop.dead for hop in counts.values())
+            if not under_way and (dead or all(buyer.done() for buyer in self._buyers)):
+                return
+            await asyncio.sleep(LOOK_S)
+        waiting = sum(not buyer.done() for buyer in self._buyers)
+        self.clients.broken.append(
+            f"after {REST_S:g} s without trouble, {under_way} messages are still under way and "
+            f"{waiting} buyers still wait"
+        )

@@ -1,0 +1,177 @@
+"""The faults themselves: what is done to a running deployment, and how it is undone."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from random import Random
+
+import apsw
+
+from eventdemo.errors import EventdemoError
+from eventdemo.lab.soak.clock import Clock
+from eventdemo.lab.soak.deployment import Deployment
+from eventdemo.lab.soak.disk import Disk
+from eventdemo.lab.soak.fault_schedule import Fault, Kind
+from eventdemo.lab.soak.locks import holder, locked
+
+#: How often a process is looked for that holds a lock, and how long it takes to get one.
+ATTEMPTS = 400
+ATTEMPT_EVERY_S = 0.005
+LOCK_WITHIN_MS = 20_000
+
+#: Offsets of the clock by their names.
+_UNITS_S = {"s": 1, "h": 3_600, "days": 86_400}
+
+_EMPTIED = {"session cache": "DELETE FROM session", "snapshots": "DELETE FROM snapshot"}
+
+
+class NotDone(EventdemoError):
+    """A fault could not be brought about: nobody was there whom it was meant for."""
+
+
+class Injector:
+    """Does faults to a deployment. What a fault picks by chance comes from ``seed``."""
+
+    def __init__(
+        self, deployment: Deployment, disk: Disk | None, clock: Clock | None, seed: int
+    ) -> None:
+        self._deployment = deployment
+        self._disk = disk
+        self._clock = clock
+        self._random = Random(seed)
+        settings = deployment.settings
+        self._read_models = settings.read_models
+        self._files = {
+            "flow": settings.data / "eventdemo.db",
+            "queue": settings.data / "eventdemo.queue.db",
+        }
+        self._ways: dict[Kind, Callable[[str], AbstractAsyncContextManager[str]]] = {
+            Kind.KILL: self._killed,
+            Kind.PAUSE: self._paused,
+            Kind.DISK: self._filled,
+            Kind.LOCK: self._locked,
+            Kind.CLOCK: self._moved,
+            Kind.WIPE: self._wiped,
+        }
+
+    def during(self, fault: Fault) -> AbstractAsyncContextManager[str]:
+        """The fault lasts as long as the context. It yields what was done, in words.
+
+        Raises ``NotDone``.
+        """
+        return self._ways[fault.kind](fault.target)
+
+    async def kill(self, target: str) -> str:
+        """Kills a process of the target, or all of them; returns what was done, in words.
+
+        Raises ``NotDone``.
+        """
+        pids = self._deployment.pids_of("all") if target == "all" else [await self._one(target)]
+        self._deployment.kill(pids)
+        return f"kill -9 {target}"
+
+    @asynccontextmanager
+    async def _killed(self, target: str) -> AsyncIterator[str]:
+        yield await self.kill(target)
+
+    @asynccontextmanager
+    async def _paused(self, target: str) -> AsyncIterator[str]:
+        if target.startswith("writing "):
+            pid = await self._stopped_while_writing(target.removeprefix("writing "))
+        else:
+            pid = await self._one(target)
+            self._deployment.pause(pid)
+        try:
+            yield f"SIGSTOP {target}"
+        finally:
+            self._deployment.resume(pid)
+
+    @asynccontextmanager
+    async def _filled(self, target: str) -> AsyncIterator[str]:
+        assert self._disk
+        try:
+            await asyncio.to_thread(self._disk.fill)
+            yield "the disk is full"
+        finally:
+            self._disk.free()
+
+    @asynccontextmanager
+    async def _locked(self, target: str) -> AsyncIterator[str]:
+        lock = locked(self._files[target], wait_ms=LOCK_WITHIN_MS)
+        with _driver_errors():
+            await asyncio.to_thread(lock.__enter__)
+        try:
+            yield f"another program locks the {target}'s file"
+        finally:
+            lock.__exit__(None, None, None)
+
+    @asynccontextmanager
+    async def _moved(self, target: str) -> AsyncIterator[str]:
+        assert self._clock
+        number, unit = target.split()
+        self._clock.set(float(number) * _UNITS_S[unit])
+        try:
+            yield "the clock jumps, later back"
+        finally:
+            self._clock.set(0.0)
+
+    @asynccontextmanager
+    async def _wiped(self, target: str) -> AsyncIterator[str]:
+        if target in _EMPTIED:
+            with _driver_errors():
+                await asyncio.to_thread(_execute, self._files["flow"], _EMPTIED[target])
+        else:
+            await asyncio.to_thread(_remove, self._read_models)
+        yield f"the {target} deleted"
+
+    async def _one(self, target: str) -> int:
+        """A process of the target, waited for if it is just being started."""
+        for _ in range(ATTEMPTS):
+            if target == "projecting":
+                pid = holder(self._read_models / "projector.lock")
+                if pid and pid in self._deployment.pids_of("all"):
+                    return pid
+            elif found := self._deployment.pids_of(target):
+                return self._random.choice(found)
+            await asyncio.sleep(ATTEMPT_EVERY_S)
+        raise NotDone(f"no process was {target}")
+
+    async def _stopped_while_writing(self, file: str) -> int:
+        """Stops a process in the middle of a transaction."""
+        path = self._files[file]
+        lock = path.with_name(f"{path.name}-lock")
+        for _ in range(ATTEMPTS):
+            pid = holder(lock)
+            if pid and pid in self._deployment.pids_of("all") and self._deployment.pause(pid):
+                if holder(lock) == pid:
+                    return pid
+                self._deployment.resume(pid)
+            await asyncio.sleep(ATTEMPT_EVERY_S)
+        raise NotDone(f"no process was caught while it wrote to {path}")
+
+
+def _execute(path: Path, statement: str) -> None:
+    connection = apsw.Connection(str(path))
+    try:
+        connection.set_busy_timeout(LOCK_WITHIN_MS)
+        connection.execute(statement)
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    try:
+        yield
+    except apsw.Error as error:
+        raise NotDone(str(error)) from error
+
+
+def _remove(folder: Path) -> None:
+    """As ``rm -r`` does, however often someone makes a file in it meanwhile."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        os.sched_yield()

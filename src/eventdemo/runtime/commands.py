@@ -1,0 +1,109 @@
+"""The operator's commands on products: load, decide, append, again if someone was faster."""
+
+import uuid
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from eventdemo.aggregates import Product
+from eventdemo.errors import Conflict, NotFound
+from eventdemo.facts import ProductEvent, product_stream
+from eventdemo.flow import TASK_QUEUE_TOPIC
+from eventdemo.ids import message_id, now_us
+from eventdemo.messages import Message, Recording, Write
+from eventdemo.ports import EventPool
+from eventdemo.runtime.state import Baselines
+from eventdemo.services import product_management
+from eventdemo.services.buy_request import BuyRequest, accept
+from eventdemo.services.product_management import ProductDetails, Restock
+
+#: A command that loses this many races in a row gives up; each is lost to a batch that succeeded.
+MAX_CONFLICTS = 50
+
+
+class ProductChange(Struct, frozen=True):
+    """The product after a command, the pool's position to wait for, and whether it is new."""
+
+    product: Product
+    position: int
+    recorded: bool
+
+
+async def put_product(
+    pool: EventPool,
+    product_id: str,
+    details: ProductDetails,
+    *,
+    causation_id: str | None = None,
+    clock: Callable[[], int] = now_us,
+) -> ProductChange:
+    """Registers a product, or changes its name and price. A repeat under the same
+    ``causation_id`` records nothing."""
+    return await _command(
+        pool,
+        product_id,
+        lambda product: product_management.put(product_id, details, product),
+        causation_id,
+        clock,
+    )
+
+
+async def restock_product(
+    pool: EventPool,
+    product_id: str,
+    restock: Restock,
+    *,
+    causation_id: str | None = None,
+    clock: Callable[[], int] = now_us,
+) -> ProductChange:
+    """Puts units on the shelf; raises ``NotFound`` for a product nobody registered. A repeat
+    under the same ``causation_id`` records nothing, nor do more units than can be counted."""
+
+    def decide(product: Product) -> tuple[ProductEvent, ...]:
+        if not product.registered:
+            raise NotFound(f"there is no product {product_id}: register it first")
+        return product_management.restock(product_id, restock, product)
+
+    return await _command(pool, product_id, decide, causation_id, clock)
+
+
+async def _command(
+    pool: EventPool,
+    product_id: str,
+    decide: Callable[[Product], tuple[ProductEvent, ...]],
+    causation_id: str | None,
+    clock: Callable[[], int],
+) -> ProductChange:
+    stream = product_stream(product_id)
+    causation_id = causation_id or f"command-{uuid.uuid4()}"
+    for _ in range(MAX_CONFLICTS):
+        states, _recorded = await Baselines().load(pool, {stream: Product})
+        product = states[stream]
+        assert isinstance(product, Product)
+        if await pool.caused_by(causation_id):
+            return ProductChange(product, await pool.head(), recorded=False)
+        events = decide(product)
+        if not events:
+            return ProductChange(product, await pool.head(), recorded=False)
+        writes, after = [], product
+        for event in events:
+            writes.append(Write(after.version, event))
+            after = after.evolve(event)
+        recording = Recording(causation_id, causation_id, clock(), tuple(writes))
+        try:
+            await pool.append([recording])
+        except Conflict:
+            continue
+        return ProductChange(after, await pool.head(), recorded=True)
+    raise Conflict(f"{product_id} changed too often meanwhile: try again")
+
+
+def task_of(buy: BuyRequest, request_id: str, at_us: int) -> Message:
+    """The message that a purchase enters the task queue as."""
+    return Message(
+        message_id(request_id, TASK_QUEUE_TOPIC.number),
+        request_id,
+        request_id,
+        at_us,
+        accept(buy, request_id),
+    )

@@ -1,0 +1,78 @@
+"""What became of a purchase: asked of the session cache first, of the event pool for certain."""
+
+import asyncio
+
+from eventdemo.facts import purchase_stream
+from eventdemo.http.problems import NOT_FOUND, Problem
+from eventdemo.ids import is_request_id
+from eventdemo.messages import DeadLetterFilter, Outcome, outcome_in
+from eventdemo.ports import Engine
+
+
+class Lookup:
+    """Finds outcomes and waits for them; ``stop`` ends every wait at once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waits: set[asyncio.Future[Outcome | None]] = set()
+        self.stopping = False
+
+    async def outcome(self, request_id: str) -> Outcome | None:
+        """The outcome, or None while it is pending. Raises ``Problem`` 404 for an id that was
+        never accepted."""
+        if not is_request_id(request_id):
+            raise _never_accepted(request_id)
+        if found := await self._engine.cache.get(request_id) or await self._recorded(request_id):
+            return found
+        if await self._engine.queue.find(request_id):
+            return None
+        if await self._set_aside(request_id):
+            return None
+        # It may have been decided, and left the queue, since the pool was asked.
+        if found := await self._recorded(request_id):
+            return found
+        raise _never_accepted(request_id)
+
+    async def _set_aside(self, request_id: str) -> bool:
+        """Whether a message is retried or dead, perhaps for longer than the queue remembers."""
+        topics = self._engine.topics
+        dead = DeadLetterFilter(request_id=request_id, state=None)
+        return bool(await topics.path_of(request_id) or await topics.dead_letters(dead, limit=1))
+
+    async def outcome_within(self, request_id: str, timeout_s: float) -> Outcome | None:
+        """The outcome of an accepted purchase as soon as it is known, or None on time-out."""
+        if found := await self.cached_within(request_id, timeout_s):
+            return found
+        return await self._recorded(request_id)
+
+    async def cached_within(self, request_id: str, timeout_s: float) -> Outcome | None:
+        """The outcome as soon as the cache has it, or None on time-out or when stopping."""
+        if self.stopping:
+            return None
+        wait = asyncio.ensure_future(self._engine.cache.wait(request_id, timeout_s))
+        self._waits.add(wait)
+        try:
+            return await wait
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self.stopping and not (task and task.cancelling()):
+                return None
+            wait.cancel()
+            raise
+        finally:
+            self._waits.discard(wait)
+
+    def stop(self) -> None:
+        self.stopping = True
+        for wait in tuple(self._waits):
+            wait.cancel()
+
+    async def _recorded(self, request_id: str) -> Outcome | None:
+        stream = await self._engine.pool.read_stream(purchase_stream(request_id))
+        if found := outcome_in(stream):
+            await self._engine.cache.put([found])
+        return found
+
+
+def _never_accepted(request_id: str) -> Problem:
+    return Problem(NOT_FOUND, f"No purchase was accepted as {request_id!a}.")

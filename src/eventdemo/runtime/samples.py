@@ -1,0 +1,53 @@
+"""Sample products: something to buy in a system that was started for the first time."""
+
+from msgspec import Struct
+
+from eventdemo.aggregates import Product
+from eventdemo.errors import Conflict
+from eventdemo.facts import ProductEvent
+from eventdemo.ids import now_us
+from eventdemo.messages import Recording, Write
+from eventdemo.ports import EventPool
+from eventdemo.services import product_management
+from eventdemo.services.product_management import ProductDetails, Restock
+
+
+class Sample(Struct, frozen=True):
+    """A product, and how many units of it are on the shelf at first."""
+
+    product_id: str
+    details: ProductDetails
+    units: int
+
+
+SAMPLES = (
+    Sample("sku-1", ProductDetails("Enamel mug", 1_250), 1_000_000),
+    Sample("sku-2", ProductDetails("Canvas bag", 2_400), 10_000),
+    Sample("sku-3", ProductDetails("Wool blanket", 8_900), 250),
+    Sample("sku-last-one", ProductDetails("Signed print, the last one", 45_000), 1),
+    Sample("sku-sold-out", ProductDetails("Concert ticket", 6_600), 0),
+)
+
+
+async def add_samples(pool: EventPool) -> bool:
+    """Records the samples, all or none, in a pool that holds no event; True if it did."""
+    if await pool.head():
+        return False
+    try:
+        await pool.append([_recording(sample) for sample in SAMPLES])
+    except Conflict:
+        return False  # Another process, started at the same moment, was first.
+    return True
+
+
+def _recording(sample: Sample) -> Recording:
+    facts: tuple[ProductEvent, ...] = product_management.put(
+        sample.product_id, sample.details, Product()
+    )
+    if sample.units:
+        registered = Product().evolve(facts[0])
+        restock = Restock(sample.units)
+        facts += product_management.restock(sample.product_id, restock, registered)
+    cause = f"sample/{sample.product_id}"
+    writes = tuple(Write(version, fact) for version, fact in enumerate(facts))
+    return Recording(cause, cause, now_us(), writes)
