@@ -1,6 +1,7 @@
 """Neighbours on one machine: each process has a Unix datagram socket in a folder of the data's.
 
-A socket whose process died refuses connections, so nobody has to send heartbeats.
+A socket whose process died refuses connections, so nobody has to send heartbeats. The last process
+that stops removes the folder; what killed ones left is removed by the next that starts.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import socket
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterable
@@ -15,8 +17,11 @@ from pathlib import Path
 
 from eventdemo.errors import Misconfigured
 
-# The kernel limits a socket's path to about a hundred characters, so it can't lie in the data.
-_MAX_FOLDER_CHARS = 60
+# Linux takes 107 bytes for a socket's path and others 103, so it can't lie in the data.
+_MAX_PATH_BYTES = 103
+_NAME_CHARS = 8
+#: A socket is bound under a name that ends so, and then renamed: one without it always answers.
+_UNBORN = ".new"
 
 
 class SocketNeighbours:
@@ -27,8 +32,9 @@ class SocketNeighbours:
         self._services: list[str] = []
         self._known: tuple[int, list[str]] = (0, [])
         self._folder = _folder_for(path) if path else None
-        self._name = f"{uuid.uuid4().hex[:12]}"
+        self._name = f"{uuid.uuid4().hex[:_NAME_CHARS]}"
         self._socket: socket.socket | None = None
+        self._swept = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def subscribe(self, channel: str) -> asyncio.Event:
@@ -41,8 +47,7 @@ class SocketNeighbours:
         self._listen()
         if service not in self._services:
             self._services.append(service)
-            if self._folder:
-                (self._folder / f"{self._name}.{service}").touch()
+            self._mark()
         self.notify([f"members:{service}"])
 
     def leave(self) -> None:
@@ -67,7 +72,7 @@ class SocketNeighbours:
         names = list(channels)
         self._set(names)
         if self._folder and names:
-            with contextlib.suppress(OSError):  # their folder may have been swept
+            with contextlib.suppress(OSError, Misconfigured):  # it may be lost, or another's
                 self._listen()  # who only speaks needs a socket as well
             payload = ",".join(names).encode()
             for name in self._others():
@@ -75,21 +80,34 @@ class SocketNeighbours:
 
     def close(self) -> None:
         self.leave()
-        if self._socket and self._folder and self._loop:
-            if not self._loop.is_closed():
-                self._loop.remove_reader(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
-            self._forget(self._name)
+        self._hang_up()
+        if self._folder:
+            _sweep(self._folder)
+        self._folder = None  # what is still told is told to nobody
 
     def _listen(self) -> None:
         if self._socket or not self._folder:
             return
+        if not self._swept:
+            self._swept = True
+            _sweep_all_like(self._folder)
         self._loop = asyncio.get_running_loop()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._socket.bind(str(self._folder / self._name))
+        self._socket = _bound(self._folder, self._name)
         self._loop.add_reader(self._socket.fileno(), self._drain, self._socket)
+
+    def _hang_up(self) -> None:
+        if self._socket and self._loop:
+            if not self._loop.is_closed():
+                self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def _mark(self) -> None:
+        """Says which services run here; if the folder is lost just now, ``share`` says it anew."""
+        if self._folder:
+            with contextlib.suppress(OSError):
+                for service in self._services:
+                    (self._folder / f"{self._name}.{service}").touch()
 
     def _drain(self, listening: socket.socket) -> None:
         channels: set[str] = set()
@@ -120,17 +138,11 @@ class SocketNeighbours:
 
     def _appear_again(self) -> None:
         """Temporary folders are swept now and then; whoever is still there says so anew."""
-        assert self._folder
         self._known = (0, [])
-        if self._socket and self._loop:
-            self._loop.remove_reader(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
-        with contextlib.suppress(OSError):
-            self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._hang_up()
+        with contextlib.suppress(OSError, Misconfigured):
             self._listen()
-            for service in self._services:
-                (self._folder / f"{self._name}.{service}").touch()
+            self._mark()
 
     def _send(self, payload: bytes, name: str) -> None:
         assert self._socket
@@ -140,32 +152,90 @@ class SocketNeighbours:
         except BlockingIOError:
             pass  # its buffer is full of nudges: it will look anyway
         except OSError:
-            self._forget(name)
+            _forget(self._folder, name)
 
     def _alive(self, name: str) -> bool:
         assert self._folder
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect(str(self._folder / name))
-            except OSError:
-                self._forget(name)
-                return False
-        return True
+        if alive := _answers(self._folder / name):
+            return True
+        _forget(self._folder, name)
+        return alive
 
-    def _forget(self, name: str) -> None:
-        assert self._folder
-        for path in (self._folder / name, *self._folder.glob(f"{name}.*")):
-            path.unlink(missing_ok=True)
+
+def _bound(folder: Path, name: str) -> socket.socket:
+    """A socket in the folder, which is made for it."""
+    path, unborn = folder / name, folder / f"{name}{_UNBORN}"
+    while True:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            _check(folder)
+            bound.setblocking(False)
+            bound.bind(str(unborn))
+            unborn.rename(path)
+        except FileNotFoundError:
+            bound.close()  # somebody has just removed the folder, which was empty, or swept it
+        except BaseException:
+            bound.close()
+            raise
+        else:
+            return bound
+
+
+def _answers(path: Path) -> bool:
+    """Whether a process holds the socket. Where that can't be seen, it does."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+            probe.connect(str(path))
+    except (ConnectionRefusedError, FileNotFoundError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _forget(folder: Path, name: str) -> None:
+    for path in (folder / name, *folder.glob(f"{name}.*")):
+        path.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what dead processes left in a folder, and the folder if nobody lives there."""
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.iterdir()):  # a socket comes before the files named after it
+            if not _answers(path if path.suffix == _UNBORN else path.with_suffix("")):
+                path.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _sweep_all_like(folder: Path) -> None:
+    """Sweeps the folders of all data that this user's processes have had here."""
+    user = folder.name.rpartition("-")[0]
+    for path in folder.parent.glob(f"{user}-{'[0-9a-f]' * 16}"):
+        with contextlib.suppress(OSError, Misconfigured):
+            _check(path)
+            _sweep(path)
+
+
+def _check(folder: Path) -> None:
+    """Raises ``Misconfigured`` if another user made it, and ``FileNotFoundError`` if nobody."""
+    status = folder.lstat()
+    if status.st_uid != _user() or not stat.S_ISDIR(status.st_mode):
+        raise Misconfigured(f"{folder} belongs to another user: remove it, or set TMPDIR")
+
+
+def _user() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
 
 
 def _folder_for(path: Path) -> Path:
-    base = tempfile.gettempdir()
-    if len(base) > _MAX_FOLDER_CHARS:
-        base = "/tmp"  # noqa: S108 - a folder of our own in it, checked to be nobody else's
-    user = os.getuid() if hasattr(os, "getuid") else 0
+    """Where those who share the data meet; it is made by the first who listens."""
     digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=8).hexdigest()
-    folder = Path(base) / f"eventdemo-{user}-{digest}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != user:
-        raise Misconfigured(f"{folder} belongs to another user: remove it, or set TMPDIR")
+    name = f"eventdemo-{_user()}-{digest}"
+    folder = Path(tempfile.gettempdir()) / name
+    if len(os.fsencode(folder)) + len("/") + _NAME_CHARS + len(_UNBORN) > _MAX_PATH_BYTES:
+        folder = Path("/tmp") / name  # noqa: S108 - a folder of our own, checked to be nobody else's
+    with contextlib.suppress(FileNotFoundError):
+        _check(folder)
     return folder
