@@ -6,16 +6,18 @@ from typing import Any, NamedTuple
 import apsw
 
 from eventdemo.codec import decode_singly, encode
+from eventdemo.engines.deliveries import (
+    RETRIES_PER_DELIVERY,
+    Delivery,
+    as_received,
+    redriven_letters,
+)
 from eventdemo.engines.sqlite.file import rows, value
 from eventdemo.errors import AlreadyHandled
-from eventdemo.messages import MAX_RETRY_DELAY_US, Message, Received, Retry, Undecodable
+from eventdemo.messages import MAX_RETRY_DELAY_US, Received, Retry
 from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "set_aside.sql")
-
-#: So many share a transaction. A service that fails for everything gets through its retries, and
-#: what is new waits for no more than these.
-RETRIES_PER_DELIVERY = 256
 
 
 class RetryReceipt(NamedTuple):
@@ -43,18 +45,17 @@ def due(
 
 def delivery(service: str, found: Sequence[Any]) -> Received:
     """Due retries as they are handed out."""
-    messages: list[Message] = []
-    undecodable: list[Undecodable] = []
-    redriven: dict[str, int] = {}
-    for retry_id, _, redriven_from, body in found:
-        decoded, spoiled = decode_singly(body, f"{service}/retry-{retry_id}")
-        messages += decoded
-        undecodable += spoiled
-        if redriven_from is not None:
-            names = [each.id for each in decoded] + [each.id for each in spoiled]
-            redriven |= dict.fromkeys(names, redriven_from)
-    taken = [(retry_id, attempt) for retry_id, attempt, _, _ in found]
-    return Received(service, messages, undecodable, taken[0][1], RetryReceipt(taken, redriven))
+    deliveries = [
+        Delivery(
+            (retry_id, attempt),
+            *decode_singly(body, f"{service}/retry-{retry_id}"),
+            attempt,
+            redriven,
+        )
+        for retry_id, attempt, redriven, body in found
+    ]
+    taken = [delivery.stored for delivery in deliveries]
+    return as_received(service, deliveries, RetryReceipt(taken, redriven_letters(deliveries)))
 
 
 def take(connection: apsw.Connection, service: str, receipt: RetryReceipt) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from typing import NamedTuple
-from zlib import crc32
 
 import apsw
 
 from eventdemo.codec import encode
+from eventdemo.engines.record_batches import by_partition, limited_runs, slot_of
 from eventdemo.messages import Message
 from eventdemo.sqlfile import load
 
@@ -44,29 +44,17 @@ class NewRecordBatch(NamedTuple):
     body: bytes
 
 
-_partitions: dict[str, int] = {}
-
-
 def partition_of(product_id: str) -> int:
     """The partition that holds all of a product's messages."""
-    partition = _partitions.get(product_id)
-    if partition is None:
-        if len(_partitions) > 100_000:  # names that nobody sells could fill the memory
-            _partitions.clear()
-        partition = _partitions[product_id] = crc32(product_id.encode()) % PARTITIONS
-    return partition
+    return slot_of(product_id) % PARTITIONS
 
 
 def batches_of(topic: str, messages: Sequence[Message]) -> list[NewRecordBatch]:
     """Messages as record batches, encoded ahead of the transaction that will hold them."""
-    by_partition: list[list[Message]] = [[] for _ in range(PARTITIONS)]
-    for message in messages:
-        by_partition[partition_of(message.data.product_id)].append(message)
-    size = MAX_MESSAGES_PER_RECORD_BATCH
     return [
-        _batch(topic, partition, run[start : start + size])
-        for partition, run in enumerate(by_partition)
-        for start in range(0, len(run), size)
+        _batch(topic, partition, run)
+        for partition, partition_messages in by_partition(messages, PARTITIONS).items()
+        for run in limited_runs(partition_messages, MAX_MESSAGES_PER_RECORD_BATCH)
     ]
 
 
