@@ -12,6 +12,7 @@ from eventdemo.runtime.commands import task_of
 from eventdemo.services import product_management
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
+from eventdemo.slots import slot_of
 
 #: What the causation ids of the products begin with, and those of purchases don't.
 PRODUCT_CAUSES = "benchmark/"
@@ -28,7 +29,7 @@ async def fill(engine: Engine, purchases: int, products: int) -> None:
 
 async def _buy(queue: TaskQueue, product_id: str) -> None:
     at_us = now_us()
-    request_id = new_request_id(at_us)
+    request_id = new_request_id(at_us, slot_of(product_id))
     await queue.enqueue(task_of(BuyRequest(product_id), request_id, at_us))
 
 

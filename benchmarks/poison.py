@@ -146,8 +146,8 @@ async def _redrive_all(settings: Settings) -> dict[str, float]:
         await fill(engine, _REDRIVEN, products=100)
         await _bury_all(engine)
         began = time.perf_counter()
-        while page := await engine.topics.dead_letters(limit=_REDRIVEN_AT_ONCE):
-            await engine.topics.redrive(*(letter.id for letter in page))
+        while page := await engine.dead_letters.find(limit=_REDRIVEN_AT_ONCE):
+            await engine.dead_letters.redrive(*(letter.id for letter in page))
         redriven_s = time.perf_counter() - began
         began = time.perf_counter()
         stop = asyncio.Event()

@@ -59,7 +59,7 @@ def decide_all(
 
 
 async def _decided(engine: Engine) -> int:
-    counts = await engine.topics.counts()
+    counts = await engine.flow_status.counts()
     return counts["order_creation"].done + counts["order_failure"].done
 
 

@@ -13,7 +13,7 @@ from eventdemo.ids import now_us
 from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
 from eventdemo.lab.simulation.sqs_model import MessagingModel, ModelMessaging
 from eventdemo.ports import Engine
-from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.wiring import HEARS
 
 NAMES = Names("modelled")
@@ -35,7 +35,7 @@ class Models:
 
     def engine(self) -> Engine:
         """As a process of its own would have it."""
-        queue, topics = queue_and_topics(
+        messaging = queue_and_topics(
             self.client(),
             ModelTable(self.purchases),
             NAMES,
@@ -50,10 +50,9 @@ class Models:
 
         async def close() -> None:
             await cache.close()
-            await queue.close()
-            await topics.close()
+            await messaging.close()
 
-        return AssembledEngine(pool, queue, topics, cache, close)
+        return CompositeEngine(pool, messaging.parts, cache, close)
 
 
 def _new_id() -> str:

@@ -20,7 +20,7 @@ from eventdemo.flow import FLOW, SERVICES, TASK_QUEUE_TOPIC, row_of
 from eventdemo.lab.simulation.dynamodb_model import TableModel, size_of
 from eventdemo.lab.simulation.sqs_model import MessagingModel
 from eventdemo.runtime.commands import put_product, restock_product, task_of
-from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.retries import RetryPolicy
 from eventdemo.runtime.state import Baselines
@@ -85,7 +85,7 @@ class Account:
         }
         self._position = 0
 
-    def _engine(self, actor: str) -> AssembledEngine:
+    def _engine(self, actor: str) -> CompositeEngine:
         meter = self.meters[actor]
         events, purchases, session = (
             MeteredTable(name, model, meter, self.partitions) for name, model in self.tables.items()
@@ -93,18 +93,17 @@ class Account:
         subscribers = Counter(map(NAMES.topic, HEARS.values()))
         wire = MeteredWire(self._messaging, meter, subscribers)
         messaging = SqsAndSns(wire, wire, wire, NAMES, actor if actor in HEARS else SERVICES[0])
-        queue, topics = queue_and_topics(
+        parts = queue_and_topics(
             messaging, purchases, NAMES, HEARS, TASK_QUEUE_TOPIC.name, self._clock, self._new_id
         )
         cache = DynamoSessionCache(session, self._clock)
 
         async def close() -> None:
-            await queue.close()
-            await topics.close()
+            await parts.close()
             await cache.close()
 
         pool = DynamoEventPool(events, self._new_id)
-        return AssembledEngine(pool, queue, topics, cache, close)
+        return CompositeEngine(pool, parts.parts, cache, close)
 
     def _new_id(self) -> str:
         return next(self._ids)

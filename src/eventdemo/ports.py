@@ -6,7 +6,7 @@ on another machine was lost: so every call can be repeated.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from eventdemo.messages import (
     Accepted,
@@ -124,39 +124,24 @@ class Topics(Protocol):
     async def wait(self, service: str, timeout_s: float) -> None:
         """Returns when there may be something to receive, or on time-out."""
 
-    async def path_of(self, request_id: str, *, until_us: int | None = None) -> list[Message]:
-        """The messages said for one purchase in the order of the flow, as long as the topics
-        remember them. ``until_us``, when the purchase was decided, bounds the search."""
 
-    @property
-    def counts_all(self) -> bool:
-        """Whether ``counts`` misses no message, not even one on its way to a subscriber."""
+class DeadLetters(Protocol):
+    """Messages that were given up. None is ever removed: each can be looked at and sent again."""
 
-    async def counts(self) -> dict[str, HopCounts]:
-        """Where messages are, by service, as near as the engine can count them."""
-
-    async def oldest_waiting_us(self) -> dict[str, int]:
-        """When the oldest message that waits for each service was said; left out are idle services
-        and those of which the engine can't tell."""
-
-    async def forget(self, before_us: int) -> int:
-        """Forgets messages that were settled by every subscriber and said before a time; returns
-        how many record batches went. Nothing that waits or is retried is touched."""
-
-    async def dead_letters(
+    async def find(
         self,
-        wanted: DeadLetterFilter = DeadLetterFilter(),  # noqa: B008 - frozen
+        filter_: DeadLetterFilter = DeadLetterFilter(),  # noqa: B008 - frozen
         *,
         after_id: int = 0,
         limit: int = 100,
     ) -> list[DeadLetter]:
-        """A page of what was given up, oldest first."""
+        """Returns a page of those that meet the filter, oldest first."""
 
-    async def dead_letter(self, dead_letter_id: int) -> DeadLetter:
-        """One of them; raises ``NotFound`` for an id that never was."""
+    async def get(self, dead_letter_id: int) -> DeadLetter:
+        """Returns one of them; raises ``NotFound`` for an id that never was."""
 
-    async def last_dead_letter(self) -> int:
-        """The id of the newest; 0 if nothing was ever given up."""
+    async def last_id(self) -> int:
+        """Returns the id of the newest; 0 if nothing was ever given up."""
 
     async def redrive(self, *dead_letter_ids: int) -> int:
         """Hands dead letters, byte for byte as they came, to their services as first attempts, and
@@ -168,6 +153,33 @@ class Topics(Protocol):
     async def discard(self, *dead_letter_ids: int) -> int:
         """Marks dead letters as dealt with, and returns how many that changed. Nothing is lost:
         they can still be redriven. Raises ``NotFound`` as ``redrive`` does."""
+
+
+class MessageLog(Protocol):
+    """The messages that were published, as long as the engine remembers them."""
+
+    async def path_of(self, request_id: str, *, until_us: int | None = None) -> list[Message]:
+        """Returns the messages of one purchase in the order of the flow. ``until_us``, when the
+        purchase was decided, bounds the search."""
+
+    async def forget(self, before_us: int) -> int:
+        """Forgets messages that were settled by every subscriber and published before a time;
+        returns how many record batches went. Nothing that waits or is retried is touched."""
+
+
+class FlowStatus(Protocol):
+    """How many messages are where, as near as the engine can count them."""
+
+    @property
+    def counts_all(self) -> bool:
+        """Whether ``counts`` misses no message, not even one on its way to a subscriber."""
+
+    async def counts(self) -> dict[str, HopCounts]:
+        """Returns the counts of each service."""
+
+    async def oldest_waiting_us(self) -> dict[str, int]:
+        """Returns when the oldest message that waits for each service was published; left out are
+        idle services and those of which the engine can't tell."""
 
 
 class SessionCache(Protocol):
@@ -186,8 +198,18 @@ class SessionCache(Protocol):
         """All outcomes, in pages and in no particular order, for the audit."""
 
 
+class MessagingParts(NamedTuple):
+    """The parts that carry messages; they live in one place and are opened together."""
+
+    queue: TaskQueue
+    topics: Topics
+    dead_letters: DeadLetters
+    message_log: MessageLog
+    flow_status: FlowStatus
+
+
 class Engine(Protocol):
-    """The four parts of one deployment, and how a batch is committed to them."""
+    """The parts of one deployment, and how a batch is committed to them."""
 
     @property
     def pool(self) -> EventPool: ...
@@ -196,10 +218,16 @@ class Engine(Protocol):
     @property
     def topics(self) -> Topics: ...
     @property
+    def dead_letters(self) -> DeadLetters: ...
+    @property
+    def message_log(self) -> MessageLog: ...
+    @property
+    def flow_status(self) -> FlowStatus: ...
+    @property
     def cache(self) -> SessionCache: ...
 
     async def commit(self, batch: Batch) -> None:
-        """Makes a batch so; raises ``Conflict`` or ``AlreadyHandled``, then it can be redone."""
+        """Commits a batch; raises ``Conflict`` or ``AlreadyHandled``, then it can be redone."""
 
     async def close(self) -> None:
         """Finishes what was begun and lets go of everything."""

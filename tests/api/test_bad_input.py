@@ -251,7 +251,7 @@ def raising(error: Exception) -> Callable[[Any], None]:
         raise error
 
     def prepare(engine: Any) -> None:
-        engine.queue.enqueue = engine.topics.counts = broken
+        engine.queue.enqueue = engine.flow_status.counts = broken
 
     return prepare
 

@@ -178,7 +178,7 @@ def test_a_purchase_is_known_as_long_as_its_dead_letter(
     bury(idle, "purchase_task", b"garbage")
     buy(client)  # the newest record batch of a partition is never forgotten
     bury(idle, "purchase_task")
-    idle.call(lambda server: server.engine.topics.forget(now_us() + HOUR_US))
+    idle.call(lambda server: server.engine.message_log.forget(now_us() + HOUR_US))
     assert idle.call(lambda server: server.engine.queue.find(request_id)) is None
     assert client.get(f"/purchases/{request_id}").json()["status"] == "pending"
     assert client.get(f"/purchases/{request_id}/trace").json()["given_up"][0]["reason"] == "broke"

@@ -131,14 +131,14 @@ def test_an_id_that_was_never_accepted_is_not_found(
 def test_an_id_that_could_be_one_but_was_never_accepted_is_not_found(
     client: httpx.Client,
 ) -> None:
-    answer = client.get(f"/purchases/{new_request_id(now_us())}", params={"wait": 30})
+    answer = client.get(f"/purchases/{new_request_id(now_us(), 0)}", params={"wait": 30})
     assert_problem(answer, 404, "not-found")
 
 
 def test_a_wait_out_of_range_is_named(client: httpx.Client) -> None:
     for wait in ("31", "-1", "nan", "soon"):
         problem = assert_problem(
-            client.get(f"/purchases/{new_request_id(now_us())}", params={"wait": wait}),
+            client.get(f"/purchases/{new_request_id(now_us(), 0)}", params={"wait": wait}),
             422,
             "invalid",
         )

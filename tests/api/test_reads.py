@@ -263,7 +263,7 @@ def test_the_api_describes_itself_without_the_internet(client: httpx.Client) -> 
 
 
 def test_every_problem_type_is_explained_at_its_address(client: httpx.Client) -> None:
-    problem = client.get(f"/purchases/{new_request_id(now_us())}").json()
+    problem = client.get(f"/purchases/{new_request_id(now_us(), 0)}").json()
     explained = client.get(problem["type"])
     assert explained.status_code == 200
     assert problem["title"] in explained.text

@@ -8,7 +8,6 @@ import pytest
 
 from eventdemo.facts import PurchaseRequested
 from eventdemo.messages import (
-    Batch,
     DeadLetter,
     Message,
     Outcome,
@@ -21,24 +20,18 @@ from eventdemo.readmodels import generations
 from eventdemo.readmodels.generation import Generation
 from eventdemo.readmodels.store import ReadModels
 from eventdemo.runtime.wiring import open_embedded
+from tests.delegating import DelegatingEngine
 from tests.histories import START_US, History, ListPool
 
 
-class Bench:
+class Bench(DelegatingEngine):
     """The embedded engine in memory, with a written history in the place of its event pool."""
 
     def __init__(self, engine: Engine, history: History) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self.history = history
         # The audit asks nothing else of a pool than what a list can answer.
         self.pool = cast(EventPool, ListPool(history))
-        self.queue, self.topics, self.cache = engine.queue, engine.topics, engine.cache
-
-    async def commit(self, batch: Batch) -> None:
-        await self._engine.commit(batch)
-
-    async def close(self) -> None:
-        await self._engine.close()
 
     async def accept(self, *requests: str) -> None:
         """Purchases enter the queue and wait there."""

@@ -18,6 +18,7 @@ from eventdemo.runtime.commands import put_product, restock_product
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.runtime.worker import run_services
 from eventdemo.services.product_management import ProductDetails, Restock
+from eventdemo.slots import slot_of
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +34,7 @@ def anyio_backend() -> str:
 
 async def buy(engine: Engine, product_id: str) -> str:
     at_us = now_us()
-    request_id = new_request_id(at_us)
+    request_id = new_request_id(at_us, slot_of(product_id))
     asked = PurchaseRequested(request_id, product_id, 1)
     await engine.queue.enqueue(Message(f"{request_id}/1", request_id, "", at_us, asked))
     return request_id

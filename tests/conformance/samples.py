@@ -16,6 +16,7 @@ from eventdemo.flow import STOCK_CHECK_NEEDED
 from eventdemo.ids import message_id, new_request_id, now_us
 from eventdemo.messages import DeadLetter, Message, Outcome, Received, Recording, Write
 from eventdemo.ports import Topics
+from eventdemo.slots import slot_of
 
 SERVICE = "stock_check"
 TOPIC = STOCK_CHECK_NEEDED.name
@@ -58,7 +59,7 @@ def streams(*product_ids: str) -> list[str]:
 def purchase(product_id: str = "lamp", quantity: int = 1) -> Message:
     """A purchase as it enters the queue."""
     at_us = now_us()
-    request_id = new_request_id(at_us)
+    request_id = new_request_id(at_us, slot_of(product_id))
     data = PurchaseRequested(request_id, product_id, quantity)
     return Message(message_id(request_id, 1), request_id, "", at_us, data)
 
@@ -66,7 +67,7 @@ def purchase(product_id: str = "lamp", quantity: int = 1) -> Message:
 def check(product_id: str = "lamp", quantity: int = 1) -> Message:
     """A message for the stock check service."""
     at_us = now_us()
-    request_id = new_request_id(at_us)
+    request_id = new_request_id(at_us, slot_of(product_id))
     data = StockCheckRequested(request_id, product_id, quantity)
     return Message(message_id(request_id, 2), request_id, message_id(request_id, 1), at_us, data)
 

@@ -58,7 +58,7 @@ async def traces(engine: Engine) -> list[object]:
         len(await engine.pool.snapshots(streams("lamp"))),
         await engine.topics.receive(NEXT_SERVICE, 10) is not None,
         await engine.cache.get("r1"),
-        len(await engine.topics.dead_letters()),
+        len(await engine.dead_letters.find()),
     ]
 
 

@@ -29,9 +29,9 @@ class TestAccepting:
     async def test_what_was_never_accepted_is_not(self, queue: TaskQueue) -> None:
         message = purchase()
         await queue.enqueue(message)
-        assert await queue.find(new_request_id(message.at_us)) is None
-        assert await queue.find(new_request_id(AT_US)) is None
-        assert await queue.find(new_request_id(message.at_us + 3_600_000_000)) is None
+        assert await queue.find(new_request_id(message.at_us, 0)) is None
+        assert await queue.find(new_request_id(AT_US, 0)) is None
+        assert await queue.find(new_request_id(message.at_us + 3_600_000_000, 0)) is None
 
     async def test_it_is_published_by_itself(self, engine: Engine) -> None:
         message = purchase()

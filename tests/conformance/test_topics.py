@@ -111,7 +111,7 @@ class TestInstances:
         await other.topics.settle(quick, [], [])
         with pytest.raises(AlreadyHandled):
             await engine.topics.settle(slow, [], [dead(slow.messages[0])])
-        assert await engine.topics.dead_letters() == []
+        assert await engine.dead_letters.find() == []
         seen = list(quick.messages)
         await drain(engine.topics, 20, seen)
         assert len({message.id for message in seen}) == len(seen) == 20
@@ -165,7 +165,7 @@ class TestVanishing:
         await staying
         assert by_product(seen) == by_product(messages)
 
-    async def test_what_was_said_is_there_after_the_end(self, site: Site) -> None:
+    async def test_what_was_said_is_there_after_the_end(self, site: Site, engine: Engine) -> None:
         engine = await site.open()
         first, second, third = (check(name) for name in ("lamp", "vase", "bowl"))
         await engine.topics.publish(TOPIC, [first])
@@ -176,33 +176,34 @@ class TestVanishing:
         )
         await engine.topics.publish(TOPIC, [third])
         await site.close(engine)
-        after = (await site.open()).topics
+        reopened = await site.open()
+        after = reopened.topics
         retried = await receive(after)
         assert (list(retried.messages), retried.attempt) == ([second], 2)
         await after.settle(retried, [], [])
         assert list((await receive(after)).messages) == [third]
-        assert [letter.message_id for letter in await after.dead_letters()] == [second.id]
+        assert [letter.message_id for letter in await reopened.dead_letters.find()] == [second.id]
 
 
 @everywhere
 class TestLooking:
     async def test_counts_follow_a_message(self, engine: Engine) -> None:
         topics = engine.topics
-        assert await topics.counts() == dict.fromkeys(SERVICES, HopCounts(0, 0, 0, 0))
+        assert await engine.flow_status.counts() == dict.fromkeys(SERVICES, HopCounts(0, 0, 0, 0))
         await topics.publish(TOPIC, checks(6))
-        assert (await topics.counts())[SERVICE] == HopCounts(6, 0, 0, 0)
+        assert (await engine.flow_status.counts())[SERVICE] == HopCounts(6, 0, 0, 0)
         got = await receive(topics)
         first, second, *_ = got.messages
         await topics.settle(got, [Retry(first, 0, 2, "again")], [dead(second)])
-        assert (await topics.counts())[SERVICE] == HopCounts(0, 1, 4, 1)
+        assert (await engine.flow_status.counts())[SERVICE] == HopCounts(0, 1, 4, 1)
         await topics.settle(await receive(topics), [], [])
-        assert (await topics.counts())[SERVICE] == HopCounts(0, 0, 5, 1)
-        await topics.redrive((await topics.dead_letters())[0].id)
-        assert (await topics.counts())[SERVICE] == HopCounts(0, 1, 5, 0)
+        assert (await engine.flow_status.counts())[SERVICE] == HopCounts(0, 0, 5, 1)
+        await engine.dead_letters.redrive((await engine.dead_letters.find())[0].id)
+        assert (await engine.flow_status.counts())[SERVICE] == HopCounts(0, 1, 5, 0)
 
     async def test_the_queue_is_counted_where_it_is_heard(self, engine: Engine) -> None:
         await engine.queue.enqueue(purchase())
-        assert (await engine.topics.counts())["purchase_task"] == HopCounts(1, 0, 0, 0)
+        assert (await engine.flow_status.counts())["purchase_task"] == HopCounts(1, 0, 0, 0)
 
     async def test_the_path_of_a_purchase(self, engine: Engine) -> None:
         tasks = [purchase() for _ in range(20)]
@@ -213,53 +214,55 @@ class TestLooking:
             f"{task.correlation_id}/2", task.correlation_id, task.id, hop.at_us, hop.data
         )
         await engine.topics.publish(TOPIC, [check(), said, check()])
-        assert await engine.topics.path_of(task.correlation_id) == [task, said]
+        assert await engine.message_log.path_of(task.correlation_id) == [task, said]
         until_us = now_us()
-        path = await engine.topics.path_of(task.correlation_id, until_us=until_us)
+        path = await engine.message_log.path_of(task.correlation_id, until_us=until_us)
         assert path == [task, said]
-        assert await engine.topics.path_of(purchase().correlation_id) == []
+        assert await engine.message_log.path_of(purchase().correlation_id) == []
 
 
 @everywhere
 class TestForgetting:
-    async def test_what_is_younger_stays(self, topics: Topics) -> None:
+    async def test_what_is_younger_stays(self, topics: Topics, engine: Engine) -> None:
         await publish_in_pieces(topics, checks(30))
         await topics.settle(await receive(topics), [], [])
-        assert await topics.forget(now_us() - HOUR_US) == 0
+        assert await engine.message_log.forget(now_us() - HOUR_US) == 0
 
-    async def test_what_is_said_afterwards_comes(self, site: Site, topics: Topics) -> None:
+    async def test_what_is_said_afterwards_comes(
+        self, site: Site, topics: Topics, engine: Engine
+    ) -> None:
         await publish_in_pieces(topics, checks(30))
         await topics.settle(await receive(topics), [], [])
-        await topics.forget(now_us() + HOUR_US)
+        await engine.message_log.forget(now_us() + HOUR_US)
         later = checks(30)
         await publish_in_pieces((await site.another()).topics, later)
         seen: list[Message] = []
         await drain(topics, 30, seen)
         assert by_product(seen) == by_product(later)
 
-    async def test_a_retry_is_not_forgotten(self, topics: Topics) -> None:
+    async def test_a_retry_is_not_forgotten(self, topics: Topics, engine: Engine) -> None:
         message = check()
         await topics.publish(TOPIC, [message])
         await topics.settle(await receive(topics), [Retry(message, 0, 2, "again")], [])
         await topics.publish(TOPIC, [check()])
-        await topics.forget(now_us() + HOUR_US)
+        await engine.message_log.forget(now_us() + HOUR_US)
         assert list((await receive(topics)).messages) == [message]
 
 
 @where_oldest_is_told
 async def test_the_oldest_that_waits_is_told(engine: Engine) -> None:
     topics = engine.topics
-    assert await topics.oldest_waiting_us() == {}
+    assert await engine.flow_status.oldest_waiting_us() == {}
     early, late = check("lamp"), check("vase")
     await topics.publish(TOPIC, [early])
     await topics.publish(TOPIC, [late])
     task = purchase()
     await engine.queue.enqueue(task)
-    oldest = await topics.oldest_waiting_us()
+    oldest = await engine.flow_status.oldest_waiting_us()
     assert oldest == {SERVICE: early.at_us, "purchase_task": task.at_us}
     got = await receive(topics)
     await topics.settle(got, [Retry(late, now_us() + MAX_RETRY_DELAY_US // 2, 2, "later")], [])
-    assert (await topics.oldest_waiting_us())[SERVICE] == late.at_us
+    assert (await engine.flow_status.oldest_waiting_us())[SERVICE] == late.at_us
 
 
 @where_forgotten
@@ -272,8 +275,8 @@ async def test_what_was_settled_goes_and_what_waits_stays(engine: Engine) -> Non
     await topics.settle(await receive(topics), [], [])
     waiting = checks(20)
     await publish_in_pieces(topics, waiting, size=4)
-    assert await topics.forget(now_us() + HOUR_US) > 0
-    assert (await topics.counts())[SERVICE] == HopCounts(20, 0, 100, 0)
+    assert await engine.message_log.forget(now_us() + HOUR_US) > 0
+    assert (await engine.flow_status.counts())[SERVICE] == HopCounts(20, 0, 100, 0)
     assert await engine.queue.accepted() == 1
     seen: list[Message] = []
     await drain(topics, 20, seen)

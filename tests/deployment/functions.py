@@ -16,7 +16,7 @@ from eventdemo.flow import FLOW, SERVICES, TASK_QUEUE_TOPIC, row_of
 from eventdemo.ids import now_us
 from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
 from eventdemo.lab.simulation.sqs_model import MessagingModel, ModelMessaging
-from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.retries import RetryPolicy
 
 NAMES = Names("shop")
@@ -74,7 +74,8 @@ class Site:
 
         self.pool = DynamoEventPool(events, new_id)
         self.cache = DynamoSessionCache(session, now_us)
-        self.queue, self.topics = queue_and_topics(client, *common, new_id)
+        self.parts = queue_and_topics(client, *common, new_id)
+        self.queue, self.topics = self.parts
         calls = Calls(client, *common, new_id)
         self.functions = {
             service: Function(row_of(service), self.pool, self.cache, calls, AT_ONCE)
@@ -82,12 +83,11 @@ class Site:
         }
 
     @property
-    def engine(self) -> AssembledEngine:
-        return AssembledEngine(self.pool, self.queue, self.topics, self.cache, self.close)
+    def engine(self) -> CompositeEngine:
+        return CompositeEngine(self.pool, self.parts.parts, self.cache, self.close)
 
     async def close(self) -> None:
-        await self.queue.close()
-        await self.topics.close()
+        await self.parts.close()
         await self.cache.close()
 
     async def call(self, queue: str) -> tuple[int, list[str]]:

@@ -23,7 +23,7 @@ from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
 from eventdemo.lab.simulation.sqs_model import MessagingModel, ModelMessaging
 from eventdemo.messages import Outcome
 from eventdemo.ports import Engine
-from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.worker import run_services
 from tests.conformance.samples import purchase
 from tests.deployment.guarded import GuardedMessaging, GuardedTable, Role
@@ -63,18 +63,17 @@ class Account:
 
     def _engine(self, messaging: Messaging, *tables: Table) -> Engine:
         events, purchases, session = tables
-        queue, topics = queue_and_topics(
+        parts = queue_and_topics(
             messaging, purchases, NAMES, HEARS, TASK_QUEUE_TOPIC.name, now_us, self._new_id
         )
         cache = DynamoSessionCache(session, now_us)
 
         async def close() -> None:
-            await queue.close()
-            await topics.close()
+            await parts.close()
             await cache.close()
 
         pool = DynamoEventPool(events, self._new_id)
-        self._engines.append(AssembledEngine(pool, queue, topics, cache, close))
+        self._engines.append(CompositeEngine(pool, parts.parts, cache, close))
         return self._engines[-1]
 
     async def close(self) -> None:
@@ -124,13 +123,13 @@ async def test_every_role_may_do_all_that_its_service_does(account: Account, poi
 
 async def used_by_the_api(api: Engine, bad: str) -> None:
     """Looks everywhere, and sends again what died."""
-    (letter,) = await api.topics.dead_letters()
+    (letter,) = await api.dead_letters.find()
     assert letter.correlation_id == bad
-    assert await api.topics.redrive(letter.id) == 1
+    assert await api.dead_letters.redrive(letter.id) == 1
     assert await api.queue.find(bad)
     assert await api.queue.accepted() == 3
-    assert set(await api.topics.counts()) == set(SERVICES)
-    assert await api.topics.path_of(bad)
+    assert set(await api.flow_status.counts()) == set(SERVICES)
+    assert await api.message_log.path_of(bad)
     assert await api.pool.read_all(after_position=0, limit=100)
     assert await api.pool.snapshot_before("product-lamp", at_version=1) is None
 

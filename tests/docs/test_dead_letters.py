@@ -20,6 +20,7 @@ from eventdemo.runtime.state import Baselines
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.services.buy_request import BuyRequest, accept
 from eventdemo.services.product_management import ProductDetails, Restock
+from eventdemo.slots import slot_of
 
 BEFORE_THE_DECISION = ("purchase_task", "stock_check", "process_order")
 
@@ -36,7 +37,7 @@ class System:
         await put_product(self.engine.pool, "sku-1", ProductDetails("Mug"))
         await restock_product(self.engine.pool, "sku-1", Restock(1))
         at_us = now_us()
-        request_id = new_request_id(at_us)
+        request_id = new_request_id(at_us, slot_of("sku-1"))
         requested = accept(BuyRequest("sku-1", quantity), request_id)
         message = Message(message_id(request_id, 1), request_id, request_id, at_us, requested)
         await self.engine.queue.enqueue(message)
@@ -54,10 +55,10 @@ class System:
             await handler.handle(received)
 
     def redrive(self) -> None:
-        self._loop.run(self.engine.topics.redrive(1))
+        self._loop.run(self.engine.dead_letters.redrive(1))
 
     def discard(self) -> None:
-        self._loop.run(self.engine.topics.discard(1))
+        self._loop.run(self.engine.dead_letters.discard(1))
 
     def spoil(self, service: str, instead: bytes) -> None:
         """Lets a service hear next what has something else in the place of its quantity."""
@@ -71,11 +72,11 @@ class System:
         topic = row_of(service).hears.name
         letter = DeadLetter(service, topic, message.id, self.request_id, body, "spoiled", "", 1, 0)
         await self.engine.topics.settle(received, [], [letter])
-        await self.engine.topics.redrive(1)
+        await self.engine.dead_letters.redrive(1)
 
     @property
     def letters(self) -> list[DeadLetter]:
-        return self._loop.run(self.engine.topics.dead_letters(DeadLetterFilter(state=None)))
+        return self._loop.run(self.engine.dead_letters.find(DeadLetterFilter(state=None)))
 
     @property
     def pending(self) -> int:
@@ -86,7 +87,7 @@ class System:
 
     @property
     def dead(self) -> int:
-        return len(self._loop.run(self.engine.topics.dead_letters()))
+        return len(self._loop.run(self.engine.dead_letters.find()))
 
     @property
     def head(self) -> int:

@@ -16,8 +16,8 @@ from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs.leases import LeaseTerms
 from eventdemo.engines.aws.sqs.messaging import Messaging
 from eventdemo.flow import TASK_QUEUE_TOPIC
-from eventdemo.ports import Engine, TaskQueue, Topics
-from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.ports import Engine, MessagingParts, TaskQueue, Topics
+from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.wiring import HEARS
 from eventdemo.settings import Settings
 from tests.emulators.deployments import deploy, remove
@@ -84,9 +84,9 @@ async def open_emulated(folder: Path) -> Engine:
     except BaseException:
         await services.close()
         raise
-    return AssembledEngine(
-        pool, services.patient_queue(queue), services.patient_topics(topics), cache, services.close
-    )
+    topics_ = services.patient_topics(topics)
+    messaging = MessagingParts(services.patient_queue(queue), topics_, topics_, topics_, topics_)
+    return CompositeEngine(pool, messaging, cache, services.close)
 
 
 class _Services(AwsServices):

@@ -99,7 +99,7 @@ async def test_a_full_file_of_the_queue_refuses_buyers_and_keeps_its_word(
 
 async def test_a_full_disk_loses_nothing(disk: Disk) -> None:
     engine = await open_embedded(disk.path / "eventdemo.db")
-    await engine.open_topics()
+    await engine.open_messaging()
     await stock(engine, "lamp", 150)
     disk.fill(but_for_bytes=400_000)
     requests = await until_full(lambda _: buy(engine, "lamp"))

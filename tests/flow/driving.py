@@ -18,6 +18,7 @@ from eventdemo.runtime.state import Baselines
 from eventdemo.runtime.worker import run_services
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
+from eventdemo.slots import slot_of
 
 PATIENCE_S = 30.0
 
@@ -73,7 +74,7 @@ async def stock(engine: Engine, product_id: str, units: int, price_cents: int = 
 async def buy(engine: Engine, product_id: str, quantity: int = 1) -> str:
     """A purchase that is accepted; returns its request id."""
     at_us = now_us()
-    request_id = new_request_id(at_us)
+    request_id = new_request_id(at_us, slot_of(product_id))
     await engine.queue.enqueue(task_of(BuyRequest(product_id, quantity), request_id, at_us))
     return request_id
 
@@ -86,7 +87,7 @@ async def buy_three(engine: Engine) -> tuple[str, str, str]:
 
 
 async def letter_of(engine: Engine) -> DeadLetter:
-    (letter,) = await engine.topics.dead_letters()
+    (letter,) = await engine.dead_letters.find()
     return letter
 
 

@@ -13,6 +13,7 @@ from eventdemo.runtime.state import EVENTS_PER_SNAPSHOT, Baselines
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.services.product_management import ProductDetails, Restock
 from tests.adapters import where_quick
+from tests.delegating import DelegatingEngine
 from tests.flow.driving import Instance, buy, buy_many, clean_receipt, outcome, stock
 
 pytestmark = pytest.mark.anyio
@@ -36,14 +37,13 @@ class CountingPool:
         return getattr(self._pool, name)
 
 
-class Counting:
+class Counting(DelegatingEngine):
     """An engine with such a pool."""
 
     def __init__(self, engine: Engine) -> None:
-        self.queue, self.topics, self.cache = engine.queue, engine.topics, engine.cache
-        self.commit, self.close = engine.commit, engine.close
+        super().__init__(engine)
         self.counted = CountingPool(engine.pool)
-        self.pool: EventPool = self.counted  # type: ignore[assignment]
+        self.pool = self.counted  # type: ignore[assignment]
 
 
 async def live_long(pool: EventPool, length: int) -> None:

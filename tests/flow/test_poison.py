@@ -16,6 +16,7 @@ from eventdemo.ports import Engine
 from eventdemo.runtime.handler import MAX_CONFLICTS
 from eventdemo.runtime.retries import RetryPolicy
 from tests.adapters import where_quick
+from tests.delegating import DelegatingEngine
 from tests.flow.driving import (
     Instance,
     buy,
@@ -72,21 +73,16 @@ UNTOLD = {
 }
 
 
-class Witness:
+class Witness(DelegatingEngine):
     """An engine that keeps what was committed to it."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.pool, self.queue = engine.pool, engine.queue
-        self.topics, self.cache = engine.topics, engine.cache
+        super().__init__(engine)
         self.batches: list[Batch] = []
 
     async def commit(self, batch: Batch) -> None:
         self.batches.append(batch)
         await self._engine.commit(batch)
-
-    async def close(self) -> None:
-        await self._engine.close()
 
 
 class TestBackOff:
@@ -137,7 +133,7 @@ class TestRetries:
         await Instance(engine, rows=raising("process_order", times=3)).run_dry()
         for request_id in requests:
             assert (await outcome(engine, request_id)).order_id
-        assert await engine.topics.dead_letters() == []
+        assert await engine.dead_letters.find() == []
         await clean_receipt(engine)
 
     @pytest.mark.parametrize("service", SERVICES)
@@ -153,7 +149,7 @@ class TestRetries:
         await instance.run_dry()
         for request_id in (first, last):
             assert (await outcome(engine, request_id)).order_id
-        assert (await engine.topics.counts())[service].in_flight == 1
+        assert (await engine.flow_status.counts())[service].in_flight == 1
         await clean_receipt(engine)
 
     async def test_neighbours_of_the_same_product_pass_it(self, engine: Engine) -> None:
@@ -195,7 +191,7 @@ class TestRetries:
         retried = [batch for batch in witness.batches if batch.received.attempt > 1]
         assert sum(len(batch.received.messages) for batch in retried) == 300
         assert len(retried) <= 30
-        assert await engine.topics.dead_letters() == []
+        assert await engine.dead_letters.find() == []
         await clean_receipt(engine)
 
     async def test_one_that_is_bad_again_harms_none_that_is_retried_with_it(
@@ -237,11 +233,11 @@ class TestDeadLetters:
         assert (letter.attempts, letter.correlation_id) == (5, bad)
         head = await engine.pool.head()
         for _ in range(2):
-            await engine.topics.redrive(letter.id)
+            await engine.dead_letters.redrive(letter.id)
             await Instance(engine).run_dry()
         assert await outcome(engine, bad) == told
         assert await engine.pool.head() == head
-        assert await engine.topics.dead_letters() == []
+        assert await engine.dead_letters.find() == []
         await clean_receipt(engine)
 
     @pytest.mark.parametrize("service", ["order_creation", "order_failure"])
@@ -256,7 +252,7 @@ class TestDeadLetters:
         assert (await clean_receipt(engine)).pending == 1
         letter = await letter_of(engine)
         assert letter.message_id == message_id(request_id, 5 if quantity == 1 else 4)
-        await engine.topics.redrive(letter.id)
+        await engine.dead_letters.redrive(letter.id)
         await Instance(engine).run_dry()
         told = await outcome(engine, request_id)
         assert (told.order_id is not None) == (quantity == 1)
@@ -266,7 +262,7 @@ class TestDeadLetters:
         _, bad, _ = await buy_three(engine)
         await Instance(engine, rows=raising("stock_check")).run_dry()
         first = await letter_of(engine)
-        await engine.topics.redrive(first.id)
+        await engine.dead_letters.redrive(first.id)
         await Instance(engine, rows=raising("stock_check")).run_dry()
         second = await letter_of(engine)
         assert (second.id > first.id, second.body) == (True, first.body)
@@ -342,7 +338,7 @@ async def test_a_batch_that_loses_every_race_is_handed_out_one_by_one(engine: En
     await instance.step("stock_check")
     await instance.step("process_order")
     assert len(loser.batches) == MAX_CONFLICTS
-    assert (await engine.topics.counts())["process_order"].in_flight == 3
+    assert (await engine.flow_status.counts())["process_order"].in_flight == 3
     await instance.run_dry()
     for request_id in requests:
         assert (await outcome(engine, request_id)).order_id

@@ -20,9 +20,9 @@ from eventdemo.facts import FailureCode
 from eventdemo.flow import CARRIES, SERVICES, TOPICS
 from eventdemo.ids import order_id
 from eventdemo.messages import Message, Outcome, Received
-from eventdemo.ports import Engine
+from eventdemo.ports import Engine, MessagingParts
 from eventdemo.runtime.commands import put_product, restock_product
-from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.services.product_management import ProductDetails, Restock
 from tests.flow.driving import Instance, buy, clean_receipt
@@ -72,7 +72,14 @@ class Fused:
 def in_parts(engine: Engine, fuse: Fuse) -> Engine:
     """The same engine, committing step by step, where it can crash between any two of them."""
     pool, topics, cache = (Fused(part, fuse) for part in (engine.pool, engine.topics, engine.cache))
-    return AssembledEngine(pool, engine.queue, topics, cache, engine.close)  # type: ignore[arg-type]
+    messaging = MessagingParts(
+        engine.queue,
+        topics,  # type: ignore[arg-type]
+        engine.dead_letters,
+        engine.message_log,
+        engine.flow_status,
+    )
+    return CompositeEngine(pool, messaging, cache, engine.close)  # type: ignore[arg-type]
 
 
 class Promises(RuleBasedStateMachine):
@@ -161,7 +168,7 @@ class Promises(RuleBasedStateMachine):
         """An instance dies between two writes; where a batch is one, it does not begin it."""
         self.bring_to(service)
         received = self.do(self.instances[0].receive(service))
-        if received and isinstance(self.engine, AssembledEngine):
+        if received and isinstance(self.engine, CompositeEngine):
             self.said += received.messages
             self.fuse.left = writes
             with suppress(Crash):

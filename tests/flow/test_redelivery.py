@@ -28,7 +28,7 @@ async def say_all_again(engine: Engine, requests: list[str]) -> None:
     itself, which would count as another one: it would only say the second message again."""
     topic_of = {carried: topic.name for topic, carried in CARRIES.items()}
     for request_id in requests:
-        for message in (await engine.topics.path_of(request_id))[1:]:
+        for message in (await engine.message_log.path_of(request_id))[1:]:
             await engine.topics.publish(topic_of[type(message.data)], [message])
 
 

@@ -58,7 +58,7 @@ async def test_a_message_that_cannot_be_decoded(engine: Engine, tmp_path: Path) 
     assert (letter.message_id, letter.correlation_id) == (message_id(bad, 1), bad)
     assert "Expected `int`, got `str`" in letter.reason
     assert b'"one"' in letter.body
-    await engine.topics.redrive(letter.id)
+    await engine.dead_letters.redrive(letter.id)
     await Instance(engine).run_dry()
     assert (await letter_of(engine)).body == letter.body, "it is dead again, as it was"
     await clean_receipt(engine)
@@ -117,9 +117,9 @@ async def test_a_record_batch_that_is_no_list(
     letter = await letter_of(engine)
     assert letter.body == garbage
     assert (letter.service, letter.correlation_id) == ("purchase_task", "")
-    await engine.topics.redrive(letter.id)
-    assert "purchase_task" in await engine.topics.counts()
-    await engine.topics.oldest_waiting_us()
+    await engine.dead_letters.redrive(letter.id)
+    assert "purchase_task" in await engine.flow_status.counts()
+    await engine.flow_status.oldest_waiting_us()
     await Instance(engine).run_dry()
     again = await letter_of(engine)
     assert (again.body, again.redriven_from) == (garbage, letter.id)

@@ -54,7 +54,7 @@ class TestOnePurchase:
         await stock(engine, "lamp", 5)
         request_id = await buy(engine, "lamp")
         await Instance(engine).run_dry()
-        path = await engine.topics.path_of(request_id)
+        path = await engine.message_log.path_of(request_id)
         assert [hop.id for hop in path] == [message_id(request_id, n) for n in (1, 2, 3, 5)]
         causes = [hop.causation_id for hop in path]
         assert causes == [request_id, *(hop.id for hop in path[:-1])]
@@ -62,7 +62,7 @@ class TestOnePurchase:
     async def test_a_refusal_takes_the_other_path(self, engine: Engine) -> None:
         request_id = await buy(engine, "ghost")
         await Instance(engine).run_dry()
-        path = await engine.topics.path_of(request_id)
+        path = await engine.message_log.path_of(request_id)
         assert [hop.id for hop in path] == [message_id(request_id, n) for n in (1, 2, 4)]
 
 
@@ -76,7 +76,7 @@ class TestLateRefusal:
         instance = Instance(engine)
         await instance.step("purchase_task")
         await instance.step("stock_check")
-        counts = await engine.topics.counts()
+        counts = await engine.flow_status.counts()
         assert counts["process_order"].waiting == 2, "both found the one that is left"
         await instance.run_dry()
         told = [await outcome(engine, request_id) for request_id in (first, second)]
@@ -96,7 +96,7 @@ class TestLateRefusal:
         await instance.step("process_order")
         await engine.topics.publish("stock-check-needed", [told])
         await instance.step("stock_check")
-        counts = await engine.topics.counts()
+        counts = await engine.flow_status.counts()
         assert (counts["order_failure"].waiting, counts["order_creation"].waiting) == (1, 1)
         await instance.run_dry()
         assert (await outcome(engine, request_id)).order_id == order_id(request_id)
@@ -155,6 +155,6 @@ async def test_a_purchase_that_waits_is_known_when_the_queue_has_forgotten_it(
     for _ in range(2):  # a partition's newest messages stay
         await buy(engine, "lamp")
     await Instance(engine).step("purchase_task")
-    assert await engine.topics.forget(now_us() + 3_600_000_000) > 0
+    assert await engine.message_log.forget(now_us() + 3_600_000_000) > 0
     assert await engine.queue.find(first) is None
-    assert [hop.correlation_id for hop in await engine.topics.path_of(first)] == [first]
+    assert [hop.correlation_id for hop in await engine.message_log.path_of(first)] == [first]

@@ -18,7 +18,8 @@ from eventdemo.engines.aws.sqs.messaging import Entry, Messaging
 from eventdemo.engines.aws.sqs.wake_ups import waking
 from eventdemo.flow import SERVICES
 from eventdemo.lab.simulation.sqs_model import ModelMessaging
-from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.ports import MessagingParts
+from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.samples import add_samples
 from eventdemo.runtime.wiring import HEARS
 from eventdemo.runtime.worker import run_services
@@ -87,9 +88,14 @@ class Worker:
         self.topics = WakeUps(
             engine.topics, HEARS, awake_s=AWAKE_S, last_look_s=LAST_LOOK_S, sleep_s=SLEEP_S
         )
-        self.engine = AssembledEngine(
-            engine.pool, engine.queue, self.topics, engine.cache, engine.close
+        messaging = MessagingParts(
+            engine.queue,
+            self.topics,
+            engine.dead_letters,
+            engine.message_log,
+            engine.flow_status,
         )
+        self.engine = CompositeEngine(engine.pool, messaging, engine.cache, engine.close)
         self._port = port
         self._endpoint = Endpoint(
             sns.verifier(), Subscriptions(sns.origin, sns.hosts.get), self._wake

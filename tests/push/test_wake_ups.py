@@ -10,9 +10,7 @@ import pytest
 from eventdemo.aws.push.wake_ups import AWAKE_S, LAST_LOOK_S, SLEEP_S, WakeUps
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs.messaging import Delivery, Entry
-from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
-from eventdemo.engines.aws.sqs.task_queue import AwsTaskQueue
-from eventdemo.engines.aws.sqs.topics import AwsTopics
+from eventdemo.engines.aws.sqs.queue_and_topics import AwsMessaging, queue_and_topics
 from eventdemo.engines.aws.sqs.wake_ups import NOTES_EVERY_S, WakingMessaging, waking
 from eventdemo.errors import StorageUnreachable
 from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
@@ -98,7 +96,7 @@ class Cloud:
                 self.workers.append(self.workers.pop(0))
                 self.workers[-1].topics.wake(note)
 
-    def parts(self, messaging: Counted) -> tuple[AwsTaskQueue, AwsTopics]:
+    def parts(self, messaging: Counted) -> AwsMessaging:
         return queue_and_topics(
             waking(messaging, NAMES, HEARS),
             ModelTable(self.table),
@@ -317,7 +315,7 @@ def test_a_redriven_letter_wakes_its_service() -> None:
         running.tasks = [asyncio.create_task(worker.run())]
         await running.asleep()
         began = now()
-        await running.topics.redrive(await running.topics.last_dead_letter())
+        await running.topics.redrive(await running.topics.last_id())
         await asyncio.sleep(2)
         [(at, messages)] = worker.handled
         assert messages == received.messages

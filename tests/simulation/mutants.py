@@ -34,7 +34,7 @@ from eventdemo.messages import (
     Snapshot,
 )
 from eventdemo.ports import EventPool
-from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.retries import RetryPolicy
 from eventdemo.runtime.state import Baselines, Recorded
@@ -73,39 +73,39 @@ def stays_silent_on_repeats(patch: Patch) -> None:
 
 
 def publishes_before_it_records(patch: Patch) -> None:
-    async def commit(self: AssembledEngine, batch: Batch) -> None:
+    async def commit(self: CompositeEngine, batch: Batch) -> None:
         for topic, messages in batch.publish.items():
             await self.topics.publish(topic, messages)
         await _record(self, batch)
         await self.cache.put(batch.outcomes)
         await self.topics.settle(batch.received, batch.retries, batch.dead)
 
-    patch.setattr(AssembledEngine, "commit", commit)
+    patch.setattr(CompositeEngine, "commit", commit)
 
 
 def acknowledges_first(patch: Patch) -> None:
-    async def commit(self: AssembledEngine, batch: Batch) -> None:
+    async def commit(self: CompositeEngine, batch: Batch) -> None:
         await self.topics.settle(batch.received, batch.retries, batch.dead)
         await _record(self, batch)
         for topic, messages in batch.publish.items():
             await self.topics.publish(topic, messages)
         await self.cache.put(batch.outcomes)
 
-    patch.setattr(AssembledEngine, "commit", commit)
+    patch.setattr(CompositeEngine, "commit", commit)
 
 
 def tells_the_buyer_first(patch: Patch) -> None:
     """The outcome is in the cache before it is recorded, and may never be."""
-    commit = AssembledEngine.commit
+    commit = CompositeEngine.commit
 
-    async def hasty(self: AssembledEngine, batch: Batch) -> None:
+    async def hasty(self: CompositeEngine, batch: Batch) -> None:
         await self.cache.put(batch.outcomes)
         await commit(self, batch)
 
-    patch.setattr(AssembledEngine, "commit", hasty)
+    patch.setattr(CompositeEngine, "commit", hasty)
 
 
-async def _record(engine: AssembledEngine, batch: Batch) -> None:
+async def _record(engine: CompositeEngine, batch: Batch) -> None:
     await engine.pool.append(batch.recordings)
     await engine.pool.save_snapshots(batch.snapshots)
 

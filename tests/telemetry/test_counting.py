@@ -14,6 +14,7 @@ from eventdemo.telemetry import instruments
 from eventdemo.telemetry.instruments import Instrument
 from eventdemo.telemetry.meter import Meter
 from eventdemo.telemetry.observer import Telemetry
+from tests.delegating import DelegatingEngine
 from tests.flow.driving import Instance, buy, stock
 from tests.flow.test_redelivery import say_all_again
 from tests.telemetry.conftest import raising
@@ -27,13 +28,11 @@ def counted(meter: Meter, counter: Instrument) -> dict[str, float]:
     return {value: number for value, number in values.items() if number}
 
 
-class Racing:
+class Racing(DelegatingEngine):
     """An engine some of whose first commits are lost to another writer."""
 
     def __init__(self, engine: Engine, lost: int) -> None:
-        self.pool, self.queue = engine.pool, engine.queue
-        self.topics, self.cache = engine.topics, engine.cache
-        self._engine = engine
+        super().__init__(engine)
         self._lost = lost
 
     async def commit(self, batch: Batch) -> None:
@@ -41,9 +40,6 @@ class Racing:
             self._lost -= 1
             raise Conflict("someone was faster")
         await self._engine.commit(batch)
-
-    async def close(self) -> None:
-        await self._engine.close()
 
 
 async def test_outcomes_are_counted_once_however_often_they_are_said(

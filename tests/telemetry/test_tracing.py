@@ -239,8 +239,8 @@ async def test_a_dead_letter_that_is_sent_again_goes_on_in_its_trace(traced: Tra
     await stock(traced.engine, "poison", 1)
     await traced.buy("poison")
     await traced.instance(raising("order_creation")).run_dry()
-    (letter,) = await traced.engine.topics.dead_letters()
-    await traced.engine.topics.redrive(letter.id)
+    (letter,) = await traced.engine.dead_letters.find()
+    await traced.engine.dead_letters.redrive(letter.id)
     await traced.instance().run_dry()
     assert_connected(traced.of_purchases())
     assert traced.kinds()["process order-id-needed"] == 6
@@ -279,7 +279,7 @@ async def test_nothing_is_recorded_or_carried_of_what_is_not_sampled(engine: Eng
     await traced.instance().run_dry()
     assert not traced.spans
     for request_id in requests:
-        path = await engine.topics.path_of(request_id)
+        path = await engine.message_log.path_of(request_id)
         assert [message.traceparent for message in path] == [""] * 4
     await traced.buy("lamp", SAMPLED)
     assert traced.spans, "the caller's decision counts"

@@ -27,7 +27,7 @@ async def units_per_order(batch: int) -> tuple[float, ...]:
     pool = DynamoEventPool(ModelTable(model), lambda: uuid.uuid4().hex)
     await pool.append([recording("c", "c", (0, ProductRegistered("sku-1", "Lamp", 999)))])
     await pool.head()
-    ids = [new_request_id(now_us()) for _ in range(batch)]
+    ids = [new_request_id(now_us(), 0) for _ in range(batch)]
     reserved = [
         recording(
             message_id(each, 3),

@@ -17,13 +17,14 @@ from eventdemo.codec import decode_messages, encode_text
 from eventdemo.facts import StockFound
 from eventdemo.ids import message_id, new_request_id, now_us
 from eventdemo.messages import Message
+from eventdemo.slots import slot_of
 
 MESSAGES, SIZE, ROUNDS = 2_048, 256, 30
 
 
 def message() -> Message:
     at_us = now_us()
-    request_id = new_request_id(at_us)
+    request_id = new_request_id(at_us, slot_of("sku-1"))
     data = StockFound(request_id, "sku-1", 1, 17)
     return Message(message_id(request_id, 3), request_id, f"{request_id}/2", at_us, data)
 

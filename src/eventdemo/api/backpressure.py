@@ -4,7 +4,7 @@ import asyncio
 
 from eventdemo.errors import EventdemoError
 from eventdemo.http.problems import OVERLOADED, Problem
-from eventdemo.ports import Topics
+from eventdemo.ports import FlowStatus
 
 REFRESH_S = 0.1
 
@@ -16,8 +16,8 @@ class Backpressure:
     and grows by one with each that is accepted in between.
     """
 
-    def __init__(self, topics: Topics, max_waiting: int) -> None:
-        self._topics = topics
+    def __init__(self, flow_status: FlowStatus, max_waiting: int) -> None:
+        self._flow_status = flow_status
         self._max_waiting = max_waiting
         self._waiting = 0
         self._accepted = 0
@@ -49,7 +49,7 @@ class Backpressure:
             while self._asked or self._waiting >= self._max_waiting:
                 self._asked = False
                 accepted_before = self._accepted
-                counts = await self._topics.counts()
+                counts = await self._flow_status.counts()
                 # Those accepted meanwhile may be counted twice, until the next count.
                 meanwhile = self._accepted - accepted_before
                 self._waiting = sum(hop.waiting for hop in counts.values()) + meanwhile

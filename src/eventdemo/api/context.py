@@ -48,7 +48,7 @@ class Api:
         self.read_models = read_models
         self.metrics = metrics or ApiMetrics()
         self.lookup = Lookup(engine)
-        self.backpressure = Backpressure(engine.topics, settings.max_waiting)
+        self.backpressure = Backpressure(engine.flow_status, settings.max_waiting)
         self.gate = Gate(local_only=settings.operator_token is None)
         self.door = _door(
             tracer,

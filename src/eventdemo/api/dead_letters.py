@@ -97,7 +97,7 @@ async def dead_letters(
 )
 async def dead_letter(dead_letter_id: DeadLetterId, api: SkipValidation[Api]) -> DeadLetterView:
     """One dead letter, whatever was done with it."""
-    return dead_letter_view(await api.engine.topics.dead_letter(dead_letter_id))
+    return dead_letter_view(await api.engine.dead_letters.get(dead_letter_id))
 
 
 @post(
@@ -110,7 +110,9 @@ async def dead_letter(dead_letter_id: DeadLetterId, api: SkipValidation[Api]) ->
 )
 async def redrive(dead_letter_id: DeadLetterId, api: SkipValidation[Api]) -> DeadLetterChanged:
     """Hand a dead letter to its service once more; doing it again does nothing."""
-    return DeadLetterChanged(dead_letter_id, await api.engine.topics.redrive(dead_letter_id) > 0)
+    return DeadLetterChanged(
+        dead_letter_id, await api.engine.dead_letters.redrive(dead_letter_id) > 0
+    )
 
 
 @post(
@@ -127,7 +129,7 @@ async def redrive_all(
 ) -> DeadLettersChanged:
     """Hand all that meet the filter to their services once more, a page at a time. What dies again
     meanwhile is left alone."""
-    return await _all(api, wanted, cursor, limit, "redrive", api.engine.topics.redrive)
+    return await _all(api, wanted, cursor, limit, "redrive", api.engine.dead_letters.redrive)
 
 
 @post(
@@ -140,7 +142,9 @@ async def redrive_all(
 )
 async def discard(dead_letter_id: DeadLetterId, api: SkipValidation[Api]) -> DeadLetterChanged:
     """Mark a dead letter as dealt with. It is kept, and can still be redriven."""
-    return DeadLetterChanged(dead_letter_id, await api.engine.topics.discard(dead_letter_id) > 0)
+    return DeadLetterChanged(
+        dead_letter_id, await api.engine.dead_letters.discard(dead_letter_id) > 0
+    )
 
 
 @post(
@@ -156,7 +160,7 @@ async def discard_all(
     api: SkipValidation[Api], wanted: Wanted, cursor: Cursor = 0, limit: Limit = 1_000
 ) -> DeadLettersChanged:
     """Mark all that meet the filter as dealt with, a page at a time."""
-    return await _all(api, wanted, cursor, limit, "discard", api.engine.topics.discard)
+    return await _all(api, wanted, cursor, limit, "discard", api.engine.dead_letters.discard)
 
 
 async def _all(
@@ -170,7 +174,7 @@ async def _all(
     """Changes a page, and says where the next one is: up to the last that there was at first, or
     a walk through what dies again at once would never end."""
     if wanted.up_to_id is None:
-        wanted = replace(wanted, up_to_id=await api.engine.topics.last_dead_letter())
+        wanted = replace(wanted, up_to_id=await api.engine.dead_letters.last_id())
     page, following = await _page(api, wanted, cursor, limit, f"{PATH}/{action}")
     changed = await change(*(letter.id for letter in page))
     return DeadLettersChanged(changed, following)
@@ -180,7 +184,7 @@ async def _page(
     api: Api, wanted: DeadLetterFilter, cursor: int, limit: int, path: str
 ) -> tuple[list[DeadLetter], str | None]:
     """A page, and the address of the next one if there is more."""
-    found = await api.engine.topics.dead_letters(wanted, after_id=cursor, limit=limit + 1)
+    found = await api.engine.dead_letters.find(wanted, after_id=cursor, limit=limit + 1)
     page = found[:limit]
     if len(found) == len(page):
         return page, None

@@ -147,7 +147,7 @@ async def _positions(engine: Engine, read_models: ReadModels) -> list[Metric]:
 
 
 async def _hops(engine: Engine) -> list[Metric]:
-    counts, oldest = await engine.topics.counts(), await engine.topics.oldest_waiting_us()
+    counts, oldest = await engine.flow_status.counts(), await engine.flow_status.oldest_waiting_us()
     waiting = GaugeMetricFamily(
         "eventdemo_messages_waiting", "Messages not delivered yet.", labels=["service"]
     )

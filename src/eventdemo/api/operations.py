@@ -30,8 +30,8 @@ _NONE = HopCounts(0, 0, 0, 0)
 @get("/flow", responses=problems(503), tags=["operations"])
 async def flow(api: SkipValidation[Api]) -> FlowView:
     """The table of the flow: who hears what, who says where, and where the messages are."""
-    topics = api.engine.topics
-    counts, oldest = await topics.counts(), await topics.oldest_waiting_us()
+    status = api.engine.flow_status
+    counts, oldest = await status.counts(), await status.oldest_waiting_us()
     now = now_us()
     hops = [_hop(r, counts.get(r.service, _NONE), oldest.get(r.service, now), now) for r in FLOW]
     totals = FlowTotals(

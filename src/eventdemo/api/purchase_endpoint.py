@@ -26,6 +26,7 @@ from eventdemo.ports import TaskQueue
 from eventdemo.runtime.commands import task_of
 from eventdemo.runtime.purchase_status import Lookup
 from eventdemo.services.buy_request import BuyRequest
+from eventdemo.slots import slot_of
 
 PATH = "/purchases"
 MAX_WAIT_S = 30.0
@@ -101,7 +102,7 @@ class PurchaseDoor:
 
     async def _accept(self, buy: BuyRequest, idempotency_key: str | None) -> Accepted:
         at_us = now_us()
-        request_id = new_request_id(at_us)
+        request_id = new_request_id(at_us, slot_of(buy.product_id))
         message = task_of(buy, request_id, at_us)
         key = None
         if idempotency_key is not None:

@@ -106,9 +106,9 @@ async def trace(request_id: FromPath[str], api: SkipValidation[Api]) -> Purchase
     where a message of it was given up."""
     outcome = await api.lookup.outcome(request_id)
     until_us = outcome.decided_at_us if outcome else None
-    path = await api.engine.topics.path_of(request_id, until_us=until_us)
+    path = await api.engine.message_log.path_of(request_id, until_us=until_us)
     wanted = DeadLetterFilter(request_id=request_id, state=None)
-    letters = await api.engine.topics.dead_letters(wanted)
+    letters = await api.engine.dead_letters.find(wanted)
     hops, previous_us = [], path[0].at_us if path else 0
     for message in path:
         hops.append(await _hop(api.engine, message, previous_us))

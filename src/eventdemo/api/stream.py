@@ -43,7 +43,7 @@ async def _events(
     look_s, spoke_s = SHORTEST_LOOK_S, monotonic()
     while not api.lookup.stopping:
         until_us = outcome.decided_at_us if outcome else None
-        path = await api.engine.topics.path_of(request_id, until_us=until_us)
+        path = await api.engine.message_log.path_of(request_id, until_us=until_us)
         look_s = min(look_s * 1.5, LONGEST_LOOK_S)
         for message in path:
             if (number := topic_of(message).number) > told:

@@ -18,7 +18,7 @@ from eventdemo.audit.projections import ReadModelCheck
 from eventdemo.audit.receipt import Findings, ProductReceipt, Receipt
 from eventdemo.facts import OrderCreated
 from eventdemo.messages import DeadLetterFilter, DeadLetterState, Outcome, RecordedEvent
-from eventdemo.ports import Engine, EventPool, Topics
+from eventdemo.ports import DeadLetters, Engine, EventPool
 from eventdemo.readmodels.store import ReadModels
 
 Progress = Callable[[int, int], None]
@@ -64,20 +64,20 @@ class _Undecided(Struct, frozen=True):
 
 async def _undecided(engine: Engine) -> _Undecided:
     accepted = await engine.queue.accepted()
-    dead = await _dead(engine.topics)
-    counts = (await engine.topics.counts()).values()
+    dead = await _dead(engine.dead_letters)
+    counts = (await engine.flow_status.counts()).values()
     in_topics = sum(hop.waiting + hop.in_flight for hop in counts)
     return _Undecided(
-        accepted, in_topics, dead | await _dead(engine.topics), engine.topics.counts_all
+        accepted, in_topics, dead | await _dead(engine.dead_letters), engine.flow_status.counts_all
     )
 
 
-async def _dead(topics: Topics) -> set[bytes]:
+async def _dead(dead_letters: DeadLetters) -> set[bytes]:
     """Those whose message is in no topic: discarding a dead letter decides nothing."""
     dead: set[bytes] = set()
     for state in (DeadLetterState.DEAD, DeadLetterState.DISCARDED):
-        wanted, after_id = DeadLetterFilter(state=state), 0
-        while page := await topics.dead_letters(wanted, after_id=after_id, limit=_PAGE):
+        filter_, after_id = DeadLetterFilter(state=state), 0
+        while page := await dead_letters.find(filter_, after_id=after_id, limit=_PAGE):
             dead.update(key_of(letter.correlation_id) for letter in page)
             after_id = page[-1].id
     return dead

@@ -11,7 +11,7 @@ from eventdemo.errors import StorageError
 from eventdemo.flow import Row
 from eventdemo.ids import now_us
 from eventdemo.ports import EventPool, SessionCache
-from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.observer import UNOBSERVED, Observer
 from eventdemo.runtime.retries import RetryPolicy
@@ -62,13 +62,15 @@ class Function:
 
     async def _handle(self, queue: str, deliveries: list[Delivery]) -> list[str]:
         call = self._calls.of(queue, deliveries)
-        engine = AssembledEngine(self._pool, call.queue, call.topics, self._cache, call.close)
+        engine = CompositeEngine(
+            self._pool, call.messaging.parts, self._cache, call.messaging.close
+        )
         handler = Handler(
             self._row, engine, self._baselines, self._retries, self._clock, self._observer
         )
         service = self._row.service
         try:
-            while received := await call.topics.receive(service, MESSAGES_PER_BATCH):
+            while received := await call.messaging.topics.receive(service, MESSAGES_PER_BATCH):
                 await handler.handle(received)
         except StorageError as error:
             self._observer.storage_failed(service)

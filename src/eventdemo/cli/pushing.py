@@ -8,8 +8,8 @@ from eventdemo.aws.push.origin import origin_of
 from eventdemo.aws.push.server import endpoint_for, serve
 from eventdemo.aws.push.wake_ups import WakeUps
 from eventdemo.errors import Misconfigured
-from eventdemo.ports import Engine
-from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.ports import Engine, MessagingParts
+from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.wiring import HEARS
 from eventdemo.settings import Settings
 from eventdemo.settings.readers import SNS_AND_SQS, split_address
@@ -35,6 +35,9 @@ def pushed(
     """The engine as a worker uses it that sleeps between notes, and what listens for them."""
     topics = WakeUps(engine.topics, HEARS)
     endpoint = endpoint_for(topic_arn, topics.wake)
-    awake = AssembledEngine(engine.pool, engine.queue, topics, engine.cache, engine.close)
+    messaging = MessagingParts(
+        engine.queue, topics, engine.dead_letters, engine.message_log, engine.flow_status
+    )
+    awake = CompositeEngine(engine.pool, messaging, engine.cache, engine.close)
     host, port = split_address(address)
     return awake, serve(endpoint, host, port, stop)

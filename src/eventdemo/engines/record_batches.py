@@ -3,30 +3,18 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TypeVar
-from zlib import crc32
 
 from eventdemo.messages import Message
+from eventdemo.slots import slot_of_message
 
 T = TypeVar("T")
-
-_slots: dict[str, int] = {}
-
-
-def slot_of(product_id: str) -> int:
-    """A number that spreads products evenly; all messages of a product have the same."""
-    slot = _slots.get(product_id)
-    if slot is None:
-        if len(_slots) > 100_000:  # names that nobody sells could fill the memory
-            _slots.clear()
-        slot = _slots[product_id] = crc32(product_id.encode())
-    return slot
 
 
 def by_partition(messages: Iterable[Message], partitions: int) -> dict[int, list[Message]]:
     """Messages by partition, in their order."""
     runs: dict[int, list[Message]] = defaultdict(list)
     for message in messages:
-        runs[slot_of(message.data.product_id) % partitions].append(message)
+        runs[slot_of_message(message) % partitions].append(message)
     return runs
 
 

@@ -2,11 +2,17 @@
 
 from collections.abc import Awaitable, Callable
 
+import structlog
+from msgspec.structs import replace
+
+from eventdemo.errors import StorageError
 from eventdemo.messages import Batch
-from eventdemo.ports import EventPool, SessionCache, TaskQueue, Topics
+from eventdemo.ports import Engine, EventPool, MessagingParts, SessionCache
+
+log = structlog.get_logger(__name__)
 
 
-class AssembledEngine:
+class CompositeEngine:
     """Records, publishes, writes the cache, then settles.
 
     A crash between two steps leaves the messages unsettled: they come again, and what they
@@ -16,14 +22,16 @@ class AssembledEngine:
     def __init__(
         self,
         pool: EventPool,
-        queue: TaskQueue,
-        topics: Topics,
+        messaging: MessagingParts,
         cache: SessionCache,
         close: Callable[[], Awaitable[None]],
     ) -> None:
         self.pool = pool
-        self.queue = queue
-        self.topics = topics
+        self.queue = messaging.queue
+        self.topics = messaging.topics
+        self.dead_letters = messaging.dead_letters
+        self.message_log = messaging.message_log
+        self.flow_status = messaging.flow_status
         self.cache = cache
         self._close = close
 
@@ -37,6 +45,44 @@ class AssembledEngine:
         if batch.outcomes:
             await self.cache.put(batch.outcomes)
         await self.topics.settle(batch.received, batch.retries, batch.dead)
+
+    async def close(self) -> None:
+        await self._close()
+
+
+class ForeignCacheEngine:
+    """An engine that commits a batch in one transaction, with a session cache that lives elsewhere.
+
+    The cache is written after the commit. An outcome that does not reach it is read from the event
+    pool, so a cache that is away holds nothing up and loses nothing.
+    """
+
+    def __init__(
+        self, engine: Engine, cache: SessionCache, close: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.pool = engine.pool
+        self.queue = engine.queue
+        self.topics = engine.topics
+        self.dead_letters = engine.dead_letters
+        self.message_log = engine.message_log
+        self.flow_status = engine.flow_status
+        self.cache = cache
+        self._engine = engine
+        self._close = close
+        self._cache_fails = False
+
+    async def commit(self, batch: Batch) -> None:
+        await self._engine.commit(replace(batch, outcomes=[]))
+        if not batch.outcomes:
+            return
+        try:
+            await self.cache.put(batch.outcomes)
+        except StorageError as error:
+            if not self._cache_fails:
+                log.warning("session cache failed, outcomes come from the pool", error=str(error))
+            self._cache_fails = True
+        else:
+            self._cache_fails = False
 
     async def close(self) -> None:
         await self._close()

@@ -35,9 +35,12 @@ class Lookup:
 
     async def _set_aside(self, request_id: str) -> bool:
         """Whether a message is retried or dead, perhaps for longer than the queue remembers."""
-        topics = self._engine.topics
+        engine = self._engine
         dead = DeadLetterFilter(request_id=request_id, state=None)
-        return bool(await topics.path_of(request_id) or await topics.dead_letters(dead, limit=1))
+        return bool(
+            await engine.message_log.path_of(request_id)
+            or await engine.dead_letters.find(dead, limit=1)
+        )
 
     async def outcome_within(self, request_id: str, timeout_s: float) -> Outcome | None:
         """The outcome of an accepted purchase as soon as it is known, or None on time-out."""

@@ -9,8 +9,8 @@ from eventdemo.aws.function import Function
 from eventdemo.engines.sqlite.engine import SqliteEngine
 from eventdemo.errors import Misconfigured
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC, row_of
-from eventdemo.ports import Engine, EventPool, SessionCache, TaskQueue, Topics
-from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.ports import Engine, EventPool, MessagingParts, SessionCache
+from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.settings import Settings, sqlite_path
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ async def open_engine(settings: Settings, *, must_exist: bool = False) -> Engine
     try:
         pool = await parts.event_pool(settings.event_pool)
         notes = bool(settings.push_topic)
-        queue, topics = await parts.queue_and_topics(settings.topics, notes=notes)
+        messaging = await parts.messaging(settings.topics, notes=notes)
         cache = await parts.session_cache(settings.session_cache)
     except BaseException:
         await parts.close()
         raise
-    return parts.whole or AssembledEngine(pool, queue, topics, cache, parts.close)
+    return parts.whole or CompositeEngine(pool, messaging, cache, parts.close)
 
 
 async def open_function(settings: Settings, service: str) -> Function:
@@ -87,14 +87,16 @@ class Parts:
         services = await self._aws_services()
         return await services.event_pool(_after_scheme(url))
 
-    async def queue_and_topics(self, url: str, *, notes: bool) -> tuple[TaskQueue, Topics]:
+    async def messaging(self, url: str, *, notes: bool) -> MessagingParts:
         if path := sqlite_path(url):
             engine = await self._file(path)
-            await engine.open_topics()
-            return engine.queue, engine.topics
+            return await engine.open_messaging()
         services = await self._aws_services()
         prefix = _after_scheme(url)
-        return await services.queue_and_topics(prefix, HEARS, TASK_QUEUE_TOPIC.name, notes=notes)
+        messaging = await services.queue_and_topics(
+            prefix, HEARS, TASK_QUEUE_TOPIC.name, notes=notes
+        )
+        return messaging.parts
 
     async def calls(self, url: str, service: str) -> "Calls":
         services = await self._aws_services()

@@ -91,7 +91,7 @@ async def _forget_old_messages(
     """Topics carry messages; the history is the event pool's."""
     while not stop.is_set():
         try:
-            await engine.topics.forget(clock() - retention_s * 1_000_000)
+            await engine.message_log.forget(clock() - retention_s * 1_000_000)
         except StorageError as error:
             log.warning("old messages stay for the time being", error=str(error))
         await _sleep_unless(stop, FORGET_EVERY_S)

@@ -34,7 +34,7 @@ async def test_what_nobody_works_on_any_more_comes_to_another(world: World) -> N
     with pytest.raises(AlreadyHandled):
         await idle.topics.settle(got, [Retry(messages[0], 0, 2, "again")], [dead(messages[1])])
     await other.topics.settle(theirs, [], [])
-    assert await other.topics.dead_letters() == []
+    assert await other.topics.find() == []
     assert await other.nothing_comes()
 
 
@@ -196,7 +196,7 @@ async def test_a_failed_settling_can_be_repeated_and_buries_once(world: World) -
     again = await one.receive()
     assert list(again.messages) == [bad, good]
     await one.topics.settle(again, [], [dead(bad)])
-    assert [letter.message_id for letter in await one.topics.dead_letters()] == [bad.id]
+    assert [letter.message_id for letter in await one.topics.find()] == [bad.id]
     assert await one.nothing_comes()
     assert (await one.topics.counts())[SERVICE].dead == 1
 
@@ -217,7 +217,7 @@ async def test_after_a_crash_within_settling_nothing_is_lost(world: World) -> No
     whole = await other.receive()
     assert (list(whole.messages), whole.attempt) == ([bad, again, good], 1)
     await other.topics.settle(whole, [], [dead(bad)])
-    assert [letter.message_id for letter in await other.topics.dead_letters()] == [bad.id]
+    assert [letter.message_id for letter in await other.topics.find()] == [bad.id]
     assert await other.nothing_comes()
 
 

@@ -167,7 +167,7 @@ async def test_characters_that_xml_cannot_hold_arrive_as_they_were(world: World)
     got = await one.receive()
     assert list(got.messages) == [message]
     await one.topics.settle(got, [], [dead(message)])
-    (letter,) = await one.topics.dead_letters()
+    (letter,) = await one.topics.find()
     await one.topics.redrive(letter.id)
     assert list((await one.receive()).messages) == [message]
 
@@ -181,7 +181,7 @@ async def test_a_dead_letter_larger_than_a_message_comes_again_as_it_was(world: 
     letter = dead(check())
     large = type(letter)(SERVICE, TOPIC, "name", "", body, "too large", "", 1, 0)
     await one.topics.settle(got, [], [large])
-    (kept,) = await one.topics.dead_letters()
+    (kept,) = await one.topics.find()
     await one.topics.redrive(kept.id)
     (again,) = (await one.receive()).undecodable
     assert again.body == body

@@ -41,7 +41,7 @@ async def test_ids_without_end_are_buried_and_stop_nobody(poison: bytes) -> None
     await Instance(engine).run_dry()
     for request_id in requests:
         assert await engine.cache.get(request_id)
-    (letter,) = await engine.topics.dead_letters()
+    (letter,) = await engine.dead_letters.find()
     assert len(letter.message_id) < 200
     await engine.close()
 
@@ -138,7 +138,7 @@ async def test_a_letter_of_a_service_that_is_no_more_is_not_sent_again(world: Wo
     await instance.topics.settle(received, [], [gone])
     with pytest.raises(NotFound, match="renamed_since"):
         await instance.topics.redrive(1)
-    (letter,) = await instance.topics.dead_letters()
+    (letter,) = await instance.topics.find()
     assert letter.redriven_at_us is None
 
 
@@ -176,9 +176,9 @@ async def test_what_is_called_with_tasks_leaves_the_outbox_to_the_clock(world: W
         world.new_id,
     )
     call = calls.of(NAMES.queue(TASKS), [])
-    await call.topics.receive(TASKS, 10)
+    await call.messaging.topics.receive(TASKS, 10)
     await asyncio.sleep(1)
     assert world.table.item(entry)
-    await call.close()
+    await call.messaging.close()
     await calls.sweep()
     assert world.table.item(entry) is None

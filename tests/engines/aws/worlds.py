@@ -9,9 +9,7 @@ from eventdemo.engines.aws.dynamodb.table import Action, Attributes, Key
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs.leases import LeaseTerms
 from eventdemo.engines.aws.sqs.messaging import Delivery, Entry
-from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
-from eventdemo.engines.aws.sqs.task_queue import AwsTaskQueue
-from eventdemo.engines.aws.sqs.topics import AwsTopics
+from eventdemo.engines.aws.sqs.queue_and_topics import AwsMessaging, queue_and_topics
 from eventdemo.errors import StorageError
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
 from eventdemo.ids import now_us
@@ -133,7 +131,7 @@ class Instance:
                 task.cancel()
 
 
-def _parts(instance: Instance, world: "World", terms: LeaseTerms) -> tuple[AwsTaskQueue, AwsTopics]:
+def _parts(instance: Instance, world: "World", terms: LeaseTerms) -> AwsMessaging:
     return queue_and_topics(
         instance.messaging,
         instance.table,

@@ -50,13 +50,13 @@ async def test_retries_and_dead_letters_of_schema_1_are_kept(tmp_path: Path) -> 
 
     engine = await open_embedded(path)
 
-    assert (await engine.topics.counts())[SERVICE].in_flight == 1
+    assert (await engine.flow_status.counts())[SERVICE].in_flight == 1
     again = await receive(engine.topics)
     assert (list(again.messages), again.attempt) == ([retried], 2)
     await engine.topics.settle(again, [], [])
-    (kept,) = await engine.topics.dead_letters(DeadLetterFilter(request_id="r"))
+    (kept,) = await engine.dead_letters.find(DeadLetterFilter(request_id="r"))
     assert (kept.id, kept.body, kept.state) == (7, letter.body, DeadLetterState.DEAD)
-    assert await engine.topics.redrive(7) == 1
+    assert await engine.dead_letters.redrive(7) == 1
     assert (await receive(engine.topics)).messages[0].id == letter.message_id
     await Instance(engine).run_dry()
     assert (await outcome(engine, request_id)).order_id

@@ -85,16 +85,6 @@ class WakeUps:
         self._hears = hears
         self._clock = clock
         self._services = {service: _Service(awake_s, last_look_s, sleep_s) for service in hears}
-        self.path_of = topics.path_of
-        self.counts_all = topics.counts_all
-        self.counts = topics.counts
-        self.oldest_waiting_us = topics.oldest_waiting_us
-        self.forget = topics.forget
-        self.dead_letters = topics.dead_letters
-        self.dead_letter = topics.dead_letter
-        self.last_dead_letter = topics.last_dead_letter
-        self.redrive = topics.redrive
-        self.discard = topics.discard
 
     def wake(self, note: str) -> None:
         """Wakes the service that a note names, or those that hear the topic that it names."""

@@ -14,10 +14,8 @@ from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs.lambda_invocations import Calls
 from eventdemo.engines.aws.sqs.leases import LeaseTerms
 from eventdemo.engines.aws.sqs.messaging import Messaging
-from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.sqs.queue_and_topics import AwsMessaging, queue_and_topics
 from eventdemo.engines.aws.sqs.sqs_and_sns import SqsAndSns
-from eventdemo.engines.aws.sqs.task_queue import AwsTaskQueue
-from eventdemo.engines.aws.sqs.topics import AwsTopics
 from eventdemo.engines.aws.sqs.wake_ups import waking
 from eventdemo.ids import now_us
 
@@ -50,7 +48,7 @@ class AwsServices:
         *,
         notes: bool = False,
         terms: LeaseTerms = LeaseTerms(),  # noqa: B008 - frozen
-    ) -> tuple[AwsTaskQueue, AwsTopics]:
+    ) -> AwsMessaging:
         """Task queue and topics of the deployment whose names begin with a prefix; ``notes`` are
         sent to workers that sleep. Raises a ``StorageError`` if they can't be used."""
         names = Names(prefix)
@@ -59,12 +57,11 @@ class AwsServices:
         if notes:
             messaging = telling = waking(messaging, names, hears)
             self._opened.push_async_callback(telling.close)
-        queue, topics = queue_and_topics(
+        parts = queue_and_topics(
             messaging, table, names, hears, queue_topic, now_us, _new_id, terms
         )
-        self._opened.push_async_callback(topics.close)
-        self._opened.push_async_callback(queue.close)
-        return queue, topics
+        self._opened.push_async_callback(parts.close)
+        return parts
 
     async def calls(
         self, prefix: str, hears: Mapping[str, str], queue_topic: str, service: str

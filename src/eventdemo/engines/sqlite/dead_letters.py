@@ -1,14 +1,67 @@
 """Messages that were given up: found, handed out once more, or marked as dealt with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import apsw
 import msgspec
 
+from eventdemo.engines.peers import Notifier
+from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.file import rows, value
 from eventdemo.engines.sqlite.retries import SQL
 from eventdemo.errors import NotFound
-from eventdemo.messages import DeadLetter, DeadLetterFilter
+from eventdemo.messages import DeadLetter, DeadLetterFilter, DeadLetterState
+
+
+class SqliteDeadLetters:
+    """The dead letters of all services, in the flow's file."""
+
+    def __init__(
+        self,
+        flow: Database,
+        notifier: Notifier,
+        subscriptions: Mapping[str, str],
+        clock: Callable[[], int],
+    ) -> None:
+        self._flow = flow
+        self._notifier = notifier
+        self._topics = subscriptions
+        self._clock = clock
+
+    async def find(
+        self,
+        filter_: DeadLetterFilter = DeadLetterFilter(),  # noqa: B008 - frozen
+        *,
+        after_id: int = 0,
+        limit: int = 100,
+    ) -> list[DeadLetter]:
+        bindings = {**msgspec.structs.asdict(filter_), "after_id": after_id, "limit": limit}
+        letters = await self._flow.read(lambda c: rows(c, SQL["dead_letters"], bindings))
+        return [DeadLetter(*letter) for letter in letters]
+
+    async def get(self, dead_letter_id: int) -> DeadLetter:
+        letter: DeadLetter = await self._flow.read(lambda c: _get(c, dead_letter_id))
+        return letter
+
+    async def last_id(self) -> int:
+        return int(await self._flow.read(lambda c: value(c, SQL["last_dead_letter"])))
+
+    async def redrive(self, *dead_letter_ids: int) -> int:
+        now_us = self._clock()
+        services: list[str] = await self._flow.write(
+            lambda connection: _redrive(connection, dead_letter_ids, now_us)
+        )
+        for service in dict.fromkeys(services):
+            # An instance that assigns partitions anew also looks for retries.
+            self._notifier.notify([self._topics[service], f"members:{service}"])
+        return len(services)
+
+    async def discard(self, *dead_letter_ids: int) -> int:
+        now_us = self._clock()
+        discarded: int = await self._flow.write(
+            lambda connection: _discard(connection, dead_letter_ids, now_us)
+        )
+        return discarded
 
 
 def add(
@@ -35,42 +88,28 @@ def add(
     )
 
 
-def find(
-    connection: apsw.Connection, wanted: DeadLetterFilter, after_id: int, limit: int
-) -> list[DeadLetter]:
-    """A page of those that meet the filter."""
-    bindings = {**msgspec.structs.asdict(wanted), "after_id": after_id, "limit": limit}
-    return [DeadLetter(*row) for row in rows(connection, SQL["dead_letters"], bindings)]
-
-
-def get(connection: apsw.Connection, dead_letter_id: int) -> DeadLetter:
-    """One of them; raises ``NotFound``."""
-    found = rows(connection, SQL["dead_letter"], (dead_letter_id,))
-    if not found:
+def _get(connection: apsw.Connection, dead_letter_id: int) -> DeadLetter:
+    letters = rows(connection, SQL["dead_letter"], (dead_letter_id,))
+    if not letters:
         raise NotFound(f"there is no dead letter {dead_letter_id}")
-    return DeadLetter(*found[0])
+    return DeadLetter(*letters[0])
 
 
-def last(connection: apsw.Connection) -> int:
-    """The id of the newest."""
-    return int(value(connection, SQL["last_dead_letter"]))
-
-
-def redrive(connection: apsw.Connection, dead_letter_ids: Sequence[int], now_us: int) -> list[str]:
+def _redrive(connection: apsw.Connection, dead_letter_ids: Sequence[int], now_us: int) -> list[str]:
     """Schedules dead letters that were not redriven before, as they came; returns the service of
     each. Raises ``NotFound``."""
-    letters = [get(connection, each) for each in sorted(set(dead_letter_ids))]
-    sent = [letter for letter in letters if letter.redriven_at_us is None]
-    for letter in sent:
+    letters = [_get(connection, letter_id) for letter_id in sorted(set(dead_letter_ids))]
+    redriven = [letter for letter in letters if letter.redriven_at_us is None]
+    for letter in redriven:
         connection.execute(SQL["mark_redriven"], (now_us, letter.id))
         retry = (letter.service, now_us, 1, "redriven", letter.body, letter.id)
         connection.execute(SQL["add_retry"], retry)
-    return [letter.service for letter in sent]
+    return [letter.service for letter in redriven]
 
 
-def discard(connection: apsw.Connection, dead_letter_ids: Sequence[int], now_us: int) -> int:
+def _discard(connection: apsw.Connection, dead_letter_ids: Sequence[int], now_us: int) -> int:
     """Marks those that nobody has dealt with; returns how many. Raises ``NotFound``."""
-    letters = [get(connection, each) for each in sorted(set(dead_letter_ids))]
-    dead = [letter.id for letter in letters if letter.state == "dead"]
-    connection.executemany(SQL["mark_discarded"], [(now_us, each) for each in dead])
+    letters = [_get(connection, letter_id) for letter_id in sorted(set(dead_letter_ids))]
+    dead = [letter.id for letter in letters if letter.state == DeadLetterState.DEAD]
+    connection.executemany(SQL["mark_discarded"], [(now_us, letter_id) for letter_id in dead])
     return len(dead)

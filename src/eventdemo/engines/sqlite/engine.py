@@ -7,18 +7,23 @@ from typing import Self
 
 import apsw
 
-from eventdemo.engines.peers import Neighbours
-from eventdemo.engines.sqlite import event_pool, session_cache, task_queue, topic_log, topics
+from eventdemo.engines.peers import Peers
+from eventdemo.engines.sqlite import event_pool, session_cache, task_queue, topic_log
 from eventdemo.engines.sqlite.database import Database, ThreadedDatabase
+from eventdemo.engines.sqlite.dead_letters import SqliteDeadLetters
 from eventdemo.engines.sqlite.event_pool import SqliteEventPool
 from eventdemo.engines.sqlite.file import Schema
-from eventdemo.engines.sqlite.peers import SocketNeighbours
+from eventdemo.engines.sqlite.flow_status import SqliteFlowStatus
+from eventdemo.engines.sqlite.message_log import SqliteMessageLog
+from eventdemo.engines.sqlite.peers import SocketPeers
 from eventdemo.engines.sqlite.session_cache import SqliteSessionCache
+from eventdemo.engines.sqlite.subscription import offsets_of, subscribe
 from eventdemo.engines.sqlite.task_queue import SqliteTaskQueue
-from eventdemo.engines.sqlite.topics import SqliteTopics
+from eventdemo.engines.sqlite.topics import SqliteTopics, settle
 from eventdemo.errors import AlreadyHandled, StorageCorrupt
 from eventdemo.ids import now_us
 from eventdemo.messages import Batch
+from eventdemo.ports import MessagingParts
 
 FLOW_SCHEMA = Schema(
     topic_log.SQL["schema"] + ";" + event_pool.SQL["schema"],
@@ -41,37 +46,37 @@ class SqliteEngine:
         self,
         flow: Database,
         open_queue: Callable[[], Database],
-        neighbours: Neighbours,
-        hears: Mapping[str, str],
+        peers: Peers,
+        subscriptions: Mapping[str, str],
         queue_topic: str,
         clock: Callable[[], int] = now_us,
     ) -> None:
         self._flow = flow
         self._open_queue = open_queue
-        self._neighbours = neighbours
-        self._hears = hears
+        self._peers = peers
+        self._subscriptions = subscriptions
         self._queue_topic = queue_topic
         self._clock = clock
-        self.pool = SqliteEventPool(flow, neighbours)
-        self.cache = SqliteSessionCache(flow, neighbours)
+        self.pool = SqliteEventPool(flow, peers)
+        self.cache = SqliteSessionCache(flow, peers)
 
     @classmethod
     def open(
         cls,
         path: Path | None,
-        hears: Mapping[str, str],
+        subscriptions: Mapping[str, str],
         queue_topic: str,
         *,
         must_exist: bool = False,
     ) -> Self:
-        """``path`` None keeps everything in memory. Raises a ``StorageError`` that says why a
-        file can't be used."""
+        """Opens or creates the files; ``path`` None keeps everything in memory. Raises a
+        ``StorageError`` that says why a file can't be used."""
         queue_path = path and path.with_name(f"{path.stem}.queue{path.suffix}")
         return cls(
             ThreadedDatabase(path, FLOW_SCHEMA, must_exist=must_exist),
             lambda: ThreadedDatabase(queue_path, QUEUE_SCHEMA),
-            SocketNeighbours(path),
-            hears,
+            SocketPeers(path),
+            subscriptions,
             queue_topic,
         )
 
@@ -79,77 +84,96 @@ class SqliteEngine:
     def _queue(self) -> Database:
         return self._open_queue()
 
+    def _log_of(self, topic: str) -> Database:
+        return self._queue if topic == self._queue_topic else self._flow
+
     @cached_property
     def queue(self) -> SqliteTaskQueue:
-        return SqliteTaskQueue(self._queue, self._neighbours, self._queue_topic)
+        return SqliteTaskQueue(self._queue, self._peers, self._queue_topic)
 
     @cached_property
     def topics(self) -> SqliteTopics:
-        return SqliteTopics(
-            self._flow,
-            self._queue,
-            self._neighbours,
-            self._hears,
-            self._queue_topic,
-            self._clock,
+        return SqliteTopics(self._flow, self._log_of, self._peers, self._subscriptions, self._clock)
+
+    @cached_property
+    def dead_letters(self) -> SqliteDeadLetters:
+        return SqliteDeadLetters(self._flow, self._peers, self._subscriptions, self._clock)
+
+    @cached_property
+    def message_log(self) -> SqliteMessageLog:
+        return SqliteMessageLog(
+            self._flow, self._log_of, self._subscriptions, self._queue_topic, self._clock
         )
 
-    async def open_topics(self) -> None:
-        """Opens the task queue's file at once, so that trouble with it shows at the start; an
-        engine that serves another part only never makes one.
+    @cached_property
+    def flow_status(self) -> SqliteFlowStatus:
+        return SqliteFlowStatus(self._flow, self._log_of, self._subscriptions, self._queue_topic)
+
+    @property
+    def messaging(self) -> MessagingParts:
+        """The parts that carry messages."""
+        return MessagingParts(
+            self.queue, self.topics, self.dead_letters, self.message_log, self.flow_status
+        )
+
+    async def open_messaging(self) -> MessagingParts:
+        """Opens the task queue's file, which an engine that serves another part only never makes.
 
         Raises ``StorageCorrupt`` if the file is older than what was already read of it: what
         enters it would be passed over.
         """
-        readers = [s for s, topic in self._hears.items() if topic == self._queue_topic]
+        readers = [s for s, topic in self._subscriptions.items() if topic == self._queue_topic]
         # Before the ends: the system may be running, and both of them only grow.
-        offsets = [await self.topics.offsets(service) for service in readers]
+        offsets = await self._flow.read(lambda c: [offsets_of(c, service) for service in readers])
         ends = await self._queue.read(lambda c: topic_log.end_offsets(c, self._queue_topic))
-        if any(place > ends[partition] for each in offsets for partition, place in each.items()):
-            raise StorageCorrupt(
-                f"{self._queue.path} is older than {self._flow.path}, or was deleted: "
-                "restore both from one backup"
-            )
+        for starts in offsets:
+            if any(offset > ends[partition] for partition, offset in starts.items()):
+                raise StorageCorrupt(
+                    f"{self._queue.path} is older than {self._flow.path}, or was deleted: "
+                    "restore both from one backup"
+                )
+        return self.messaging
 
     async def subscribe(self) -> None:
         """Lets every service read its topic from the beginning, once."""
-        rows = [(s, partition) for s in self._hears for partition in range(topic_log.PARTITIONS)]
-        await self._flow.write(
-            lambda connection: connection.executemany(topics.SQL["subscribe"], rows)
-        )
+        await self._flow.write(lambda connection: subscribe(connection, self._subscriptions))
 
     async def commit(self, batch: Batch) -> None:
+        received, retries, dead = batch.received, batch.retries, batch.dead
         events, expected = event_pool.prepare(batch.recordings)
         snapshots = event_pool.snapshot_rows(batch.snapshots)
         outcomes = session_cache.outcome_rows(batch.outcomes)
-        said = [
+        record_batches = [
             record_batch
             for topic, messages in batch.publish.items()
             for record_batch in topic_log.batches_of(topic, messages)
         ]
 
         def unit(connection: apsw.Connection) -> None:
-            topics.settle(connection, batch.received, batch.retries, batch.dead)
-            event_pool.append_rows(connection, events, expected)
+            settle(connection, received, retries, dead)
+            if events:
+                event_pool.append_rows(connection, events, expected)
             event_pool.save_snapshot_rows(connection, snapshots)
-            topic_log.append(connection, said)
-            session_cache.put_rows(connection, outcomes)
+            topic_log.append(connection, record_batches)
+            if outcomes:
+                session_cache.put_rows(connection, outcomes)
 
+        subscription = self.topics.subscription(received.service)
         try:
             await self._flow.write(unit)
         except AlreadyHandled:
-            self.topics.forget_place(batch.received.service)
+            subscription.invalidate()
             raise
-        self.topics.settled(batch.received, batch.retries)
-        self._neighbours.notify(_news(batch))
+        subscription.advance(received, retries)
+        self._peers.notify(_news(batch))
 
     async def close(self) -> None:
-        self._neighbours.leave()
+        self._peers.leave()
         await self.cache.close()
         await self._flow.close()
         if "_queue" in self.__dict__:
             await self._queue.close()
-        self._neighbours.close()
+        self._peers.close()
 
 
 def _news(batch: Batch) -> list[str]:

@@ -9,7 +9,7 @@ import apsw
 from eventdemo.aggregates import Product
 from eventdemo.codec import decode_events, decode_product, encode_event, encode_text
 from eventdemo.codec.upcasters import schema_version, upcast
-from eventdemo.engines.peers import Neighbours
+from eventdemo.engines.peers import Notifier
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.file import rows
 from eventdemo.errors import Conflict, HistoryUnreadable
@@ -33,15 +33,15 @@ class SqliteEventPool:
     """Writers exclude each other, so positions are given in the order of commits: no gaps, and
     nothing appears below what was read."""
 
-    def __init__(self, database: Database, neighbours: Neighbours) -> None:
+    def __init__(self, database: Database, notifier: Notifier) -> None:
         self._database = database
-        self._neighbours = neighbours
+        self._notifier = notifier
         self._news: asyncio.Event | None = None
 
     async def append(self, recordings: Sequence[Recording]) -> None:
         new, expected = prepare(recordings)
         await self._database.write(lambda connection: append_rows(connection, new, expected))
-        self._neighbours.notify([CHANNEL])
+        self._notifier.notify([CHANNEL])
 
     async def read_streams(self, after: Mapping[str, int]) -> list[RecordedEvent]:
         return await self._events(SQL["read_streams"], (encode_text(list(after.items())),))
@@ -84,7 +84,7 @@ class SqliteEventPool:
 
     async def wait(self, timeout_s: float) -> None:
         if self._news is None:
-            self._news = self._neighbours.subscribe(CHANNEL)
+            self._news = self._notifier.subscribe(CHANNEL)
             return
         try:
             async with asyncio.timeout(timeout_s):

@@ -42,11 +42,11 @@ SELECT CAST(body AS BLOB) FROM record_batch
 WHERE topic = ? AND partition = ? AND base_offset >= ?;
 
 -- name: oldest_waiting
--- When the first message from an offset on was said.
+-- When the first message from an offset on was published.
 SELECT first_at_us FROM record_batch
 WHERE topic = ? AND partition = ? AND base_offset >= ? ORDER BY base_offset LIMIT 1;
 
--- name: said_between
+-- name: published_between
 -- Record batches of a topic that hold messages of a span of time.
 SELECT CAST(body AS BLOB) FROM record_batch
 WHERE topic = :topic AND last_at_us >= :from_us AND first_at_us <= :to_us

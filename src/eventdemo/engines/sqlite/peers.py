@@ -24,7 +24,7 @@ _NAME_CHARS = 8
 _UNBORN = ".new"
 
 
-class SocketNeighbours:
+class SocketPeers:
     """This process's place among those that share the data; ``path`` None has no neighbours."""
 
     def __init__(self, path: Path | None) -> None:
@@ -58,7 +58,7 @@ class SocketNeighbours:
         self._services.clear()
         self.notify(left)
 
-    def share(self, service: str) -> tuple[int, int]:
+    def rank(self, service: str) -> tuple[int, int]:
         names = [self._name]
         if self._folder:
             if not (self._folder / self._name).exists():
@@ -103,7 +103,7 @@ class SocketNeighbours:
             self._socket = None
 
     def _mark(self) -> None:
-        """Says which services run here; if the folder is lost just now, ``share`` says it anew."""
+        """Says which services run here; if the folder is lost just now, ``rank`` says it anew."""
         if self._folder:
             with contextlib.suppress(OSError):
                 for service in self._services:

@@ -7,7 +7,7 @@ from typing import Any
 import apsw
 
 from eventdemo.codec import decode_outcome, encode_text
-from eventdemo.engines.peers import Neighbours
+from eventdemo.engines.peers import Notifier
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.file import rows, value
 from eventdemo.errors import StorageError
@@ -27,9 +27,9 @@ _LOOK_ANYWAY_S = 0.5
 class SqliteSessionCache:
     """All who wait in this process share one reader that follows the outcomes as they come."""
 
-    def __init__(self, database: Database, neighbours: Neighbours) -> None:
+    def __init__(self, database: Database, notifier: Notifier) -> None:
         self._database = database
-        self._neighbours = neighbours
+        self._notifier = notifier
         self._news: asyncio.Event | None = None
         self._waiting: dict[str, list[asyncio.Future[Outcome]]] = {}
         self._following: asyncio.Task[None] | None = None
@@ -38,7 +38,7 @@ class SqliteSessionCache:
     async def put(self, outcomes: Sequence[Outcome]) -> None:
         new = outcome_rows(outcomes)
         await self._database.write(lambda connection: put_rows(connection, new))
-        self._neighbours.notify([CHANNEL])
+        self._notifier.notify([CHANNEL])
 
     async def get(self, request_id: str) -> Outcome | None:
         found = await self._rows(SQL["outcome"], (request_id,))
@@ -82,7 +82,7 @@ class SqliteSessionCache:
             self._waiting.pop(request_id, None)
 
     async def _follow(self, from_here_on: asyncio.Future[None]) -> None:
-        self._news = self._news or self._neighbours.subscribe(CHANNEL)
+        self._news = self._news or self._notifier.subscribe(CHANNEL)
         try:
             cursor = await self._last_cursor()
             from_here_on.set_result(None)

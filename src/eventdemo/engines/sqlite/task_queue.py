@@ -6,7 +6,7 @@ from typing import NamedTuple
 import apsw
 
 from eventdemo.codec import decode_messages
-from eventdemo.engines.peers import Neighbours
+from eventdemo.engines.peers import Notifier
 from eventdemo.engines.sqlite import topic_log
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.file import rows
@@ -32,9 +32,9 @@ class _Entry(NamedTuple):
 class SqliteTaskQueue:
     """Purchases that arrive while one transaction is being made durable share the next one."""
 
-    def __init__(self, database: Database, neighbours: Neighbours, topic: str) -> None:
+    def __init__(self, database: Database, notifier: Notifier, topic: str) -> None:
         self._database = database
-        self._neighbours = neighbours
+        self._notifier = notifier
         self._topic = topic
         self._entries: list[_Entry] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -88,7 +88,7 @@ class SqliteTaskQueue:
         except Exception as error:  # noqa: BLE001 - whatever it was, every buyer that waits is told
             results = [error] * len(entries)
         else:
-            self._neighbours.notify([self._topic])
+            self._notifier.notify([self._topic])
         for entry, result in zip(entries, results, strict=True):
             if entry.accepted.cancelled():
                 continue

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import apsw
 
 from eventdemo.codec import encode
-from eventdemo.engines.record_batches import by_partition, limited_runs, slot_of
+from eventdemo.engines.record_batches import by_partition, limited_runs
 from eventdemo.messages import Message
 from eventdemo.sqlfile import load
 
@@ -44,9 +44,12 @@ class NewRecordBatch(NamedTuple):
     body: bytes
 
 
-def partition_of(product_id: str) -> int:
-    """The partition that holds all of a product's messages."""
-    return slot_of(product_id) % PARTITIONS
+class Span(NamedTuple):
+    """The messages of one partition that a delivery takes: from ``start`` up to ``end``."""
+
+    partition: int
+    start: int
+    end: int
 
 
 def batches_of(topic: str, messages: Sequence[Message]) -> list[NewRecordBatch]:
@@ -104,12 +107,12 @@ def end_offsets(connection: apsw.Connection, topic: str) -> list[int]:
     return [row[0] if row else 0 for row in rows]
 
 
-def said_between(
+def published_between(
     connection: apsw.Connection, topic: str, partition: int, from_us: int, to_us: int
 ) -> Iterator[bytes]:
-    """Bodies of the record batches that hold messages of a span of time."""
+    """Yields the bodies of the record batches that hold messages of a span of time."""
     bindings = {"topic": topic, "partition": partition, "from_us": from_us, "to_us": to_us}
-    for (body,) in connection.execute(SQL["said_between"], bindings):
+    for (body,) in connection.execute(SQL["published_between"], bindings):
         yield body
 
 

@@ -18,6 +18,7 @@ from eventdemo.runtime.commands import put_product, restock_product, task_of
 from eventdemo.runtime.purchase_status import Lookup
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
+from eventdemo.slots import slot_of
 
 T = TypeVar("T")
 
@@ -94,9 +95,9 @@ class Clients:
 
     async def redrive_all(self) -> None:
         async def redrive(server: Server) -> int:
-            topics = server.engine.topics
-            letters = await topics.dead_letters(limit=1_000)
-            return await topics.redrive(*(letter.id for letter in letters))
+            dead_letters = server.engine.dead_letters
+            letters = await dead_letters.find(limit=1_000)
+            return await dead_letters.redrive(*(letter.id for letter in letters))
 
         redriven = await self._until_answered(redrive)
         self._trace.add("operator", f"{redriven} dead letters redriven")
@@ -136,7 +137,9 @@ class Clients:
 
         async def ask(server: Server) -> str:
             at_us = server.process.clock()
-            request_id = self._request_id(f"{step.number}/{attempt}", at_us)
+            request_id = self._request_id(
+                f"{step.number}/{attempt}", at_us, slot_of(step.product_id)
+            )
             purchase.tried.append(request_id)
             accepted = await server.engine.queue.enqueue(task_of(buy, request_id, at_us), key)
             return accepted.request_id
@@ -166,10 +169,10 @@ class Clients:
             self.broken.append(f"{request_id} was told {purchase.told[-1]}, then {told}")
         purchase.told.append(told)
 
-    def _request_id(self, name: str, at_us: int) -> str:
-        """A UUIDv7, its random part drawn from the seed."""
+    def _request_id(self, name: str, at_us: int, slot: int) -> str:
+        """Makes a UUIDv7 that holds a slot, its random part drawn from the seed."""
         milliseconds, random = at_us // 1_000, self._chance.bits(f"request {name}")
-        text = f"{milliseconds:012x}7{random >> 52:03x}{0x8 | (random >> 48 & 3):x}"
+        text = f"{milliseconds:012x}7{random >> 62 << 10 | slot:03x}{0x8 | (random >> 48 & 3):x}"
         text += f"{random & 0xFFFF_FFFF_FFFF:012x}{(random >> 40) & 0xFFF:03x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:32]}"
 

@@ -14,8 +14,9 @@ from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs.leases import LeaseTerms
 from eventdemo.engines.aws.sqs.messaging import Entry
 from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
-from eventdemo.engines.sqlite import topic_log, topics
+from eventdemo.engines.sqlite import topic_log
 from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA, SqliteEngine
+from eventdemo.engines.sqlite.subscription import subscribe
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
 from eventdemo.lab.simulation import steps as s
 from eventdemo.lab.simulation.chance import Chance
@@ -27,7 +28,7 @@ from eventdemo.lab.simulation.process import EPOCH_US, Process
 from eventdemo.lab.simulation.sqs_model import MessagingModel, ModelMessaging
 from eventdemo.lab.simulation.town import Town
 from eventdemo.ports import Engine
-from eventdemo.runtime.composite import AssembledEngine
+from eventdemo.runtime.composite import CompositeEngine
 
 T = TypeVar("T")
 
@@ -78,12 +79,8 @@ class OnDisks:
         engines = {name: self._open(disk, process) for name, disk in self._flows.items()}
         if "flow" in engines:
             return engines["flow"]
-        return AssembledEngine(
-            engines["pool"].pool,
-            engines["topics"].queue,
-            engines["topics"].topics,
-            engines["cache"].cache,
-            _nothing,
+        return CompositeEngine(
+            engines["pool"].pool, engines["topics"].messaging, engines["cache"].cache, _nothing
         )
 
     def _open(self, disk: Disk, process: Process) -> SqliteEngine:
@@ -130,7 +127,7 @@ class OnAws:
     def engine_of(self, process: Process) -> Engine:
         pool, purchases, session = (self._table(name, process) for name in self._tables)
         messaging = ModelMessaging(self._messaging, self._io("topics", process), POLL_S)
-        queue, topics = queue_and_topics(
+        parts = queue_and_topics(
             messaging,
             purchases,
             NAMES,
@@ -141,7 +138,7 @@ class OnAws:
             LEASE_TERMS,
         )
         cache = DynamoSessionCache(session, process.clock)
-        return AssembledEngine(DynamoEventPool(pool, self._new_id), queue, topics, cache, _nothing)
+        return CompositeEngine(DynamoEventPool(pool, self._new_id), parts.parts, cache, _nothing)
 
     def garble(self, topic: str, body: bytes) -> None:
         self._messaging.publish(NAMES.topic(topic), [Entry(body.decode("latin-1"), "garbage")])
@@ -187,5 +184,4 @@ async def _nothing() -> None:
 
 
 def _subscribe(connection: apsw.Connection) -> None:
-    rows = [(service, partition) for service in HEARS for partition in range(topic_log.PARTITIONS)]
-    connection.executemany(topics.SQL["subscribe"], rows)
+    subscribe(connection, HEARS)

@@ -13,14 +13,14 @@ class Town:
     def __init__(self, chance: Chance, lost_nudges: float) -> None:
         self._chance = chance
         self._lost_nudges = lost_nudges
-        self._inhabitants: list[SimulatedNeighbours] = []
+        self._inhabitants: list[SimulatedPeers] = []
 
-    def settle(self, process: Process) -> "SimulatedNeighbours":
-        neighbours = SimulatedNeighbours(self, process)
+    def settle(self, process: Process) -> "SimulatedPeers":
+        neighbours = SimulatedPeers(self, process)
         self._inhabitants.append(neighbours)
         return neighbours
 
-    def living(self) -> "list[SimulatedNeighbours]":
+    def living(self) -> "list[SimulatedPeers]":
         self._inhabitants = [each for each in self._inhabitants if each.process.alive]
         return self._inhabitants
 
@@ -33,7 +33,7 @@ class Town:
                 loop.call_later(self._chance.delay_s(name), each.hear, channels)
 
 
-class SimulatedNeighbours:
+class SimulatedPeers:
     """One process's place in town."""
 
     def __init__(self, town: Town, process: Process) -> None:
@@ -57,7 +57,7 @@ class SimulatedNeighbours:
         self.services = []
         self.notify(left)
 
-    def share(self, service: str) -> tuple[int, int]:
+    def rank(self, service: str) -> tuple[int, int]:
         names = sorted(
             each.process.name
             for each in self._town.living()

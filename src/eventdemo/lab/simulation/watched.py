@@ -16,6 +16,9 @@ class WatchedEngine:
         self.pool = engine.pool
         self.queue = engine.queue
         self.topics = engine.topics
+        self.dead_letters = engine.dead_letters
+        self.message_log = engine.message_log
+        self.flow_status = engine.flow_status
         self.cache = engine.cache
         self._engine = engine
         self._process = process

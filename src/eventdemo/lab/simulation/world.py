@@ -179,7 +179,7 @@ class World:
         said: list[Message] = []
         for request_id in self.clients.promised():
             with suppress(StorageError):
-                said += (await engine.topics.path_of(request_id))[1:]
+                said += (await engine.message_log.path_of(request_id))[1:]
         topics = {topic.number: topic.name for topic in TOPICS}
         for number in step.numbers if said else ():
             message = said[number % len(said)]
@@ -193,7 +193,7 @@ class World:
         """Whoever's message died before there was an outcome has been told so."""
         engine = self.bystander()
         undecided = {t.name for t in TOPICS if t.number < DEAD_PURCHASES_TOPIC.number}
-        for letter in await engine.topics.dead_letters(limit=10_000):
+        for letter in await engine.dead_letters.find(limit=10_000):
             request_id = letter.correlation_id
             if letter.topic not in undecided or not is_request_id(request_id):
                 continue
@@ -211,7 +211,7 @@ class World:
             for name in self.plan.processes:
                 if not self.running[name][0].process.alive:
                     await self.back(name, 0.0)
-            counts = await engine.topics.counts()
+            counts = await engine.flow_status.counts()
             under_way = sum(hop.waiting + hop.in_flight for hop in counts.values())
             dead = 0 if decided else sum(hop.dead for hop in counts.values())
             if not under_way and (dead or all(buyer.done() for buyer in self._buyers)):

@@ -105,7 +105,7 @@ class Watch:
         return self.now
 
     async def _sample(self, engine: Engine) -> Sample:
-        counts = await engine.topics.counts()
+        counts = await engine.flow_status.counts()
         sample = Sample(
             at=monotonic(),
             accepted=self._buyers.accepted,

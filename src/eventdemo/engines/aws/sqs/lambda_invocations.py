@@ -13,9 +13,7 @@ from eventdemo.engines.aws.sqs.counters import Counters
 from eventdemo.engines.aws.sqs.message_outbox import MessageOutbox
 from eventdemo.engines.aws.sqs.messaging import Delivery, Depth, Entry, Messaging
 from eventdemo.engines.aws.sqs.publishing import Publisher
-from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
-from eventdemo.engines.aws.sqs.task_queue import AwsTaskQueue
-from eventdemo.engines.aws.sqs.topics import AwsTopics
+from eventdemo.engines.aws.sqs.queue_and_topics import AwsMessaging, queue_and_topics
 
 #: Each takes up to some hundred entries, and a call has to end within its time.
 _SWEEPS_PER_CALL = 10
@@ -65,12 +63,7 @@ class Call(NamedTuple):
     to be closed."""
 
     source: EventSource
-    queue: AwsTaskQueue
-    topics: AwsTopics
-
-    async def close(self) -> None:
-        await self.queue.close()
-        await self.topics.close()
+    messaging: AwsMessaging
 
 
 class Calls:
@@ -107,7 +100,7 @@ class Calls:
             self._new_id,
             sweeps=False,  # a call is too short for it: the clock's does that
         )
-        return Call(source, *parts)
+        return Call(source, parts)
 
     async def sweep(self) -> None:
         """Sends what is overdue in the outbox."""

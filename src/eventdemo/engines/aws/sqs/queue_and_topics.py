@@ -1,6 +1,7 @@
 """Task queue and topics put together over one table and one client of SQS and SNS."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from eventdemo.engines.aws.dynamodb.table import Table
 from eventdemo.engines.aws.names import Names
@@ -12,6 +13,23 @@ from eventdemo.engines.aws.sqs.messaging import Messaging
 from eventdemo.engines.aws.sqs.publishing import Publisher
 from eventdemo.engines.aws.sqs.task_queue import AwsTaskQueue
 from eventdemo.engines.aws.sqs.topics import AwsTopics
+from eventdemo.ports import MessagingParts
+
+
+class AwsMessaging(NamedTuple):
+    """The parts that carry messages."""
+
+    queue: AwsTaskQueue
+    topics: AwsTopics
+
+    @property
+    def parts(self) -> MessagingParts:
+        return MessagingParts(self.queue, self.topics, self.topics, self.topics, self.topics)
+
+    async def close(self) -> None:
+        """Finishes what was begun, and gives back what is held."""
+        await self.queue.close()
+        await self.topics.close()
 
 
 def queue_and_topics(
@@ -25,7 +43,7 @@ def queue_and_topics(
     terms: LeaseTerms = LeaseTerms(),  # noqa: B008 - frozen
     *,
     sweeps: bool = True,
-) -> tuple[AwsTaskQueue, AwsTopics]:
+) -> AwsMessaging:
     """``table`` is the one that ``names.purchases`` calls so; ``hears`` maps each service to its
     topic. ``new_id`` makes ids that no other process makes. Who receives tasks ``sweeps`` what
     others left in the outbox. Both parts have to be closed, the queue first."""
@@ -46,4 +64,5 @@ def queue_and_topics(
         terms,
         sweeps=sweeps,
     )
-    return AwsTaskQueue(table, publisher, outbox, clock, new_id), topics
+    queue = AwsTaskQueue(table, publisher, outbox, clock, new_id)
+    return AwsMessaging(queue, topics)

@@ -191,19 +191,19 @@ class AwsTopics:
 
     # --- dead letters ---------------------------------------------------------------------
 
-    async def dead_letters(
+    async def find(
         self,
-        wanted: DeadLetterFilter = DeadLetterFilter(),  # noqa: B008 - frozen
+        filter_: DeadLetterFilter = DeadLetterFilter(),  # noqa: B008 - frozen
         *,
         after_id: int = 0,
         limit: int = 100,
     ) -> list[DeadLetter]:
-        return await self._letters.find(wanted, after_id, limit)
+        return await self._letters.find(filter_, after_id, limit)
 
-    async def dead_letter(self, dead_letter_id: int) -> DeadLetter:
+    async def get(self, dead_letter_id: int) -> DeadLetter:
         return (await self._letters.get(dead_letter_id))[dead_letter_id]
 
-    async def last_dead_letter(self) -> int:
+    async def last_id(self) -> int:
         return await self._letters.last()
 
     async def redrive(self, *dead_letter_ids: int) -> int:

@@ -17,9 +17,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from eventdemo.engines.peers import Neighbours
+from eventdemo.engines.peers import Peers
 from eventdemo.engines.sqlite.engine import SqliteEngine
-from eventdemo.engines.sqlite.peers import SocketNeighbours
+from eventdemo.engines.sqlite.peers import SocketPeers
 from eventdemo.errors import Misconfigured
 from eventdemo.runtime.wiring import open_embedded
 from tests.flow.driving import buy, clean_receipt, outcome, running, stock
@@ -37,19 +37,19 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(folder)
 
 
-def folder_of(neighbours: Neighbours) -> Path:
-    assert isinstance(neighbours, SocketNeighbours)
-    assert neighbours._folder
-    return neighbours._folder
+def folder_of(peers: Peers) -> Path:
+    assert isinstance(peers, SocketPeers)
+    assert peers._folder
+    return peers._folder
 
 
 async def test_instances_of_a_service_share_by_place(tmp_path: Path) -> None:
-    all_three = [SocketNeighbours(tmp_path / "eventdemo.db") for _ in range(3)]
+    all_three = [SocketPeers(tmp_path / "eventdemo.db") for _ in range(3)]
     for one in all_three:
         one.join(SERVICE)
-    assert sorted(one.share(SERVICE) for one in all_three) == [(0, 3), (1, 3), (2, 3)]
+    assert sorted(one.rank(SERVICE) for one in all_three) == [(0, 3), (1, 3), (2, 3)]
     all_three[0].leave()
-    assert sorted(one.share(SERVICE) for one in all_three[1:]) == [(0, 2), (1, 2)]
+    assert sorted(one.rank(SERVICE) for one in all_three[1:]) == [(0, 2), (1, 2)]
     folder = folder_of(all_three[0])
     for one in all_three:
         assert folder.exists()
@@ -59,48 +59,48 @@ async def test_instances_of_a_service_share_by_place(tmp_path: Path) -> None:
 
 async def test_one_that_died_does_not_count(tmp_path: Path) -> None:
     died, lives = (
-        SocketNeighbours(tmp_path / "eventdemo.db"),
-        SocketNeighbours(tmp_path / "eventdemo.db"),
+        SocketPeers(tmp_path / "eventdemo.db"),
+        SocketPeers(tmp_path / "eventdemo.db"),
     )
     for one in (died, lives):
         one.join(SERVICE)
     assert died._socket
     died._loop.remove_reader(died._socket.fileno())  # type: ignore[union-attr]
     died._socket.close()  # what the kernel does with a process that is killed
-    assert lives.share(SERVICE) == (0, 1)
+    assert lives.rank(SERVICE) == (0, 1)
     assert all(path.name.startswith(lives._name) for path in folder_of(lives).iterdir())
     died._socket = None
     lives.close()
 
 
-async def test_data_in_other_folders_has_other_neighbours(tmp_path: Path) -> None:
+async def test_data_in_other_folders_has_other_peers(tmp_path: Path) -> None:
     one, other = (
-        SocketNeighbours(tmp_path / "a" / "x.db"),
-        SocketNeighbours(tmp_path / "b" / "x.db"),
+        SocketPeers(tmp_path / "a" / "x.db"),
+        SocketPeers(tmp_path / "b" / "x.db"),
     )
     for each in (one, other):
         each.join(SERVICE)
-        assert each.share(SERVICE) == (0, 1)
+        assert each.rank(SERVICE) == (0, 1)
     for each in (one, other):
         each.close()
 
 
 async def test_their_folder_belongs_to_this_user_alone(tmp_path: Path) -> None:
-    neighbours = SocketNeighbours(tmp_path / "eventdemo.db")
-    neighbours.join(SERVICE)
-    assert folder_of(neighbours).stat().st_mode & 0o077 == 0
-    neighbours.close()
+    peers = SocketPeers(tmp_path / "eventdemo.db")
+    peers.join(SERVICE)
+    assert folder_of(peers).stat().st_mode & 0o077 == 0
+    peers.close()
 
 
 async def test_a_link_in_the_place_of_their_folder_is_refused(
     tmp_path: Path, temporary: Path
 ) -> None:
     """Whoever may write to the temporary folder could have it lead to a folder of the user's."""
-    folder = folder_of(SocketNeighbours(tmp_path / "eventdemo.db"))
+    folder = folder_of(SocketPeers(tmp_path / "eventdemo.db"))
     folder.symlink_to(tmp_path)
     with pytest.raises(Misconfigured, match="belongs to another user"):
-        SocketNeighbours(tmp_path / "eventdemo.db")
-    other = SocketNeighbours(tmp_path / "other.db")
+        SocketPeers(tmp_path / "eventdemo.db")
+    other = SocketPeers(tmp_path / "other.db")
     other.join(SERVICE)  # which sweeps
     assert list(tmp_path.iterdir()) == []
     other.close()
@@ -112,11 +112,11 @@ async def test_however_long_the_temporary_folder_is_called(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", f"/tmp/{'t' * (length - 5)}")
     Path(tempfile.gettempdir()).mkdir()
-    neighbours = SocketNeighbours(tmp_path / "eventdemo.db")
-    folder = folder_of(neighbours)
-    neighbours.join(SERVICE)
+    peers = SocketPeers(tmp_path / "eventdemo.db")
+    folder = folder_of(peers)
+    peers.join(SERVICE)
     assert folder.exists()
-    neighbours.close()
+    peers.close()
     assert not folder.exists()
     Path(tempfile.gettempdir()).rmdir()  # which is empty
 
@@ -124,21 +124,21 @@ async def test_however_long_the_temporary_folder_is_called(
 async def test_those_who_only_look_leave_nothing(tmp_path: Path) -> None:
     engine = await open_embedded(tmp_path / "eventdemo.db")
     await engine.pool.head()
-    folder = folder_of(engine._neighbours)
+    folder = folder_of(engine._peers)
     assert not folder.exists()
     await engine.close()
-    engine._neighbours.notify([SERVICE])  # a task that ends later than its engine
+    engine._peers.notify([SERVICE])  # a task that ends later than its engine
     assert not folder.exists()
 
 
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from eventdemo.engines.sqlite.peers import SocketNeighbours
+from eventdemo.engines.sqlite.peers import SocketPeers
 
 async def main():
     for path in sys.argv[1:]:
-        SocketNeighbours(Path(path)).join("stock_check")
+        SocketPeers(Path(path)).join("stock_check")
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
@@ -150,15 +150,15 @@ def kill_one(*paths: Path) -> list[Path]:
     command = [sys.executable, "-c", KILLED, *map(str, paths)]
     environment = {**os.environ, "TMPDIR": tempfile.gettempdir()}
     assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
-    folders = [folder_of(SocketNeighbours(path)) for path in paths]
+    folders = [folder_of(SocketPeers(path)) for path in paths]
     assert all(len(list(folder.iterdir())) >= 2 for folder in folders)
     return folders
 
 
 async def test_what_a_killed_one_left_goes_with_the_next_on_its_data(tmp_path: Path) -> None:
     (folder,) = kill_one(tmp_path / "eventdemo.db")
-    neighbours = SocketNeighbours(tmp_path / "eventdemo.db")
-    neighbours.close()
+    peers = SocketPeers(tmp_path / "eventdemo.db")
+    peers.close()
     assert not folder.exists()
 
 
@@ -166,37 +166,37 @@ async def test_the_next_on_other_data_sweeps_too_but_not_the_living(
     tmp_path: Path, temporary: Path
 ) -> None:
     """The data of the killed may be deleted, so that nobody would ever come again."""
-    lives = SocketNeighbours(tmp_path / "lives.db")
+    lives = SocketPeers(tmp_path / "lives.db")
     lives.join(SERVICE)
     left = kill_one(tmp_path / "lives.db", tmp_path / "killed.db")
     others = temporary / "eventdemo-0-not-ours"
     others.mkdir()
-    comes = SocketNeighbours(tmp_path / "comes.db")
+    comes = SocketPeers(tmp_path / "comes.db")
     comes.join(SERVICE)
     assert {*temporary.iterdir()} == {folder_of(lives), folder_of(comes), others}
     assert folder_of(lives) == left[0]
     assert {path.stem for path in left[0].iterdir()} == {lives._name}
-    assert lives.share(SERVICE) == (0, 1)
+    assert lives.rank(SERVICE) == (0, 1)
     lives.close()
     comes.close()
     assert [*temporary.iterdir()] == [others]
 
 
 async def test_one_whose_folder_was_swept_goes_on(tmp_path: Path, temporary: Path) -> None:
-    one, other = (SocketNeighbours(tmp_path / "eventdemo.db") for _ in range(2))
+    one, other = (SocketPeers(tmp_path / "eventdemo.db") for _ in range(2))
     news = one.subscribe("news")
-    for neighbours in (one, other):
-        neighbours.join(SERVICE)
+    for peers in (one, other):
+        peers.join(SERVICE)
     shutil.rmtree(folder_of(one))
-    one.share(SERVICE)
-    other.share(SERVICE)
-    assert sorted(each.share(SERVICE) for each in (one, other)) == [(0, 2), (1, 2)]
+    one.rank(SERVICE)
+    other.rank(SERVICE)
+    assert sorted(each.rank(SERVICE) for each in (one, other)) == [(0, 2), (1, 2)]
     news.clear()
     other.notify(["news"])
     with anyio.fail_after(10):
         await news.wait()
-    for neighbours in (one, other):
-        neighbours.close()
+    for peers in (one, other):
+        peers.close()
     assert [*temporary.iterdir()] == []
 
 
@@ -205,12 +205,12 @@ def test_comings_and_goings_at_the_same_time_leave_nothing(tmp_path: Path, tempo
 
     async def come_and_go() -> None:
         for _ in range(100):
-            neighbours = SocketNeighbours(tmp_path / "eventdemo.db")
-            neighbours.join(SERVICE)
-            assert (folder_of(neighbours) / neighbours._name).is_socket()
-            place, instances = neighbours.share(SERVICE)
+            peers = SocketPeers(tmp_path / "eventdemo.db")
+            peers.join(SERVICE)
+            assert (folder_of(peers) / peers._name).is_socket()
+            place, instances = peers.rank(SERVICE)
             assert place < instances
-            neighbours.close()
+            peers.close()
 
     with ThreadPoolExecutor(4) as threads:
         for ended in [threads.submit(asyncio.run, come_and_go()) for _ in range(4)]:
@@ -220,9 +220,9 @@ def test_comings_and_goings_at_the_same_time_leave_nothing(tmp_path: Path, tempo
 
 async def test_who_speaks_for_the_first_time_when_it_is_lost_does_no_harm(tmp_path: Path) -> None:
     engine = await open_embedded(tmp_path / "eventdemo.db")
-    other = SocketNeighbours(tmp_path / "eventdemo.db")
+    other = SocketPeers(tmp_path / "eventdemo.db")
     other.join(SERVICE)
-    shutil.rmtree(folder_of(engine._neighbours))
+    shutil.rmtree(folder_of(engine._peers))
     await stock(engine, "lamp", 1)
     await buy(engine, "lamp")
     await engine.close()
@@ -245,7 +245,7 @@ async def test_when_their_folder_is_lost_the_flow_goes_on(
         before = [await buy(first, "lamp") for _ in range(5)]
         for request_id in before:
             await outcome(second, request_id)
-        shutil.rmtree(folder_of(first._neighbours))
+        shutil.rmtree(folder_of(first._peers))
         after = [await buy(first, "lamp") for _ in range(5)]
         for request_id in after:
             assert (await outcome(first, request_id)).order_id

@@ -1,0 +1,43 @@
+"""Slots: 1,024 shares of all products, the unit in which work and data are spread.
+
+Partitions, groups and, one day, databases are slots modulo their number, so nothing that belongs
+to one purchase is ever spread over two of them.
+"""
+
+from zlib import crc32
+
+from eventdemo.ids import is_request_id
+from eventdemo.messages import Message
+
+SLOTS = 1_024
+
+_MAX_REMEMBERED = 100_000
+
+_slots: dict[str, int] = {}
+
+
+def slot_of(product_id: str) -> int:
+    """Returns the slot of a product: CRC-32 of its id, modulo ``SLOTS``."""
+    slot = _slots.get(product_id)
+    if slot is None:
+        if len(_slots) > _MAX_REMEMBERED:  # names that nobody sells could fill the memory
+            _slots.clear()
+        slot = _slots[product_id] = crc32(product_id.encode()) % SLOTS
+    return slot
+
+
+def slot_of_request(request_id: str) -> int:
+    """Returns the slot that a request id holds; a random one for ids of early versions."""
+    return int(request_id[15:18], 16) % SLOTS
+
+
+def slot_of_message(message: Message) -> int:
+    """Returns the slot by which a message is routed: the one that its request id holds.
+
+    The product that a message names does not count, since a refusal may name none; the request id
+    was made with the product's slot. Only a message that belongs to no purchase goes by product.
+    """
+    request_id = message.correlation_id
+    if is_request_id(request_id):
+        return slot_of_request(request_id)
+    return slot_of(message.data.product_id)
