@@ -13,7 +13,7 @@ from benchmarks.report import CLEAN
 from eventdemo.audit import audit
 from eventdemo.lab.load.client import LeanClient
 from eventdemo.lab.load.responses import Counts, read_counts
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
 

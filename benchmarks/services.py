@@ -17,7 +17,7 @@ from eventdemo.cli.options import run_async
 from eventdemo.flow import SERVICES
 from eventdemo.ports import Engine
 from eventdemo.readmodels.projector import Projector
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.runtime.worker import run_services
 from eventdemo.settings import Settings

@@ -17,7 +17,7 @@ from eventdemo.facts import (
 )
 from eventdemo.ids import order_id
 from eventdemo.messages import Outcome
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from tests.audit.conftest import Bench, project
 from tests.histories import START_US, History, request_id
 

@@ -12,8 +12,8 @@ from eventdemo.ids import new_request_id, now_us
 from eventdemo.messages import Message
 from eventdemo.ports import Engine
 from eventdemo.readmodels.projector import Projector
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.readmodels.rebuild import rebuild
-from eventdemo.readmodels.store import ReadModels
 from eventdemo.runtime.commands import put_product, restock_product
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.runtime.worker import run_services

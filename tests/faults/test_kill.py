@@ -12,7 +12,7 @@ import pytest
 from eventdemo.audit import audit
 from eventdemo.audit.receipt import Receipt
 from eventdemo.ids import order_id
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
 from tests.cli.conftest import Process, free_port

@@ -13,7 +13,7 @@ from eventdemo.facts import FailureCode
 from eventdemo.ids import message_id
 from eventdemo.ports import Engine
 from eventdemo.readmodels.projector import Projector
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.wiring import open_embedded
 from tests.flow.driving import (
     PATIENCE_S,

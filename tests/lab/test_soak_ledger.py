@@ -7,7 +7,7 @@ import pytest
 from eventdemo.audit.receipt import ProductReceipt, Receipt
 from eventdemo.ids import order_id
 from eventdemo.lab.soak.ledger import Ledger
-from eventdemo.readmodels.views import SalesView
+from eventdemo.readmodels.projection import SalesView
 
 ONE, TWO, THREE = (f"0190f6a1-7c4e-7b1a-9d7e-3f8f2f0c5a1{n}" for n in (1, 2, 3))
 

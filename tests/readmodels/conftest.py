@@ -10,7 +10,7 @@ import pytest
 from eventdemo.engines.sqlite.engine import SqliteEngine
 from eventdemo.ports import EventPool
 from eventdemo.readmodels.projector import Projector
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.wiring import open_embedded
 
 

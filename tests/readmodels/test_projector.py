@@ -10,9 +10,9 @@ import pytest
 from eventdemo import errors
 from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generation import Generation, opened
+from eventdemo.readmodels.generations import Generation, open_in_thread
 from eventdemo.readmodels.projector import Projector
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.wiring import open_embedded
 from tests.histories import History, recordings, request_id
 from tests.readmodels.conftest import projecting
@@ -246,7 +246,7 @@ async def test_who_is_cancelled_while_a_model_is_opened_waits_and_closes_it(fold
         made.append(Generation.create(folder / "000001.db"))
         return made[0]
 
-    opening = asyncio.create_task(opened(create))
+    opening = asyncio.create_task(open_in_thread(create))
     await asyncio.sleep(0.01)
     opening.cancel()
     await asyncio.sleep(0.01)

@@ -11,9 +11,9 @@ import pytest
 from eventdemo import errors
 from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generation import Generation
+from eventdemo.readmodels.generations import Generation
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.readmodels.rebuild import rebuild
-from eventdemo.readmodels.store import ReadModels
 from tests.histories import History, recordings, request_id
 from tests.readmodels.conftest import projecting
 
@@ -92,7 +92,7 @@ async def test_nothing_is_written_to_a_model_once_another_has_taken_over(folder:
     old = Generation.create(generations.following(folder))
     generations.point_at(old.path)
     holder = Generation.open(old.path)
-    async with holder.standing_still() as position:
+    async with holder.writes_blocked() as position:
         assert position == 0
         late = asyncio.create_task(
             old.apply(events, lambda: generations.current(folder) == old.path)

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from eventdemo.api.metrics import ApiMetrics, exposition
 from eventdemo.errors import StorageFull
 from eventdemo.ports import Engine
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.readmodels.rebuild import rebuild
-from eventdemo.readmodels.store import ReadModels
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.telemetry.meter import Meter
 from eventdemo.telemetry.observer import Telemetry

@@ -18,7 +18,7 @@ from eventdemo.errors import StorageFull
 from eventdemo.http import problems
 from eventdemo.ids import is_request_id
 from eventdemo.ports import Engine
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime import handling_log
 from eventdemo.runtime.handler import MAX_CONFLICTS
 from eventdemo.settings import Settings

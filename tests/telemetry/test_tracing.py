@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from eventdemo.api.context import Api
 from eventdemo.flow import FLOW, SERVICES, Row
 from eventdemo.ports import Engine
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.settings import Settings
 from eventdemo.telemetry.meter import Meter
 from eventdemo.telemetry.observer import Telemetry

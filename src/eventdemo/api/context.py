@@ -16,7 +16,7 @@ from eventdemo.http.bodies import Body
 from eventdemo.http.origin_check import Gate
 from eventdemo.http.problems import BEHIND, UNAUTHORIZED, UNKNOWN_POSITION, Problem
 from eventdemo.ports import Engine
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.purchase_status import Lookup
 from eventdemo.services.product_management import ProductDetails, Restock
 from eventdemo.settings import Settings, is_loopback

@@ -18,7 +18,7 @@ from prometheus_client.core import (
 from eventdemo.errors import StorageError
 from eventdemo.ids import now_us
 from eventdemo.ports import Engine
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.telemetry import families
 from eventdemo.telemetry.instruments import API, STORAGE_ERRORS
 from eventdemo.telemetry.meter import Meter

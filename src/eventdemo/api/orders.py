@@ -12,7 +12,7 @@ from eventdemo.api.documentation import problems
 from eventdemo.api.paging import MAX_POSITION, Limit, MinPosition, next_address
 from eventdemo.api.views import at
 from eventdemo.http.problems import NOT_FOUND, Problem
-from eventdemo.readmodels.views import OrderView, SalesView
+from eventdemo.readmodels.projection import OrderView, SalesView
 
 
 class Order(Struct, frozen=True):

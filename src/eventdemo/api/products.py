@@ -40,7 +40,7 @@ from eventdemo.http.problems import (
     Problem,
     invalid,
 )
-from eventdemo.readmodels.views import ProductView
+from eventdemo.readmodels.projection import ProductView
 from eventdemo.runtime.commands import ProductChange, put_product, restock_product
 from eventdemo.runtime.replay import replay
 from eventdemo.services.product_management import ProductDetails, Restock

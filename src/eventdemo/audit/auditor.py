@@ -4,8 +4,8 @@
    in a topic, set aside, or recorded by the time the pool is read;
 2. the read models' totals, which belong to a position that the pool has reached;
 3. the events up to the head;
-4. the session cache, whose entries are recorded at the latest with step 5;
-5. the events up to where the head is by then;
+4. the session cache, whose outcomes are recorded at the latest with step 5;
+5. the events up to the head of that time;
 6. ``accepted`` again: everything decided so far had been accepted before.
 """
 
@@ -19,7 +19,7 @@ from eventdemo.audit.receipt import Findings, ProductReceipt, Receipt
 from eventdemo.facts import OrderCreated
 from eventdemo.messages import DeadLetterFilter, DeadLetterState, Outcome, RecordedEvent
 from eventdemo.ports import DeadLetters, Engine, EventPool
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 
 Progress = Callable[[int, int], None]
 
@@ -29,9 +29,9 @@ _PAGE = 2_000
 async def audit(
     engine: Engine, read_models: ReadModels | None, progress: Progress | None = None
 ) -> Receipt:
-    """Checks every promise that can be checked from outside, and says which are broken.
+    """Checks every promise that can be checked from outside, and returns which are broken.
 
-    ``progress`` is called with the position that was checked and the one to come to. Can run
+    ``progress`` is called with the position that was checked and the last one to check. Can run
     beside the system and changes nothing. Raises ``StorageError``.
     """
     findings = Findings()
@@ -53,8 +53,8 @@ async def audit(
 
 
 class _Undecided(Struct, frozen=True):
-    """Where purchases without an outcome may be: in topics, or among the dead letters. Of topics
-    that can't count all of their messages nobody can tell that a purchase is in none."""
+    """The purchases that may have no outcome yet: in topics, or among the dead letters. Only if
+    ``counts_all`` is it certain that a purchase is in no topic."""
 
     accepted: int
     in_topics: int
@@ -73,7 +73,7 @@ async def _undecided(engine: Engine) -> _Undecided:
 
 
 async def _dead(dead_letters: DeadLetters) -> set[bytes]:
-    """Those whose message is in no topic: discarding a dead letter decides nothing."""
+    """Returns the purchases with a dead letter, also a discarded one: it decided nothing."""
     dead: set[bytes] = set()
     for state in (DeadLetterState.DEAD, DeadLetterState.DISCARDED):
         filter_, after_id = DeadLetterFilter(state=state), 0
@@ -105,7 +105,7 @@ async def _read(
 
 
 async def _take(history: History, page: list[RecordedEvent], check: ReadModelCheck | None) -> None:
-    """A page; the read models' totals are compared after the last event that they hold."""
+    """Takes a page; compares the read models' totals after the last event that they hold."""
     held = check.split(page) if check else 0
     if check:
         await check.compare_orders(page[:held])
@@ -126,7 +126,7 @@ async def _compare_cache(engine: Engine, history: History) -> list[Outcome]:
                 case None:
                     late.append(outcome)
                 case False:
-                    _say_contradicting(history, outcome)
+                    _add_contradicting(history, outcome)
                 case True:
                     pass
     return late
@@ -139,18 +139,19 @@ def _compare_late(history: History, outcome: Outcome) -> None:
             f"Session cache: purchase {outcome.request_id} has an outcome that is not recorded."
         )
     elif not agrees:
-        _say_contradicting(history, outcome)
+        _add_contradicting(history, outcome)
 
 
-def _say_contradicting(history: History, outcome: Outcome) -> None:
-    told = f"order {outcome.order_id}" if outcome.order_id else f"failure {outcome.code}"
+def _add_contradicting(history: History, outcome: Outcome) -> None:
+    cached = f"order {outcome.order_id}" if outcome.order_id else f"failure {outcome.code}"
     history.findings.add(
-        f"Session cache: purchase {outcome.request_id} is told {told}, recorded is another outcome."
+        f"Session cache: purchase {outcome.request_id} is told {cached}, "
+        "recorded is another outcome."
     )
 
 
 async def _name_repeated(pool: EventPool, history: History) -> None:
-    """Reads the history again, only if an id seems to stand in it twice, to say which."""
+    """Reads the history again, only if an id seems to be in it twice, to name that id."""
     hashes = history.event_ids.repeated() | history.order_ids.repeated()
     seen: set[str] = set()
     position = 0
@@ -168,14 +169,14 @@ async def _name_repeated(pool: EventPool, history: History) -> None:
 
 
 def _names(event: RecordedEvent) -> tuple[str, ...]:
-    """The ids of an event that no other may have."""
+    """Returns the ids of an event that no other may have."""
     if isinstance(event.data, OrderCreated):
         return event.id, event.data.order_id
     return (event.id,)
 
 
 def _compare_accepted(history: History, undecided: _Undecided) -> None:
-    """What was accepted and is not decided has to be somewhere."""
+    """Notes accepted purchases that are neither decided nor waiting anywhere."""
     dead = sum(key not in history.decided for key in undecided.dead)
     lost = undecided.accepted - len(history.decided) - undecided.in_topics - dead
     if lost > 0 and undecided.counts_all:
@@ -196,8 +197,8 @@ def _receipt(history: History, accepted: int, check: ReadModelCheck | None) -> R
         broken=history.findings.first,
         contradictions=history.findings.count,
         products={
-            shelf.product_id: ProductReceipt(shelf.received, shelf.reserved)
-            for shelf in history.shelves.values()
+            stock.product_id: ProductReceipt(stock.received, stock.reserved)
+            for stock in history.products.values()
         },
         failures=history.failures,
         position=history.position,

@@ -1,12 +1,14 @@
-"""Reads the whole history once and notes every promise that it breaks.
+"""Takes the whole history, event by event, and notes every promise that it breaks.
 
 Memory is bounded by about 150 bytes per decided purchase and 8 per event.
 """
 
+from array import array
+from itertools import pairwise
+
 from msgspec import Struct, field
 
-from eventdemo.audit.fingerprints import Fingerprints
-from eventdemo.audit.products import Doubt, Sales, Shelf
+from eventdemo.audit.products import SalesLedger, StockLedger, SuspectedRefusal
 from eventdemo.audit.receipt import Findings
 from eventdemo.facts import (
     FailureCode,
@@ -25,12 +27,34 @@ from eventdemo.messages import Outcome, RecordedEvent, outcome_of
 #: How far the clocks of the instances may be apart for a refusal to be called wrong.
 CLOCK_TOLERANCE_US = 1_000_000
 
+#: Hashes are sorted in parts, so that it takes little memory.
+_BUCKETS = 256
+
 Terms = tuple[str, int, int]
 Taken = tuple[str, str, int]
 
 
+class Fingerprints:
+    """Finds repeated ids among millions, in eight bytes each: their 64-bit hashes.
+
+    Two ids that share one by chance (1 in 40,000 among 30 million) are told apart later, where
+    the ids themselves are compared.
+    """
+
+    def __init__(self) -> None:
+        self._buckets = tuple(array("q") for _ in range(_BUCKETS))
+
+    def add(self, text: str) -> None:
+        number = hash(text)
+        self._buckets[number & (_BUCKETS - 1)].append(number)
+
+    def repeated(self) -> set[int]:
+        """Returns the hashes that were added more than once."""
+        return {a for bucket in self._buckets for a, b in pairwise(sorted(bucket)) if a == b}
+
+
 class History(Struct):
-    """What is known after the events so far. ``approved`` holds the purchases that wait for their
+    """The state after the events so far. ``approved`` holds the purchases that wait for their
     order, ``decided`` a digest of each outcome, ``unpaired`` the reservations without an approval
     and the approvals without a reservation, by what caused them."""
 
@@ -38,8 +62,8 @@ class History(Struct):
     position: int = 0
     confirmed: int = 0
     failures: dict[str, int] = field(default_factory=dict)
-    shelves: dict[str, Shelf] = field(default_factory=dict)
-    sales: Sales = field(default_factory=Sales)
+    products: dict[str, StockLedger] = field(default_factory=dict)
+    sales: SalesLedger = field(default_factory=SalesLedger)
     approved: dict[bytes, Terms] = field(default_factory=dict)
     decided: dict[bytes, int] = field(default_factory=dict)
     unpaired: dict[str, tuple[type, Taken]] = field(default_factory=dict)
@@ -47,7 +71,7 @@ class History(Struct):
     order_ids: Fingerprints = field(default_factory=Fingerprints)
 
     def take(self, event: RecordedEvent) -> None:
-        """The next event in the order of positions."""
+        """Takes the next event in the order of positions."""
         if event.position != self.position + 1:
             self.findings.add(f"Position {event.position} follows position {self.position}.")
         self.position = event.position
@@ -69,10 +93,10 @@ class History(Struct):
                 self._take_failure(event, fact)
 
     def end(self) -> None:
-        """Notes what no later event can make good any more."""
-        for shelf in self.shelves.values():
-            for doubt in shelf.doubts:
-                self._say_undersold(shelf, doubt)
+        """Notes the contradictions that only a later event could have resolved."""
+        for stock in self.products.values():
+            for refusal in stock.suspected:
+                self._add_undersold(stock, refusal)
         for causation_id, (kind, (request_id, product_id, quantity)) in self.unpaired.items():
             self.findings.add(
                 f"Purchase {request_id}: {kind.__name__} of {quantity} {product_id}, caused by "
@@ -80,14 +104,14 @@ class History(Struct):
             )
 
     def agrees(self, outcome: Outcome) -> bool | None:
-        """Whether a cached outcome is the recorded one; None if none is recorded."""
+        """Returns whether a cached outcome is the recorded one; None if none is recorded."""
         recorded = self.decided.get(key_of(outcome.request_id))
         return None if recorded is None else recorded == _digest(outcome)
 
     def _pair(
         self, event: RecordedEvent, kind: type, fact: StockReserved | PurchaseApproved
     ) -> None:
-        """Both sides of a reservation are caused by one message and recorded together."""
+        """Checks that both sides of a reservation have one cause and are recorded together."""
         taken = (fact.request_id, fact.product_id, fact.quantity)
         if self.unpaired.get(event.causation_id) == (_mate(kind), taken):
             del self.unpaired[event.causation_id]
@@ -97,17 +121,17 @@ class History(Struct):
         self.unpaired[event.causation_id] = (kind, taken)
 
     def _take_product_event(self, event: RecordedEvent, fact: ProductEvent) -> None:
-        shelf = self.shelves.get(fact.product_id)
-        if shelf is None:
-            shelf = self.shelves[fact.product_id] = Shelf(fact.product_id)
-        self._expect_version(event, shelf.version + 1)
-        shelf.take(fact, event.at_us)
-        for doubt in shelf.settle_doubts(event.at_us - CLOCK_TOLERANCE_US):
-            self._say_undersold(shelf, doubt)
-        if shelf.available < 0 and type(fact) is StockReserved:
+        stock = self.products.get(fact.product_id)
+        if stock is None:
+            stock = self.products[fact.product_id] = StockLedger(fact.product_id)
+        self._expect_version(event, stock.version + 1)
+        stock.take(fact, event.at_us)
+        for refusal in stock.confirm_suspected(event.at_us - CLOCK_TOLERANCE_US):
+            self._add_undersold(stock, refusal)
+        if stock.available < 0 and type(fact) is StockReserved:
             self.findings.add(
-                f"Oversold: {_name(event)} makes {shelf.reserved} units of {fact.product_id} "
-                f"reserved, of {shelf.received} received."
+                f"Oversold: {_name(event)} makes {stock.reserved} units of {fact.product_id} "
+                f"reserved, of {stock.received} received."
             )
 
     def _take_approval(self, event: RecordedEvent, fact: PurchaseApproved) -> None:
@@ -122,7 +146,7 @@ class History(Struct):
         key = key_of(fact.request_id)
         self._expect_version(event, self._next_version(key))
         self.order_ids.add(fact.order_id)
-        self.sales.sold(fact)
+        self.sales.add_order(fact)
         terms = self.approved.pop(key, None)
         if key in self.decided:
             self.findings.add(f"{_name(event)} is a second outcome of purchase {fact.request_id}.")
@@ -136,33 +160,35 @@ class History(Struct):
     def _take_failure(self, event: RecordedEvent, fact: PurchaseFailed) -> None:
         key = key_of(fact.request_id)
         self._expect_version(event, self._next_version(key))
-        self.sales.refused(fact.product_id, fact.code.value)
+        self.sales.add_failure(fact.product_id, fact.code.value)
         if key in self.approved or key in self.decided:
             self.findings.add(f"{_name(event)} is a second outcome of purchase {fact.request_id}.")
             return
         self.failures[fact.code.value] = self.failures.get(fact.code.value, 0) + 1
         self._decide(key, event)
         if fact.code is FailureCode.OUT_OF_STOCK:
-            self._prove_sold_out(event, fact)
+            self._suspect(event, fact)
 
-    def _prove_sold_out(self, event: RecordedEvent, fact: PurchaseFailed) -> None:
-        """A refusal is wrong for certain if enough units were there all the time between the
-        request and the recording of its failure; which moment was looked at is not recorded, and
-        of events in other streams at that time not which were first."""
-        shelf = self.shelves.get(fact.product_id)
-        if shelf is None or not is_request_id(fact.request_id):
+    def _suspect(self, event: RecordedEvent, fact: PurchaseFailed) -> None:
+        """Suspects a refusal if enough units were there all the time between the request and the
+        recording of its failure. The moment at which stock was checked is not recorded, nor the
+        order of events in different streams at one time."""
+        stock = self.products.get(fact.product_id)
+        if stock is None or not is_request_id(fact.request_id):
             return
         requested_us = requested_at_us(fact.request_id)
         if requested_us > event.at_us:
             return
-        least = shelf.least_since(requested_us - CLOCK_TOLERANCE_US)
+        least = stock.least_since(requested_us - CLOCK_TOLERANCE_US)
         if least >= fact.quantity:
-            shelf.doubts.append(Doubt(_name(event), fact.quantity, least, event.at_us))
+            stock.suspected.append(
+                SuspectedRefusal(_name(event), fact.quantity, least, event.at_us)
+            )
 
-    def _say_undersold(self, shelf: Shelf, doubt: Doubt) -> None:
+    def _add_undersold(self, stock: StockLedger, refusal: SuspectedRefusal) -> None:
         self.findings.add(
-            f"Undersold: {doubt.event} refuses {doubt.quantity} units of {shelf.product_id}, but "
-            f"{doubt.least} were there all the time."
+            f"Undersold: {refusal.event} refuses {refusal.quantity} units of {stock.product_id}, "
+            f"but {refusal.least} were there all the time."
         )
 
     def _decide(self, key: bytes, event: RecordedEvent) -> None:
@@ -179,7 +205,7 @@ class History(Struct):
 
 
 def key_of(request_id: str) -> bytes:
-    """The sixteen bytes of a UUID; what is none is kept as it is."""
+    """Returns the sixteen bytes of a UUID; any other text as it is."""
     try:
         return bytes.fromhex(request_id.replace("-", ""))
     except ValueError:

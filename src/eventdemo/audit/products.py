@@ -1,4 +1,4 @@
-"""What the audit knows of each product while it reads the history: shelf, sales, proof of stock."""
+"""The audit's own ledgers of each product: its stock, suspected refusals, and its sales."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -13,12 +13,12 @@ from eventdemo.facts import (
     StockReceived,
     StockReserved,
 )
-from eventdemo.readmodels.views import ProductView, SalesView
+from eventdemo.readmodels.projection import ProductView, SalesView
 
 
-class Doubt(Struct):
-    """A refusal for which the ``least`` units that were there would have been enough, unless more
-    left the shelf by ``at_us``, when it was recorded."""
+class SuspectedRefusal(Struct):
+    """A refusal for which the ``least`` available units would have been enough, unless more of
+    them were reserved by ``at_us``, when it was recorded."""
 
     event: str
     quantity: int
@@ -26,11 +26,11 @@ class Doubt(Struct):
     at_us: int
 
 
-class Shelf(Struct):
-    """One product, folded by the audit's own hand and not by the code that it checks.
+class StockLedger(Struct):
+    """The stock of one product, computed without the code that the audit checks.
 
-    ``lows`` are the moments just before a restock with what was left then, as far as they can
-    still be the lowest of some span that ends today: (time in microseconds, units).
+    ``low_water_marks`` are the moments just before a restock with the units left then, as far as
+    they can still be the lowest of a span that ends now: (time in microseconds, units).
     """
 
     product_id: str
@@ -41,8 +41,8 @@ class Shelf(Struct):
     received: int = 0
     reserved: int = 0
     last_at_us: int = 0
-    lows: list[tuple[int, int]] = field(default_factory=list)
-    doubts: list[Doubt] = field(default_factory=list)
+    low_water_marks: list[tuple[int, int]] = field(default_factory=list)
+    suspected: list[SuspectedRefusal] = field(default_factory=list)
 
     @property
     def available(self) -> int:
@@ -56,30 +56,30 @@ class Shelf(Struct):
             case StockReserved():
                 self.reserved += event.quantity
             case StockReceived():
-                self._remember_low()
+                self._add_low_water_mark()
                 self.received += event.quantity
             case ProductRegistered() | ProductChanged():
                 self.registered = True
                 self.name, self.price_cents = event.name, event.price_cents
 
     def least_since(self, at_us: int) -> int:
-        """The fewest units that were available at any moment from then until the last event.
+        """Returns the fewest units that were available from then until the last event.
 
         Stock only falls between restocks, so it was lowest just before one, or is now.
         """
-        first = bisect_left(self.lows, (at_us, -1))
-        lows = self.lows[first : first + 1]
-        return min([self.available, *(units for _, units in lows)])
+        first = bisect_left(self.low_water_marks, (at_us, -1))
+        marks = self.low_water_marks[first : first + 1]
+        return min([self.available, *(units for _, units in marks)])
 
-    def settle_doubts(self, until_us: int) -> list[Doubt]:
-        """Drops the doubts that the last event answers; returns and drops those of before then,
-        which no later event can answer."""
-        if not self.doubts:
+    def confirm_suspected(self, until_us: int) -> list[SuspectedRefusal]:
+        """Drops the suspicions that the last event clears; returns and drops those of before
+        ``until_us``, which no later event can clear."""
+        if not self.suspected:
             return []
-        waiting = [doubt for doubt in self.doubts if doubt.at_us >= until_us]
-        certain = [doubt for doubt in self.doubts if doubt.at_us < until_us]
-        self.doubts = [doubt for doubt in waiting if doubt.quantity <= self.available]
-        return certain
+        recent = [refusal for refusal in self.suspected if refusal.at_us >= until_us]
+        confirmed = [refusal for refusal in self.suspected if refusal.at_us < until_us]
+        self.suspected = [refusal for refusal in recent if refusal.quantity <= self.available]
+        return confirmed
 
     def view(self) -> ProductView:
         return ProductView(
@@ -92,32 +92,33 @@ class Shelf(Struct):
             self.version,
         )
 
-    def _remember_low(self) -> None:
-        while self.lows and self.lows[-1][1] >= self.available:
-            self.lows.pop()
-        self.lows.append((self.last_at_us, self.available))
+    def _add_low_water_mark(self) -> None:
+        marks = self.low_water_marks
+        while marks and marks[-1][1] >= self.available:
+            marks.pop()
+        marks.append((self.last_at_us, self.available))
 
 
-class Sales(Struct):
-    """What was sold of each product and what failed, as the sales read model should say it."""
+class SalesLedger(Struct):
+    """The sales and the failed purchases of each product, as the read model should have them."""
 
     orders: Counter[str] = field(default_factory=Counter)
     units: Counter[str] = field(default_factory=Counter)
     revenue_cents: Counter[str] = field(default_factory=Counter)
     failed: dict[str, Counter[str]] = field(default_factory=dict)
 
-    def sold(self, order: OrderCreated) -> None:
+    def add_order(self, order: OrderCreated) -> None:
         self.orders[order.product_id] += 1
         self.units[order.product_id] += order.quantity
         self.revenue_cents[order.product_id] += order.quantity * order.unit_price_cents
 
-    def refused(self, product_id: str, code: str) -> None:
-        if not product_id:  # of a message that could not be read, it is not known
+    def add_failure(self, product_id: str, code: str) -> None:
+        if not product_id:  # unknown where the message could not be read
             return
         self.failed.setdefault(product_id, Counter())[code] += 1
 
     def views(self) -> list[SalesView]:
-        """By product id."""
+        """Returns the rows that the read model should have, by product id."""
         return [
             SalesView(
                 product_id,

@@ -1,4 +1,4 @@
-"""Holds the read models against the events, at the position that they have reached themselves."""
+"""Compares the read models with the events, at the position that the models have reached."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -8,8 +8,8 @@ from eventdemo.audit.history import History
 from eventdemo.audit.receipt import Findings
 from eventdemo.facts import OrderCreated
 from eventdemo.messages import RecordedEvent
-from eventdemo.readmodels.store import ReadModels
-from eventdemo.readmodels.views import Contents, OrderView
+from eventdemo.readmodels.projection import Contents, OrderView
+from eventdemo.readmodels.read_models import ReadModels
 
 
 class ReadModelCheck:
@@ -28,7 +28,7 @@ class ReadModelCheck:
 
     @classmethod
     async def begin(cls, read_models: ReadModels | None, findings: Findings) -> Self | None:
-        """None if there are no models to check."""
+        """Reads the totals; returns None if there are no models to check."""
         try:
             contents = await read_models.contents() if read_models else None
         except errors.StorageError:
@@ -36,7 +36,7 @@ class ReadModelCheck:
         return cls(read_models, contents, findings) if read_models and contents else None
 
     def split(self, page: Sequence[RecordedEvent]) -> int:
-        """How many events of a page belong to what the models hold."""
+        """Returns how many events of a page the models should hold."""
         return sum(event.position <= self._contents.position for event in page)
 
     async def compare_orders(self, page: Sequence[RecordedEvent]) -> None:
@@ -46,40 +46,40 @@ class ReadModelCheck:
         expected = [view for event in page if (view := _order_view(event))]
         self._orders += len(expected)
         try:
-            found = await self._read_models.orders_between(page[0].position - 1, page[-1].position)
+            stored = await self._read_models.orders_between(page[0].position - 1, page[-1].position)
         except errors.StorageError:
             self.position = None
             return
-        if found != expected:
-            odd = min(set(found) ^ set(expected), key=lambda order: order.position)
+        if stored != expected:
+            odd = min(set(stored) ^ set(expected), key=lambda order: order.position)
             self._findings.add(
                 f"Read models: order {odd.order_id} (position {odd.position}) is not as recorded."
             )
 
     def compare_totals(self, history: History) -> None:
-        """Compares what was folded up to the models' position with what they say."""
+        """Compares the ledgers, taken up to the models' position, with the models' totals."""
         contents = self._contents
         if contents.orders != self._orders:
-            self._say("the number of orders", contents.orders, self._orders)
+            self._add("the number of orders", contents.orders, self._orders)
         for product in contents.products:
-            shelf = history.shelves.get(product.product_id)
-            if shelf is None or shelf.view() != product:
-                self._say(f"product {product.product_id}", product, shelf and shelf.view())
-        missing = len(history.shelves.keys() - {view.product_id for view in contents.products})
+            stock = history.products.get(product.product_id)
+            if stock is None or stock.view() != product:
+                self._add(f"product {product.product_id}", product, stock and stock.view())
+        missing = len(history.products.keys() - {view.product_id for view in contents.products})
         if missing:
-            self._say("products", f"{missing} missing", "none")
+            self._add("products", f"{missing} missing", "none")
         if contents.sales != (recorded := history.sales.views()):
             odd = [sale for sale in contents.sales if sale not in recorded] or "too few"
-            self._say("sales", odd, "others")
+            self._add("sales", odd, "others")
 
     def end(self, head: int) -> None:
-        """Notes models that hold more than there is."""
+        """Notes a position of the models beyond the head."""
         if self.position is not None and self.position > head:
             self._findings.add(f"The read models have reached position {self.position} of {head}.")
 
-    def _say(self, what: str, found: object, recorded: object) -> None:
+    def _add(self, subject: str, stored: object, recorded: object) -> None:
         self._findings.add(
-            f"Read models at position {self._contents.position}: {what} is {found}, "
+            f"Read models at position {self._contents.position}: {subject} is {stored}, "
             f"recorded is {recorded}."
         )
 

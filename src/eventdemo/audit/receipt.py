@@ -1,13 +1,13 @@
-"""What an audit ends with."""
+"""The result of an audit: the receipt, and the contradictions that it is made of."""
 
 from msgspec import Struct, field
 
-#: A history that is broken everywhere is told by its first contradictions and their number.
+#: Of a history that is broken everywhere the first contradictions and their number are shown.
 MAX_BROKEN = 100
 
 
 class ProductReceipt(Struct, frozen=True):
-    """Units that arrived on a product's shelf, and units that left it."""
+    """The units of a product that were received, and those that were reserved."""
 
     received: int
     reserved: int
@@ -17,8 +17,8 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """Accepted = confirmed + failed + pending, and every contradiction in words.
 
     ``broken`` holds at most ``MAX_BROKEN`` of the ``contradictions``. ``position`` is that of the
-    last event that was checked, ``read_models_position`` how far the read models were checked;
-    None if there are none that could be.
+    last event that was checked, ``read_models_position`` the one up to which the read models
+    were checked; None if there are none that could be.
     """
 
     accepted: int
@@ -39,7 +39,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
 
 class Findings(Struct):
-    """Contradictions as they are found."""
+    """The contradictions found so far."""
 
     first: list[str] = field(default_factory=list)
     count: int = 0

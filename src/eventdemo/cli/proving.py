@@ -16,8 +16,8 @@ from eventdemo.errors import Misconfigured
 from eventdemo.lab.load.load import Load
 from eventdemo.lab.load.measures import Latency, LoadResult
 from eventdemo.lab.load.workload import Workload
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.readmodels.rebuild import rebuild as rebuild_read_models
-from eventdemo.readmodels.store import ReadModels
 from eventdemo.settings import Settings, is_loopback, sqlite_path
 
 #: A receipt's table shows so many products; --json has them all.

@@ -9,7 +9,7 @@ from eventdemo.cli.lifetime import opened, spare_the_collector, stop_on_signals,
 from eventdemo.cli.supervisor import Worker, supervise
 from eventdemo.http import server
 from eventdemo.ports import Engine
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.samples import add_samples
 from eventdemo.settings import Settings, sqlite_path
 from eventdemo.telemetry.setup import tracing

@@ -18,7 +18,7 @@ from eventdemo.api.metrics import ApiMetrics
 from eventdemo.errors import Misconfigured, PortInUse
 from eventdemo.http.protocol import SPARE_CONNECTIONS, Limits, Protocol
 from eventdemo.ports import Engine
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.settings import Settings
 
 if TYPE_CHECKING:

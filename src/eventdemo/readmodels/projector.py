@@ -11,17 +11,17 @@ from eventdemo import errors
 from eventdemo.messages import RecordedEvent
 from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generation import Generation, opened
+from eventdemo.readmodels.generations import Generation, open_in_thread
 from eventdemo.readmodels.rebuild import PAGE_EVENTS, rebuild
 from eventdemo.runtime.observer import UNOBSERVED, Observer
 
-#: What the part of the system that keeps the read models is called.
+#: The name of the projector among the services.
 NAME = "readmodels"
 
 _LOCK = "projector.lock"
-#: How soon a projector that stands by, or that met trouble, tries again.
+#: The delay before a projector that stands by, or that met trouble, tries again.
 _RETRY_S = 0.5
-#: How long a wait for events lasts before the pointer is looked at again.
+#: The longest wait for events before the pointer is read again.
 _IDLE_S = 0.5
 #: After a page that was not full, events may gather this long, so that the fixed cost of a
 #: transaction is shared; the first after a rest is applied at once.
@@ -50,11 +50,11 @@ class Projector:
                 with generations.hold(self._folder / _LOCK):
                     await self._project(stop)
                     self._trouble = ""
-            except generations.Held:
+            except generations.LockHeld:
                 await _pause(stop, _RETRY_S)
             except (errors.StorageError, OSError) as trouble:
                 self._observer.storage_failed(NAME)
-                self._say_once(str(trouble))
+                self._log_once(str(trouble))
                 await _pause(stop, _RETRY_S)
 
     async def _project(self, stop: asyncio.Event) -> None:
@@ -65,27 +65,27 @@ class Projector:
             await rebuild(self._pool, self._folder, lambda position, head: None)
             return
         try:
-            generation = await opened(lambda: Generation.open(path))
+            generation = await open_in_thread(lambda: Generation.open(path))
             try:
                 await self._follow(generation, stop)
             finally:
                 await generation.close()
         except errors.StorageCorrupt as damage:
             log.warning("read models: starting again from position 0", reason=str(damage))
-            generations.condemn(path)
+            generations.discard_corrupt(path)
 
     async def _follow(self, generation: Generation, stop: asyncio.Event) -> None:
-        def wanted() -> bool:
+        def is_current() -> bool:
             return generations.current(self._folder) == generation.path
 
-        while wanted() and not stop.is_set():
+        while is_current() and not stop.is_set():
             page = await self._pool.read_all(
                 after_position=max(generation.position - 1, 0), limit=PAGE_EVENTS + 1
             )
             events = generation.unseen(page)
             if not events:
                 await _wait_unless(stop, self._pool.wait(_IDLE_S))
-            elif not await self._apply(generation, events, wanted):
+            elif not await self._apply(generation, events, is_current):
                 return
             elif len(events) < PAGE_EVENTS:
                 await _pause(stop, _GATHER_S if len(events) < _BUSY_EVENTS else _GATHER_BUSY_S)
@@ -94,32 +94,28 @@ class Projector:
         self,
         generation: Generation,
         events: Sequence[RecordedEvent],
-        wanted: Callable[[], bool],
+        is_current: Callable[[], bool],
     ) -> bool:
         began_s = perf_counter()
-        applied = await generation.apply(events, wanted)
+        applied = await generation.apply(events, is_current)
         if applied:
             self._observer.applied(perf_counter() - began_s)
         return applied
 
-    def _say_once(self, trouble: str) -> None:
+    def _log_once(self, trouble: str) -> None:
         if trouble != self._trouble:
             log.warning("read models: waiting", reason=trouble)
         self._trouble = trouble
 
 
-async def _wait_unless(stop: asyncio.Event, news: Coroutine[None, None, None]) -> None:
-    waits = [asyncio.ensure_future(wait) for wait in (news, _until(stop))]
+async def _wait_unless(stop: asyncio.Event, events: Coroutine[None, None, None]) -> None:
+    waits = [asyncio.ensure_future(wait) for wait in (events, stop.wait())]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-
-
-async def _until(stop: asyncio.Event) -> None:
-    await stop.wait()
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from eventdemo import errors
 from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generation import Generation, opened
+from eventdemo.readmodels.generations import Generation, open_in_thread
 
 Progress = Callable[[int, int], None]
 
@@ -16,15 +16,15 @@ _LOCK = "rebuild.lock"
 
 
 async def rebuild(pool: EventPool, folder: Path, progress: Progress) -> int:
-    """Makes the next generation, hands over to it, and returns the position it stood at.
+    """Makes the next generation, switches to it, and returns the position it has then reached.
 
     ``progress`` is called with the position reached and the pool's head. Raises ``StorageBusy``
-    if another rebuild runs. One that is killed leaves a file that the next one removes.
+    if another rebuild runs. The file that a killed rebuild leaves is removed by the next one.
     """
     try:
         with generations.hold(folder / _LOCK):
             return await _rebuild(pool, folder, progress)
-    except generations.Held:
+    except generations.LockHeld:
         raise errors.StorageBusy(
             f"The read models in {folder} are being built already: wait until that ends."
         ) from None
@@ -32,14 +32,14 @@ async def rebuild(pool: EventPool, folder: Path, progress: Progress) -> int:
 
 async def _rebuild(pool: EventPool, folder: Path, progress: Progress) -> int:
     generations.remove_all_but(folder, generations.current(folder))
-    generation = await opened(lambda: Generation.create(generations.following(folder)))
+    generation = await open_in_thread(lambda: Generation.create(generations.following(folder)))
     try:
         while (head := await pool.head()) - generation.position > PAGE_EVENTS:
             await _catch_up(pool, generation, head, progress)
         await _take_over(pool, generation, progress)
     except BaseException:
         if generations.current(folder) != generation.path:
-            generations.condemn(generation.path)
+            generations.discard_corrupt(generation.path)
         raise
     finally:
         await generation.close()
@@ -50,7 +50,7 @@ async def _rebuild(pool: EventPool, folder: Path, progress: Progress) -> int:
 async def _catch_up(
     pool: EventPool, generation: Generation, position: int, progress: Progress
 ) -> None:
-    """Applies what the pool holds, to a position at least."""
+    """Applies events of the pool up to a position at least."""
     while generation.position < position:
         page = await pool.read_all(after_position=generation.position, limit=PAGE_EVENTS)
         if not page:
@@ -60,18 +60,18 @@ async def _catch_up(
 
 
 async def _take_over(pool: EventPool, generation: Generation, progress: Progress) -> None:
-    """Replaces the pointer at a moment when the model that is read cannot move on.
+    """Replaces the pointer while the old model cannot be written.
 
     Its write lock keeps the projector waiting until the new model has come at least as far, so
-    that no reader sees time go back; the projector looks at the pointer again once it has the
-    lock, so that it writes nothing more to the old one.
+    that no reader sees time go back; the projector reads the pointer again once it has the lock,
+    so that it writes nothing more to the old model.
     """
     await _catch_up(pool, generation, await pool.head(), progress)
     async with AsyncExitStack() as stack:
-        if live := await opened(lambda: _open_live(generation.path.parent)):
-            stack.push_async_callback(live.close)
+        if old := await open_in_thread(lambda: _open_current(generation.path.parent)):
+            stack.push_async_callback(old.close)
             with suppress(errors.StorageCorrupt):
-                position = await stack.enter_async_context(live.standing_still())
+                position = await stack.enter_async_context(old.writes_blocked())
                 await _catch_up(pool, generation, position, progress)
         if not generation.path.exists():
             raise errors.StorageMissing(
@@ -82,7 +82,7 @@ async def _take_over(pool: EventPool, generation: Generation, progress: Progress
     progress(generation.position, generation.position)
 
 
-def _open_live(folder: Path) -> Generation | None:
+def _open_current(folder: Path) -> Generation | None:
     path = generations.current(folder)
     try:
         return Generation.open(path) if path else None

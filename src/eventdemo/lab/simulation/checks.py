@@ -9,7 +9,7 @@ from eventdemo.lab.simulation import steps as s
 from eventdemo.lab.simulation.buyers import Purchase
 from eventdemo.lab.simulation.plan import ProductPlan
 from eventdemo.lab.simulation.world import World
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 
 #: How long the read models may take to reach the last event.
 READ_MODELS_S = 60.0

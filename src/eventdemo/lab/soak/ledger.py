@@ -10,7 +10,7 @@ from eventdemo.audit.receipt import Findings, Receipt
 from eventdemo.facts import FailureCode
 from eventdemo.ids import order_id
 from eventdemo.lab.load.responses import Failure
-from eventdemo.readmodels.views import SalesView
+from eventdemo.readmodels.projection import SalesView
 
 CONFIRMED = "confirmed"
 PENDING = "pending"

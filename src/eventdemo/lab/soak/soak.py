@@ -26,7 +26,7 @@ from eventdemo.lab.soak.faults import Injector, NotDone
 from eventdemo.lab.soak.report import FaultReport, SoakReport, by_kind
 from eventdemo.lab.soak.sandbox import Place, place
 from eventdemo.lab.soak.watch import CALM_S, SAMPLE_EVERY_S, Watch
-from eventdemo.readmodels.store import ReadModels
+from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.wiring import open_engine
 
 #: One of every other kind for so many kills.

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from eventdemo.facts import FailureCode
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generation import Generation
-from eventdemo.readmodels.store import ReadModels
-from eventdemo.readmodels.views import Contents, ProductView, SalesView
+from eventdemo.readmodels.generations import Generation
+from eventdemo.readmodels.projection import Contents, ProductView, SalesView
+from eventdemo.readmodels.read_models import ReadModels
 from tests.histories import History, request_id
 
 PRODUCTS = ("apple", "pear")

@@ -1,13 +1,13 @@
-"""A page of events folded into the row changes it makes, before any table is touched.
+"""The rows of the read models: what people see of them, and what a page of events changes.
 
-A hot product's thousand reservations become one changed row: the cost of a page is one step of
-this fold per event and one insert per order.
+A page is projected before any table is touched. A hot product's thousand reservations become one
+changed row: the cost of a page is one step of this loop per event and one insert per order.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from eventdemo.facts import (
     OrderCreated,
@@ -22,7 +22,50 @@ from eventdemo.facts import (
 from eventdemo.messages import RecordedEvent
 
 
-class ProductChange(Struct):
+class ProductView(Struct, frozen=True, gc=False):
+    """A product of the catalogue; ``version`` is that of the last event it was projected from."""
+
+    product_id: str
+    name: str
+    price_cents: int
+    received: int
+    reserved: int
+    available: int
+    version: int
+
+
+class OrderView(Struct, frozen=True, gc=False):
+    """An order; ``position`` is that of its event in the pool, and the cursor of its page."""
+
+    order_id: str
+    request_id: str
+    product_id: str
+    quantity: int
+    unit_price_cents: int
+    created_at_us: int
+    position: int
+
+
+class SalesView(Struct):
+    """What was sold of one product, and how many purchases of it failed, by code."""
+
+    product_id: str
+    orders: int = 0
+    units: int = 0
+    revenue_cents: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+
+
+class Contents(Struct, frozen=True):
+    """All totals as they were at one position, for the audit."""
+
+    position: int
+    products: list[ProductView]
+    sales: list[SalesView]
+    orders: int
+
+
+class ProductRowChange(Struct):
     """What a page adds to a product's row; None leaves the name or price as it is."""
 
     product_id: str
@@ -40,15 +83,15 @@ class Changes(Struct):
     """What a page changes. ``orders`` are rows; ``sold`` and ``units`` go by product and price,
     ``failed`` by product and code."""
 
-    products: dict[str, ProductChange]
+    products: dict[str, ProductRowChange]
     orders: list[OrderRow]
     sold: Counter[tuple[str, int]]
     units: Counter[tuple[str, int]]
     failed: Counter[tuple[str, str]]
 
 
-def fold(page: Sequence[RecordedEvent]) -> Changes:
-    """The changes that a page of events makes, in the order of positions."""
+def project(page: Sequence[RecordedEvent]) -> Changes:
+    """Returns the changes that a page of events makes, in the order of positions."""
     changes = Changes({}, [], Counter(), Counter(), Counter())
     for event in page:
         match event.data:
@@ -56,9 +99,9 @@ def fold(page: Sequence[RecordedEvent]) -> Changes:
                 pass
             case OrderCreated() as order:
                 _add_order(changes, event, order)
-            case PurchaseFailed() as failed:
-                if failed.product_id:  # of a message that could not be read, it is not known
-                    changes.failed[failed.product_id, failed.code.value] += 1
+            case PurchaseFailed() as failure:
+                if failure.product_id:  # unknown where the message could not be read
+                    changes.failed[failure.product_id, failure.code.value] += 1
             case (
                 StockReserved() | StockReceived() | ProductRegistered() | ProductChanged()
             ) as fact:
@@ -78,7 +121,7 @@ def _add_order(changes: Changes, event: RecordedEvent, order: OrderCreated) -> N
 def _change_product(changes: Changes, fact: ProductEvent, version: int) -> None:
     change = changes.products.get(fact.product_id)
     if change is None:
-        change = changes.products[fact.product_id] = ProductChange(fact.product_id)
+        change = changes.products[fact.product_id] = ProductRowChange(fact.product_id)
     change.version = version
     match fact:
         case StockReserved():

@@ -1,10 +1,9 @@
-"""What the API and the CLI ask of the read models."""
+"""Reads the read models, for the API, the CLI and the audit."""
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,8 +12,8 @@ import apsw
 
 from eventdemo import errors
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generation import SQL, open_file, translated
-from eventdemo.readmodels.views import Contents, OrderView, ProductView, SalesView
+from eventdemo.readmodels.generations import SQL, open_file, translated
+from eventdemo.readmodels.projection import Contents, OrderView, ProductView, SalesView
 
 T = TypeVar("T")
 
@@ -25,9 +24,9 @@ _NO_BOUND = 2**63 - 1
 
 
 class ReadModels:
-    """Reads the current generation, whichever that is, in one thread of its own.
+    """Reads the current generation in one thread of its own.
 
-    Until a model was built every question raises ``StorageMissing``, and ``StorageCorrupt`` once
+    Until a model was built every query raises ``StorageMissing``, and ``StorageCorrupt`` once
     for a damaged file, which is then removed for the projector to build again; ``position`` is 0
     meanwhile.
     """
@@ -44,19 +43,19 @@ class ReadModels:
         self._watch: asyncio.Task[None] | None = None
 
     async def product(self, product_id: str) -> ProductView | None:
-        """One product of the catalogue."""
-        found = await self._ask(lambda db: _rows(db, "product", product_id))
-        return ProductView(*found[0]) if found else None
+        """Returns one product of the catalogue, or None."""
+        rows = await self._query(lambda db: _rows(db, "product", product_id))
+        return ProductView(*rows[0]) if rows else None
 
     async def products(self, after: str = "", limit: int = 100) -> list[ProductView]:
         """A page of the catalogue in the order of product ids."""
-        found = await self._ask(lambda db: _rows(db, "products", after, limit))
-        return [ProductView(*row) for row in found]
+        rows = await self._query(lambda db: _rows(db, "products", after, limit))
+        return [ProductView(*row) for row in rows]
 
     async def order(self, order_id: str) -> OrderView | None:
-        """One order."""
-        found = await self._ask(lambda db: _rows(db, "order", order_id))
-        return OrderView(*found[0]) if found else None
+        """Returns one order, or None."""
+        rows = await self._query(lambda db: _rows(db, "order", order_id))
+        return OrderView(*rows[0]) if rows else None
 
     async def orders(
         self, product_id: str | None = None, before: int | None = None, limit: int = 100
@@ -64,32 +63,32 @@ class ReadModels:
         """A page of orders, newest first; ``before`` is the last position of the page before."""
         before = _NO_BOUND if before is None else before
         if product_id is None:
-            found = await self._ask(lambda db: _rows(db, "orders", before, limit))
+            rows = await self._query(lambda db: _rows(db, "orders", before, limit))
         else:
-            found = await self._ask(
+            rows = await self._query(
                 lambda db: _rows(db, "orders_of_product", product_id, before, limit)
             )
-        return [OrderView(*row) for row in found]
+        return [OrderView(*row) for row in rows]
 
     async def orders_between(self, after: int, up_to: int) -> list[OrderView]:
         """The orders made by the events after one position up to another, oldest first."""
-        found = await self._ask(lambda db: _rows(db, "orders_between", after, up_to))
-        return [OrderView(*row) for row in found]
+        rows = await self._query(lambda db: _rows(db, "orders_between", after, up_to))
+        return [OrderView(*row) for row in rows]
 
     async def sales(self, after: str = "", limit: int = 100) -> list[SalesView]:
         """A page of what was sold, in the order of product ids."""
-        return await self._ask(lambda db: _sales(db, after, limit))
+        return await self._query(lambda db: _sales(db, after, limit))
 
     async def contents(self) -> Contents:
         """All totals as they are at one position."""
-        return await self._ask(_contents)
+        return await self._query(_contents)
 
     async def position(self) -> int:
         """The position of the last event that the model holds; 0 when nothing is built yet."""
         return max(await self._reached(), 0)
 
     async def reach(self, position: int, timeout_s: float) -> bool:
-        """Whether a model is built and has come as far as a position, at the latest on time-out."""
+        """Waits until a model has come as far as a position; False after ``timeout_s``."""
         if await self._reached() >= position:
             return True
         if timeout_s <= 0:
@@ -106,17 +105,17 @@ class ReadModels:
         return True
 
     async def close(self) -> None:
-        """Lets go of the file and the thread; who waits is let go on time-out."""
+        """Closes the file and ends the thread; ``reach`` then ends by its time-out."""
         if self._closed:
             return
         self._closed = True
         if self._watch is not None:
             self._watch.cancel()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._let_go)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close_file)
         self._thread.shutdown()
 
     async def _wake_waiting(self) -> None:
-        """Looks at the position as long as someone waits: one look for all of them."""
+        """Reads the position as long as someone waits: one query for all of them."""
         while self._waiting:
             await asyncio.sleep(_POLL_S)
             position = await self._reached()
@@ -127,27 +126,25 @@ class ReadModels:
         self._watch = None
 
     async def _reached(self) -> int:
-        """The position, or -1 while there is no model that could answer."""
+        """Returns the position, or -1 while there is no model that can be read."""
         try:
-            return await self._ask(_position)
+            return await self._query(_position)
         except errors.StorageError:
             return -1
 
     # --- in the thread ------------------------------------------------------------------------
 
-    async def _ask(self, question: Callable[[apsw.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._answer, question
-        )
+    async def _query(self, query: Callable[[apsw.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, query)
 
-    def _answer(self, question: Callable[[apsw.Connection], T]) -> T:
+    def _answer(self, query: Callable[[apsw.Connection], T]) -> T:
         connection = self._opened()
         try:
             with translated(self._path):
-                return question(connection)
+                return query(connection)
         except errors.StorageCorrupt:
-            self._let_go()
-            generations.condemn(self._path)
+            self._close_file()
+            generations.discard_corrupt(self._path)
             raise
 
     def _opened(self) -> apsw.Connection:
@@ -158,9 +155,9 @@ class ReadModels:
         raise errors.StorageBusy("The read models are being replaced: ask again.")
 
     def _reopen(self) -> None:
-        """Opens the current generation. It is used only if it still is the current one after it
-        was first read: before that its write-ahead log may have been removed with it."""
-        self._let_go()
+        """Opens the current generation. It is used only if it still is the current one after its
+        first query: before that its write-ahead log may have been removed with it."""
+        self._close_file()
         signature, path = generations.signature(self._folder), generations.current(self._folder)
         if signature is None or path is None:
             raise errors.StorageMissing(
@@ -175,12 +172,12 @@ class ReadModels:
         except errors.StorageMissing:
             return
         except errors.StorageCorrupt:
-            self._let_go()
-            generations.condemn(path)
+            self._close_file()
+            generations.discard_corrupt(path)
             raise
         self._signature = signature
 
-    def _let_go(self) -> None:
+    def _close_file(self) -> None:
         if self._connection is not None:
             self._connection.close()
         self._connection = self._signature = None
@@ -196,9 +193,9 @@ def _position(connection: apsw.Connection) -> int:
 
 
 def _sales(connection: apsw.Connection, after: str, limit: int) -> list[SalesView]:
-    """Folded in Python, whose integers hold any revenue."""
+    """Sums up in Python, whose integers hold any revenue."""
     sales: dict[str, SalesView] = {}
-    with _one_moment(connection):
+    with connection:  # one transaction: all rows belong to one position
         for (product_id,) in _rows(connection, "sold_or_failed", after, limit):
             sales[product_id] = SalesView(product_id)
         ends = (min(sales, default=""), max(sales, default=""))
@@ -213,15 +210,9 @@ def _sales(connection: apsw.Connection, after: str, limit: int) -> list[SalesVie
 
 
 def _contents(connection: apsw.Connection) -> Contents:
-    with _one_moment(connection):
+    with connection:  # likewise
         products = [ProductView(*row) for row in _rows(connection, "products", "", _NO_BOUND)]
         sales = _sales(connection, "", _NO_BOUND)
         ((orders,),) = _rows(connection, "count_orders")
-        return Contents(_position(connection), products, sales, orders)
-
-
-@contextmanager
-def _one_moment(connection: apsw.Connection) -> Iterator[None]:
-    """All that is read inside belongs to one position."""
-    with connection:
-        yield
+        position = _position(connection)
+    return Contents(position, products, sales, orders)
