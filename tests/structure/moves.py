@@ -146,7 +146,7 @@ async def purchase(follower: Follower) -> tuple[int, int]:
     engine, stop = await stocked_engine(), asyncio.Event()
     with tempfile.TemporaryDirectory() as folder:
         settings = first_of("eventdemo.settings:Settings")(data=Path(folder), port=0)
-        read_models = first_of("eventdemo.readmodels.store:ReadModels")(settings.read_models)
+        read_models = first_of("eventdemo.readmodels.read_models:ReadModels")(settings.read_models)
         listening = asyncio.get_running_loop().create_future()
         running = [
             asyncio.create_task(run_services(engine, services, stop)),
