@@ -112,7 +112,7 @@ async def _outcomes(settings: Settings) -> list[Outcome]:
 
 
 async def _told(engine: Engine) -> list[Outcome]:
-    return [outcome async for page in engine.cache.entries() for outcome in page]
+    return [outcome async for page in engine.cache.scan() for outcome in page]
 
 
 def _took_s(outcome: Outcome) -> float:

@@ -194,7 +194,7 @@ class SessionCache(Protocol):
     async def wait(self, request_id: str, timeout_s: float) -> Outcome | None:
         """The outcome as soon as the cache has it, or None on time-out."""
 
-    def entries(self) -> AsyncIterator[list[Outcome]]:
+    def scan(self) -> AsyncIterator[list[Outcome]]:
         """All outcomes, in pages and in no particular order, for the audit."""
 
 

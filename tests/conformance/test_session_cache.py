@@ -37,7 +37,7 @@ class TestOutcomes:
     async def test_all_are_listed_in_pages(self, cache: SessionCache) -> None:
         await cache.put([confirmed(f"r{number}") for number in range(7)])
         await cache.put([confirmed("r3", "AGAIN")])
-        listed = [outcome async for page in cache.entries() for outcome in page]
+        listed = [outcome async for page in cache.scan() for outcome in page]
         assert sorted(listed, key=lambda outcome: outcome.request_id) == [
             confirmed(f"r{number}") for number in range(7)
         ]

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from eventdemo.engines.aws.clients import Clients
-from eventdemo.engines.aws.factory import AwsServices
+from eventdemo.engines.aws.clients import AwsClients
+from eventdemo.engines.aws.factory import AwsEngineFactory
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs.leases import LeaseTerms
 from eventdemo.engines.aws.sqs.messaging import Messaging
@@ -89,11 +89,11 @@ async def open_emulated(folder: Path) -> Engine:
     return CompositeEngine(pool, messaging, cache, services.close)
 
 
-class _Services(AwsServices):
+class _Services(AwsEngineFactory):
     """Services whose messages are written into a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
-        super().__init__(Clients())
+        super().__init__(AwsClients())
         self._ledger = ledger
 
     async def _messaging(self, names: Names, service: str) -> Messaging:

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from eventdemo.aggregates import Aggregate, Product, Purchase
 from eventdemo.engines.aws.dynamodb import encoding
 from eventdemo.engines.aws.dynamodb import event_pool as aws_event_pool
-from eventdemo.engines.aws.dynamodb.event_log import Log
-from eventdemo.engines.aws.dynamodb.event_outbox import Entry
+from eventdemo.engines.aws.dynamodb.event_log import EventLog
+from eventdemo.engines.aws.dynamodb.event_outbox import OutboxEntry
 from eventdemo.engines.aws.sqs.message_outbox import MessageOutbox
 from eventdemo.engines.aws.sqs.topics import AwsTopics
 from eventdemo.engines.sqlite import event_pool
@@ -228,10 +228,10 @@ def keeps_snapshots_under_the_wrong_version(patch: Patch) -> None:
 def orders_the_log_by_what_it_sees(patch: Patch) -> None:
     """Positions are given to what is found in the outbox, also where its predecessor was missed."""
 
-    async def found(self: Log, entries: dict[str, Entry]) -> dict[str, Entry]:
+    async def found(self: EventLog, entries: dict[str, OutboxEntry]) -> dict[str, OutboxEntry]:
         return entries
 
-    patch.setattr(Log, "_with_predecessors", found)
+    patch.setattr(EventLog, "_with_predecessors", found)
 
 
 def reads_recordings_in_parts(patch: Patch) -> None:
@@ -239,7 +239,7 @@ def reads_recordings_in_parts(patch: Patch) -> None:
     chunk_of = encoding.chunk_of
     patch.setattr(
         "eventdemo.engines.aws.dynamodb.streams.chunk_of",
-        lambda *of: chunk_of(*of)._replace(elsewhere=[]),
+        lambda *of: chunk_of(*of)._replace(sibling_events=[]),
     )
 
 

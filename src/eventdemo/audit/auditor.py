@@ -120,7 +120,7 @@ async def _take(history: History, page: list[RecordedEvent], check: ReadModelChe
 async def _compare_cache(engine: Engine, history: History) -> list[Outcome]:
     """Returns the cached outcomes that are not recorded among the events so far."""
     late: list[Outcome] = []
-    async for page in engine.cache.entries():
+    async for page in engine.cache.scan():
         for outcome in page:
             match history.agrees(outcome):
                 case None:

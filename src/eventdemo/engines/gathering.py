@@ -11,7 +11,7 @@ T = TypeVar("T")
 CALLS_AT_ONCE = 16
 
 
-async def gathered(call: Callable[[A], Awaitable[T]], arguments: Iterable[A]) -> list[T]:
+async def gather_bounded(call: Callable[[A], Awaitable[T]], arguments: Iterable[A]) -> list[T]:
     """What the calls return, in their order. When all have ended, raises the first error."""
     room = asyncio.Semaphore(CALLS_AT_ONCE)
 

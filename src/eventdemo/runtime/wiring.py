@@ -14,7 +14,7 @@ from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.settings import Settings, sqlite_path
 
 if TYPE_CHECKING:
-    from eventdemo.engines.aws.factory import AwsServices
+    from eventdemo.engines.aws.factory import AwsEngineFactory
     from eventdemo.engines.aws.sqs.lambda_invocations import Calls
 
 HEARS = {row.service: row.hears.name for row in FLOW}
@@ -70,7 +70,7 @@ class Parts:
     def __init__(self, *, must_exist: bool) -> None:
         self._must_exist = must_exist
         self._files: dict[Path, SqliteEngine] = {}
-        self._aws: AwsServices | None = None
+        self._aws: AwsEngineFactory | None = None
         self._closing = AsyncExitStack()
         self._on_servers = False
 
@@ -119,12 +119,12 @@ class Parts:
             self._closing.push_async_callback(self._files[path].close)
         return self._files[path]
 
-    async def _aws_services(self) -> "AwsServices":
+    async def _aws_services(self) -> "AwsEngineFactory":
         self._on_servers = True
         if self._aws is None:
             with _extra("aws"):
-                from eventdemo.engines.aws.factory import AwsServices  # noqa: PLC0415
-            self._aws = await AwsServices.open()
+                from eventdemo.engines.aws.factory import AwsEngineFactory  # noqa: PLC0415
+            self._aws = await AwsEngineFactory.open()
             self._closing.push_async_callback(self._aws.close)
         return self._aws
 

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from eventdemo.engines.aws.backoff import Backoff
-from eventdemo.engines.aws.clients import Clients
+from eventdemo.engines.aws.clients import AwsClients
 from eventdemo.engines.aws.dynamodb.dynamo_table import DynamoTable
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.table import (
@@ -42,8 +42,8 @@ AT_ONCE = Backoff(max_attempts=3, jitter=lambda: 0.0)
 
 
 @pytest.fixture
-async def clients() -> AsyncIterator[Clients]:
-    clients = Clients()
+async def clients() -> AsyncIterator[AwsClients]:
+    clients = AwsClients()
     yield clients
     await clients.close()
 
@@ -71,7 +71,7 @@ async def table(request: pytest.FixtureRequest) -> AsyncIterator[Table]:
     if request.param == "model":
         yield ModelTable(TableModel())
         return
-    name, clients = request.getfixturevalue("name"), Clients()
+    name, clients = request.getfixturevalue("name"), AwsClients()
     yield DynamoTable(await clients.open("dynamodb"), name)
     await clients.close()
 
@@ -217,7 +217,9 @@ class TestQueries:
 
 
 class TestTheEventPoolOnIt:
-    async def test_what_twenty_race_for_is_appended_once(self, clients: Clients, name: str) -> None:
+    async def test_what_twenty_race_for_is_appended_once(
+        self, clients: AwsClients, name: str
+    ) -> None:
         client = await clients.open("dynamodb")
         pools = [DynamoEventPool(DynamoTable(client, name), new_id) for _ in range(20)]
         attempts = [
@@ -229,7 +231,9 @@ class TestTheEventPoolOnIt:
         assert sum(isinstance(result, Conflict) for result in results) == 19
         assert await asyncio.gather(*(pool.head() for pool in pools)) == [2] * 20
 
-    async def test_who_appends_and_who_reads_can_be_many(self, clients: Clients, name: str) -> None:
+    async def test_who_appends_and_who_reads_can_be_many(
+        self, clients: AwsClients, name: str
+    ) -> None:
         client = await clients.open("dynamodb")
         pools = [DynamoEventPool(DynamoTable(client, name), new_id) for _ in range(4)]
         await asyncio.gather(*(p.append(restocks(f"p{n}", 30)) for n, p in enumerate(pools)))
@@ -242,7 +246,7 @@ class TestTrouble:
     """Of a user whose settings are wrong, told by what the service itself answers."""
 
     async def test_a_missing_table_names_the_command_that_makes_it(
-        self, clients: Clients, aws: Aws
+        self, clients: AwsClients, aws: Aws
     ) -> None:
         table = DynamoTable(await clients.open("dynamodb"), "shop-events")
         for call in (
@@ -258,7 +262,7 @@ class TestTrouble:
                 await call
 
     async def test_a_table_in_another_region_is_missing_here(
-        self, clients: Clients, name: str, monkeypatch: pytest.MonkeyPatch
+        self, clients: AwsClients, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AWS_REGION", "eu-west-3")
         table = DynamoTable(await clients.open("dynamodb"), name)
@@ -266,7 +270,7 @@ class TestTrouble:
             await table.get([key(1)])
 
     async def test_without_credentials(
-        self, clients: Clients, name: str, monkeypatch: pytest.MonkeyPatch
+        self, clients: AwsClients, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
@@ -278,7 +282,7 @@ class TestTrouble:
             await table.get([key(1)])
 
     async def test_an_endpoint_where_nobody_answers(
-        self, clients: Clients, aws: Aws, monkeypatch: pytest.MonkeyPatch
+        self, clients: AwsClients, aws: Aws, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")
         table = DynamoTable(await clients.open("dynamodb"), "shop-events", AT_ONCE)

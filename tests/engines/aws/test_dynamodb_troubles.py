@@ -11,7 +11,7 @@ from aiohttp import ClientPayloadError
 from botocore.exceptions import ClientError
 
 from eventdemo.engines.aws.backoff import Backoff, retrying
-from eventdemo.engines.aws.clients import Clients
+from eventdemo.engines.aws.clients import AwsClients
 from eventdemo.engines.aws.errors import Resource, is_transient, translated
 from eventdemo.errors import (
     Misconfigured,
@@ -219,7 +219,7 @@ class TestOpening:
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
     async def refused(self) -> str:
-        clients = Clients()
+        clients = AwsClients()
         with pytest.raises(Misconfigured) as refused:
             await clients.open("dynamodb")
         await clients.close()
@@ -247,14 +247,14 @@ class TestOpening:
     ) -> None:
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         monkeypatch.setenv(variable, "eu-west-3")
-        clients = Clients()
+        clients = AwsClients()
         client = await clients.open("sqs")
         assert client.meta.region_name == "eu-west-3"
         await clients.close()
 
     async def test_clients_are_closed_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_REGION", "eu-west-3")
-        clients = Clients()
+        clients = AwsClients()
         await asyncio.gather(clients.open("sqs"), clients.open("sns"))
         await clients.close()
         await clients.close()

@@ -334,7 +334,7 @@ class TestLog:
     async def test_an_outbox_of_any_size_is_moved(
         self, pool: DynamoEventPool, table: Table, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(event_pool, "TRANSACTIONS_PER_HELP", 10**9)
+        monkeypatch.setattr(event_pool, "TRANSACTIONS_PER_DRAIN", 10**9)
         monkeypatch.setattr(event_log, "ENTRIES_PER_PAGE", 10)
         for version in range(300):
             await pool.append([recording(f"c{version}", (version, received("lamp")))])
@@ -360,7 +360,7 @@ class TestLog:
             name = f"p{number % 3}"
             write = (number // 3, received(name))
             await pools[number % 3].append([recording(f"c{number}", write)])
-            assert in_outbox(model) <= 3 * event_pool.TRANSACTIONS_PER_HELP
+            assert in_outbox(model) <= 3 * event_pool.TRANSACTIONS_PER_DRAIN
 
     async def test_trouble_with_moving_is_no_trouble_of_who_appends(
         self, pool: DynamoEventPool, table: Table, monkeypatch: pytest.MonkeyPatch
@@ -368,7 +368,7 @@ class TestLog:
         async def fails(*_: object, **__: object) -> list[Item]:
             raise StorageError("throttled")
 
-        monkeypatch.setattr(event_pool, "TRANSACTIONS_PER_HELP", 1)
+        monkeypatch.setattr(event_pool, "TRANSACTIONS_PER_DRAIN", 1)
         monkeypatch.setattr(table, "query", fails)
         await pool.append(restocks("lamp", 1))
 

@@ -71,7 +71,7 @@ async def test_a_large_batch_keeps_all_that_are_the_first(table: Table) -> None:
     cache = process(table)
     await cache.put([confirmed(f"r{number}", "FIRST") for number in range(0, 350, 7)])
     await cache.put([confirmed(f"r{number}", "SECOND") for number in range(350)])
-    listed = {o.request_id: o.order_id async for page in cache.entries() for o in page}
+    listed = {o.request_id: o.order_id async for page in cache.scan() for o in page}
     assert listed == {f"r{n}": "SECOND" if n % 7 else "FIRST" for n in range(350)}
 
 
@@ -135,7 +135,7 @@ async def test_other_items_of_the_table_are_passed_over(model: TableModel, table
     model.transact([Put(Key("log-1", "log"), {"first": 1})])
     cache = process(table)
     await cache.put([confirmed("r1")])
-    assert [page async for page in cache.entries()] == [[confirmed("r1")]]
+    assert [page async for page in cache.scan()] == [[confirmed("r1")]]
 
 
 async def test_closing_ends_the_reader(table: Table) -> None:

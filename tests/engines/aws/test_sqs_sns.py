@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eventdemo.engines.aws.clients import Clients
+from eventdemo.engines.aws.clients import AwsClients
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs.messaging import Delivery, Entry
 from eventdemo.engines.aws.sqs.sqs_and_sns import SqsAndSns
@@ -35,7 +35,7 @@ def names(aws: Aws) -> Iterator[Names]:
 
 @pytest.fixture
 async def messaging(names: Names) -> AsyncIterator[SqsAndSns]:
-    clients = Clients()
+    clients = AwsClients()
     yield await SqsAndSns.open(clients, names, SERVICE)
     await clients.close()
 

@@ -92,7 +92,7 @@ async def test_an_outcome_of_a_later_version_hides_no_other() -> None:
     await other.cache.put([confirmed("r1")])
     assert await waiting[1] == confirmed("r1")
     assert await one.cache.get("later") is None
-    assert [outcome async for page in one.cache.entries() for outcome in page] == [confirmed("r1")]
+    assert [outcome async for page in one.cache.scan() for outcome in page] == [confirmed("r1")]
     waiting[0].cancel()
     await one.close()
     await other.close()

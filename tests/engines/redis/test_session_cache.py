@@ -60,7 +60,7 @@ class TestKeeping:
         await redis.set("r1", "someone else's")
         await redis.set("eventdemo:other", "someone else's")
         await cache.put([confirmed("r1")])
-        assert [page async for page in cache.entries()] == [[confirmed("r1")]]
+        assert [page async for page in cache.scan()] == [[confirmed("r1")]]
         assert await redis.get("r1") == "someone else's"
 
     async def test_what_cannot_be_read_is_not_there(
@@ -69,12 +69,12 @@ class TestKeeping:
         await redis.set(f"{PREFIX}r1", "no outcome")
         await cache.put([confirmed("r2")])
         assert await cache.get("r1") is None
-        assert [page async for page in cache.entries()] == [[confirmed("r2")]]
+        assert [page async for page in cache.scan()] == [[confirmed("r2")]]
 
     async def test_many_are_listed_once_each(self, cache: RedisSessionCache) -> None:
         outcomes = [confirmed(f"r{number}") for number in range(3_000)]
         await cache.put(outcomes)
-        pages = [page async for page in cache.entries()]
+        pages = [page async for page in cache.scan()]
         assert len(pages) > 1
         assert sorted(o.request_id for page in pages for o in page) == sorted(
             o.request_id for o in outcomes

@@ -5,7 +5,7 @@ from typing import Any, Self
 from botocore.exceptions import ClientError
 
 from eventdemo.engines.aws.backoff import retrying
-from eventdemo.engines.aws.clients import Clients
+from eventdemo.engines.aws.clients import AwsClients
 from eventdemo.engines.aws.errors import Resource
 from eventdemo.errors import EventdemoError
 
@@ -19,7 +19,7 @@ class Refused(EventdemoError):
 class Calls:
     """Clients of several services, opened when they are first needed."""
 
-    def __init__(self, clients: Clients, prefix: str) -> None:
+    def __init__(self, clients: AwsClients, prefix: str) -> None:
         self._clients = clients
         self._prefix = prefix
         self._opened: dict[str, Any] = {}
@@ -27,7 +27,7 @@ class Calls:
     @classmethod
     def open(cls, prefix: str) -> Self:
         """With the credentials and the region that the SDK finds."""
-        return cls(Clients(), prefix)
+        return cls(AwsClients(), prefix)
 
     async def __call__(self, service: str, operation: str, **arguments: Any) -> Any:
         """What an operation answers. Raises ``Refused``, ``Misconfigured`` or a

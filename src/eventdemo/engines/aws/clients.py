@@ -24,7 +24,7 @@ READ_TIMEOUT_S = 10.0
 MAX_CONNECTIONS = 64
 
 
-class Clients:
+class AwsClients:
     """Opens clients with one set of credentials, found where the SDK looks for them.
 
     The SDK also reads ``AWS_ENDPOINT_URL`` and ``AWS_ENDPOINT_URL_<SERVICE>``. The region is

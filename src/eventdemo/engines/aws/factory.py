@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Self
 
-from eventdemo.engines.aws.clients import Clients
+from eventdemo.engines.aws.clients import AwsClients
 from eventdemo.engines.aws.dynamodb.dynamo_table import DynamoTable
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
@@ -23,10 +23,10 @@ from eventdemo.ids import now_us
 _NO_ITEM = Key("-", "-")
 
 
-class AwsServices:
+class AwsEngineFactory:
     """Opens parts as they are asked for, and closes them together."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: AwsClients) -> None:
         self._clients = clients
         self._opened = AsyncExitStack()
         self._opened.push_async_callback(clients.close)
@@ -34,7 +34,7 @@ class AwsServices:
     @classmethod
     async def open(cls) -> Self:
         """With the credentials and the region that the SDK finds."""
-        return cls(Clients())
+        return cls(AwsClients())
 
     async def event_pool(self, table: str) -> DynamoEventPool:
         """The event pool in a table. Raises a ``StorageError`` if it can't be used."""

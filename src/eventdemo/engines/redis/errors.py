@@ -17,7 +17,7 @@ from eventdemo.errors import (
 )
 
 #: What the driver raises: its own errors, and those of names, sockets and TLS.
-TROUBLES = (exceptions.RedisError, OSError)
+DRIVER_ERRORS = (exceptions.RedisError, OSError)
 
 _LOG_IN = (
     "refuses the login ({said}): give user and password in the URL, "
@@ -65,7 +65,7 @@ _FIRST_WORDS: tuple[tuple[tuple[str, ...], type[StorageError], str], ...] = (
 )
 
 
-class Server:
+class RedisServer:
     """Where a URL leads, as it may be shown: without the password."""
 
     def __init__(self, url: str) -> None:
@@ -90,11 +90,11 @@ class Server:
         """Raises the driver's errors as a ``StorageError``."""
         try:
             yield
-        except TROUBLES as error:
+        except DRIVER_ERRORS as error:
             raise translated(error, self) from error
 
 
-def translated(error: Exception, server: Server) -> StorageError:
+def translated(error: Exception, server: RedisServer) -> StorageError:
     """The error that says in one line what to do next."""
     said = " ".join(str(error).split()) or type(error).__name__
     for kinds, becomes, advice in _MEANINGS:

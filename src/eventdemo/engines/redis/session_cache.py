@@ -11,7 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
 from eventdemo.codec import UNDECODABLE, decode_outcome, encode_text
-from eventdemo.engines.redis.errors import TROUBLES, Server
+from eventdemo.engines.redis.errors import DRIVER_ERRORS, RedisServer
 from eventdemo.errors import Misconfigured
 from eventdemo.messages import Outcome
 
@@ -44,7 +44,7 @@ _request_ids = msgspec.json.Decoder(list[str])
 class RedisSessionCache:
     """All who wait in this process share one connection that hears which outcomes have come."""
 
-    def __init__(self, redis: Any, server: Server, keep_s: int = KEEP_S) -> None:
+    def __init__(self, redis: Any, server: RedisServer, keep_s: int = KEEP_S) -> None:
         self._redis = redis
         self._server = server
         self._keep_s = keep_s
@@ -58,7 +58,7 @@ class RedisSessionCache:
 
         Raises ``Misconfigured`` or a ``StorageError`` that says what to do next.
         """
-        server = Server(url)
+        server = RedisServer(url)
         retry = Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), _TRIES_AGAIN)
         try:
             pool = BlockingConnectionPool.from_url(
@@ -94,7 +94,7 @@ class RedisSessionCache:
         found = await self._get([request_id])
         return found.get(request_id)
 
-    async def entries(self) -> AsyncIterator[list[Outcome]]:
+    async def scan(self) -> AsyncIterator[list[Outcome]]:
         """What is put or removed meanwhile may be missed; what comes twice is the same."""
         cursor: int | None = None
         while cursor != 0:
@@ -126,7 +126,7 @@ class RedisSessionCache:
         if self._following:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
-        with contextlib.suppress(*TROUBLES):
+        with contextlib.suppress(*DRIVER_ERRORS):
             await self._redis.aclose()
 
     def _unregister(self, request_id: str, told: asyncio.Future[Outcome]) -> None:
@@ -142,7 +142,7 @@ class RedisSessionCache:
             while self._waiting:
                 try:
                     await self._listen()
-                except TROUBLES:
+                except DRIVER_ERRORS:
                     await asyncio.sleep(delay_s)
                     delay_s = min(delay_s * 2, longest_s)
                 else:

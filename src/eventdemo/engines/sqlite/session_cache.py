@@ -44,7 +44,7 @@ class SqliteSessionCache:
         found = await self._rows(SQL["outcome"], (request_id,))
         return decode_outcome(found[0][0]) if found else None
 
-    async def entries(self) -> AsyncIterator[list[Outcome]]:
+    async def scan(self) -> AsyncIterator[list[Outcome]]:
         cursor = 0
         while page := await self._rows(SQL["outcomes_after"], (cursor, _PAGE)):
             yield [decode_outcome(body) for _, _, body in page]

@@ -26,7 +26,7 @@ from eventdemo.engines.aws.dynamodb.table import (
     Update,
 )
 from eventdemo.engines.aws.errors import Resource, codes_of
-from eventdemo.engines.gathering import gathered
+from eventdemo.engines.gathering import gather_bounded
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ _TABLES = ("events", "purchases", "session")
 
 
 class DynamoTable:
-    """A ``Table`` over a client of ``Clients``, whose keys are texts called ``pk`` and ``sk``.
+    """A ``Table`` over a client of ``AwsClients``, whose keys are texts called ``pk`` and ``sk``.
 
     A transaction carries a token, so that one whose answer was lost is not carried out twice when
     it is tried again. A single action is none, at half the cost; only one that adds to a counter
@@ -103,7 +103,7 @@ class DynamoTable:
         )
 
     async def _write_all(self, requests: Sequence[Wire]) -> None:
-        await gathered(self._write_batch, _parts(requests, WRITES_PER_BATCH))
+        await gather_bounded(self._write_batch, _parts(requests, WRITES_PER_BATCH))
 
     async def _write_batch(self, requests: list[Wire]) -> None:
         async def call() -> list[Wire]:
@@ -119,7 +119,7 @@ class DynamoTable:
         read, size = (
             (self._get_settled, SETTLED_READS) if settled else (self._get_batch, READS_PER_BATCH)
         )
-        parts = await gathered(read, _parts(wires, size))
+        parts = await gather_bounded(read, _parts(wires, size))
         return {key_from_wire(item): attributes_from_wire(item) for part in parts for item in part}
 
     async def _get_batch(self, keys: list[Wire]) -> list[Wire]:

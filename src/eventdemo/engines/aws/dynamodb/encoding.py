@@ -21,7 +21,7 @@ from eventdemo.messages import RecordedEvent, Recording
 _PLAIN_BYTES = 800
 
 
-class Row(Struct, array_like=True, frozen=True, gc=False):
+class LogRow(Struct, array_like=True, frozen=True, gc=False):
     """An event as the outbox, the log and causes hold it."""
 
     stream: str
@@ -41,10 +41,10 @@ class ChunkRow(Struct, array_like=True, frozen=True, gc=False):
     correlation_id: str
     at_us: int
     data: StoredEvent
-    elsewhere: tuple[tuple[str, int], ...] = ()
+    sibling_events: tuple[tuple[str, int], ...] = ()
 
 
-class Encoded(NamedTuple):
+class EncodedRecording(NamedTuple):
     """A recording's events: as rows, and by stream as chunk rows from a version on."""
 
     causation_id: str
@@ -57,26 +57,26 @@ class Encoded(NamedTuple):
         return sum(map(len, self.rows))
 
 
-class Chunk(NamedTuple):
+class StreamChunk(NamedTuple):
     """The events that one transaction appended to a stream, and its entry in the outbox."""
 
     events: list[RecordedEvent]
-    elsewhere: list[tuple[str, int]]
+    sibling_events: list[tuple[str, int]]
     first: int
     last: int
     entry: str
 
 
-_rows = msgspec.json.Decoder(list[Row])
+_rows = msgspec.json.Decoder(list[LogRow])
 _chunk_rows = msgspec.json.Decoder(list[ChunkRow])
 _raw_rows = msgspec.json.Decoder(list[Raw])
 
 
-def encoded(recording: Recording) -> Encoded:
+def encoded(recording: Recording) -> EncodedRecording:
     """A recording as it will be stored."""
     caused, correlated = recording.causation_id, recording.correlation_id
     places = [(write.event.stream, write.expected_version + 1) for write in recording.writes]
-    result = Encoded(caused, [], {}, {})
+    result = EncodedRecording(caused, [], {}, {})
     for ordinal, (stream, version) in enumerate(places):
         said = (
             caused,
@@ -85,21 +85,21 @@ def encoded(recording: Recording) -> Encoded:
             recording.at_us,
             Raw(encode(recording.writes[ordinal].event)),
         )
-        elsewhere = [place for place in places if place[0] != stream]
+        sibling_events = [place for place in places if place[0] != stream]
         result.rows.append(encode((stream, version, *said)))
-        chunk_row = encode((*said, elsewhere) if elsewhere else said)
+        chunk_row = encode((*said, sibling_events) if sibling_events else said)
         result.by_stream.setdefault(stream, []).append(chunk_row)
         result.expected.setdefault(stream, version - 1)
     return result
 
 
 def pack(rows: Sequence[bytes]) -> Value:
-    """Encoded rows as one attribute."""
+    """EncodedRecording rows as one attribute."""
     body = b"[" + b",".join(rows) + b"]"
     return body.decode() if len(body) <= _PLAIN_BYTES else zlib.compress(body, 6)
 
 
-def joined(packed: Sequence[Value]) -> Value:
+def concatenated(packed: Sequence[Value]) -> Value:
     """The rows of several attributes as one."""
     return pack([unpack(value)[1:-1] for value in packed])
 
@@ -126,19 +126,19 @@ def events_of(
     ]
 
 
-def chunk_of(stream: str, first: int, attributes: Attributes) -> Chunk:
+def chunk_of(stream: str, first: int, attributes: Attributes) -> StreamChunk:
     """A part of a stream. Raises ``HistoryUnreadable``."""
     name = f"{stream}, version {first}"
     rows = _decoded(attributes, name, _chunk_rows.decode)
     events = [_event(0, stream, first + index, row) for index, row in enumerate(rows)]
-    elsewhere = [place for row in rows for place in row.elsewhere]
+    sibling_events = [place for row in rows for place in row.sibling_events]
     last = int(attributes["last"])
     if len(events) != last - first + 1:
         raise _unreadable(name, f"{len(events)} events up to version {last}")
-    return Chunk(events, elsewhere, first, last, str(attributes["entry"]))
+    return StreamChunk(events, sibling_events, first, last, str(attributes["entry"]))
 
 
-def _event(position: int, stream: str, version: int, row: Row | ChunkRow) -> RecordedEvent:
+def _event(position: int, stream: str, version: int, row: LogRow | ChunkRow) -> RecordedEvent:
     return RecordedEvent(
         position,
         stream,

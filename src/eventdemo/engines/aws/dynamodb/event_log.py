@@ -10,10 +10,10 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from eventdemo.engines.aws.dynamodb.encoding import events_of, joined
+from eventdemo.engines.aws.dynamodb.encoding import concatenated, events_of
 from eventdemo.engines.aws.dynamodb.event_outbox import (
     SHARDS,
-    Entry,
+    OutboxEntry,
     entry_of,
     in_order,
     key_of,
@@ -30,7 +30,7 @@ from eventdemo.engines.aws.dynamodb.table import (
     Put,
     Table,
 )
-from eventdemo.engines.gathering import gathered
+from eventdemo.engines.gathering import gather_bounded
 from eventdemo.errors import HistoryUnreadable, StorageError
 from eventdemo.messages import RecordedEvent
 
@@ -52,7 +52,7 @@ _MAX_MOVED, _MAX_PLACES, _MAX_ITEMS = 10_000, 4_096, 8
 _ITEMS_PER_READ = (4, 32)
 
 
-class Head(NamedTuple):
+class LogHead(NamedTuple):
     """How many items the log has, and the last position."""
 
     number: int
@@ -66,7 +66,7 @@ class LogItem(NamedTuple):
     events: list[RecordedEvent]
 
 
-class Log:
+class EventLog:
     """One log over all processes; in each of them one move is under way at a time."""
 
     def __init__(self, table: Table) -> None:
@@ -75,7 +75,7 @@ class Log:
         self._drains = 0
         self._drained = 0
         self._moved: dict[str, None] = {}
-        self._head = Head(0, 0)
+        self._head = LogHead(0, 0)
         self._places: list[tuple[int, int]] = [(1, 1)]
         self._items: dict[int, LogItem] = {}
 
@@ -106,11 +106,11 @@ class Log:
         pages = await self._pages(dict.fromkeys(range(SHARDS), ""), limit=1)
         return (await self._read_head()).number, sum(map(len, pages.values()))
 
-    async def help(self) -> None:
+    async def drain_some(self) -> None:
         """Moves some of what waits, so that it does not grow where nobody reads."""
         try:
             pages = await self._pages(dict.fromkeys(range(SHARDS), ""), ENTRIES_PER_PAGE // SHARDS)
-            await self._place(_entries(pages))
+            await self._order_and_append(_entries(pages))
         except StorageError:
             return  # what was appended is durable, and whoever reads moves it
 
@@ -127,7 +127,7 @@ class Log:
             cursors = dict.fromkeys(range(SHARDS), "")
             while cursors:
                 pages = await self._pages(cursors, ENTRIES_PER_PAGE)
-                await self._place(_entries(pages))
+                await self._order_and_append(_entries(pages))
                 cursors = {
                     shard: page[-1].key.sort
                     for shard, page in pages.items()
@@ -136,13 +136,13 @@ class Log:
             self._drained = this
 
     async def _pages(self, cursors: dict[int, str], limit: int) -> dict[int, list[Item]]:
-        pages = await gathered(
+        pages = await gather_bounded(
             lambda cursor: self._table.query(partition(cursor[0]), after=cursor[1], limit=limit),
             cursors.items(),
         )
         return dict(zip(cursors, pages, strict=True))
 
-    async def _place(self, entries: dict[str, Entry]) -> None:
+    async def _order_and_append(self, entries: dict[str, OutboxEntry]) -> None:
         """Brings entries into the log, and those that they go on from before them."""
         if not entries:
             return
@@ -150,14 +150,14 @@ class Log:
         order = in_order(await self._with_predecessors(entries))
         while order:
             group = _first_group(order)
-            if await self._move(group):
+            if await self._append_group(group):
                 order = order[len(group) :]
             else:
                 await self._read_head()
                 found = await self._table.get([entry.key for entry in order])
                 order = [entry for entry in order if entry.key in found]
 
-    async def _with_predecessors(self, entries: dict[str, Entry]) -> dict[str, Entry]:
+    async def _with_predecessors(self, entries: dict[str, OutboxEntry]) -> dict[str, OutboxEntry]:
         """Entries, and all that they go on from which is in the outbox too.
 
         What is not there when transactions under way are waited for has been moved: it was
@@ -175,15 +175,15 @@ class Log:
                 entry = entry_of(key, attributes)
                 known[entry.name] = entry
 
-    async def _move(self, group: Sequence[Entry]) -> bool:
+    async def _append_group(self, group: Sequence[OutboxEntry]) -> bool:
         """One transaction: an item is added, the head moves on, the entries go. False if someone
         else added that item, or moved one of the entries."""
         old, count = self._head, sum(entry.events_count for entry in group)
-        new = Head(old.number + 1, old.position + count)
+        new = LogHead(old.number + 1, old.position + count)
         item: Attributes = {
             "first": old.position + 1,
             "count": count,
-            "events": joined([entry.events for entry in group]),
+            "events": concatenated([entry.events for entry in group]),
         }
         actions: list[Action] = [
             Put(_log_key(new.number), item, absent=True),
@@ -205,22 +205,22 @@ class Log:
 
     # --- the head ---
 
-    async def _read_head(self, *, settled: bool = False) -> Head:
+    async def _read_head(self, *, settled: bool = False) -> LogHead:
         found = await self._table.get([HEAD], settled=settled)
         if HEAD in found:
-            self._advance(Head(int(found[HEAD]["number"]), int(found[HEAD]["position"])))
+            self._advance(LogHead(int(found[HEAD]["number"]), int(found[HEAD]["position"])))
         return self._head
 
-    async def _settled_head(self) -> Head:
+    async def _settled_head(self) -> LogHead:
         """The head behind every move that was seen to have taken an entry away."""
         return await self._read_head(settled=True)
 
-    def _advance(self, head: Head) -> None:
+    def _advance(self, head: LogHead) -> None:
         self._head = max(self._head, head)
 
     # --- reading ---
 
-    async def _number_of(self, position: int, head: Head) -> int:
+    async def _number_of(self, position: int, head: LogHead) -> int:
         """The item that holds a position: from memory, or by a binary search."""
         index = bisect_right(self._places, (position, head.number)) - 1
         first, low = self._places[index]
@@ -260,14 +260,14 @@ class Log:
             del self._places[1::2]
 
 
-def _entries(pages: dict[int, list[Item]]) -> dict[str, Entry]:
+def _entries(pages: dict[int, list[Item]]) -> dict[str, OutboxEntry]:
     entries = [entry_of(*item) for page in pages.values() for item in page]
     return {entry.name: entry for entry in entries}
 
 
-def _first_group(order: Sequence[Entry]) -> list[Entry]:
+def _first_group(order: Sequence[OutboxEntry]) -> list[OutboxEntry]:
     """As many of the first as one item and one transaction hold."""
-    group: list[Entry] = []
+    group: list[OutboxEntry] = []
     size_bytes = 0
     for entry in order[:_MAX_ENTRIES_PER_MOVE]:
         size_bytes += entry.size_bytes

@@ -12,7 +12,7 @@ from eventdemo.engines.aws.dynamodb.table import Attributes, Key, Put, Value
 SHARDS = 4
 
 
-class Entry(NamedTuple):
+class OutboxEntry(NamedTuple):
     """Events in their order, and the names of the entries that their streams go on from.
 
     ``size_bytes`` is what the events take before they are compressed.
@@ -57,9 +57,9 @@ def put(name: str, rows: Sequence[bytes], after: Iterable[str]) -> Put:
     return Put(key_of(name), attributes)
 
 
-def entry_of(key: Key, attributes: Attributes) -> Entry:
+def entry_of(key: Key, attributes: Attributes) -> OutboxEntry:
     """An entry as it was written."""
-    return Entry(
+    return OutboxEntry(
         f"{key.partition.removeprefix('outbox-')}-{key.sort}",
         tuple(str(attributes.get("after", "")).split()),
         attributes["events"],
@@ -68,7 +68,7 @@ def entry_of(key: Key, attributes: Attributes) -> Entry:
     )
 
 
-def in_order(entries: Mapping[str, Entry]) -> list[Entry]:
+def in_order(entries: Mapping[str, OutboxEntry]) -> list[OutboxEntry]:
     """Each entry behind those that it goes on from."""
     known = {
         name: [before for before in entry.after if before in entries]

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from eventdemo.engines.aws.dynamodb import event_outbox
-from eventdemo.engines.aws.dynamodb.encoding import Encoded, encoded, events_of, pack
-from eventdemo.engines.aws.dynamodb.event_log import Log
+from eventdemo.engines.aws.dynamodb.encoding import EncodedRecording, encoded, events_of, pack
+from eventdemo.engines.aws.dynamodb.event_log import EventLog
 from eventdemo.engines.aws.dynamodb.snapshots import Snapshots
-from eventdemo.engines.aws.dynamodb.streams import End, Streams, chunk_key
+from eventdemo.engines.aws.dynamodb.streams import StreamEnd, Streams, chunk_key
 from eventdemo.engines.aws.dynamodb.table import (
     MAX_ACTIONS,
     Action,
@@ -24,7 +24,7 @@ from eventdemo.messages import RecordedEvent, Recording, Snapshot
 MAX_EVENT_BYTES = 200_000
 
 #: A process that appends moves entries from the outbox to the log after so many transactions.
-TRANSACTIONS_PER_HELP = 64
+TRANSACTIONS_PER_DRAIN = 64
 
 #: How long who waits goes without looking, at first and at most.
 _PAUSES_S = (0.05, 1.0)
@@ -40,7 +40,7 @@ class DynamoEventPool:
     def __init__(self, table: Table, new_id: Callable[[], str]) -> None:
         self._table = table
         self._new_id = new_id
-        self._log = Log(table)
+        self._log = EventLog(table)
         self._streams = Streams(table)
         self._snapshots = Snapshots(table)
         self._transactions = 0
@@ -53,7 +53,7 @@ class DynamoEventPool:
         for part in list(_parts(recordings)):
             before = (await self._append(part, before),)
 
-    async def _append(self, part: Sequence[Encoded], before: tuple[str, ...]) -> str:
+    async def _append(self, part: Sequence[EncodedRecording], before: tuple[str, ...]) -> str:
         """Appends what goes into one transaction, and returns the name of its entry in the outbox,
         which is to come behind those of some others."""
         expected, chunks = _chunks(part)
@@ -72,11 +72,11 @@ class DynamoEventPool:
             first = actions[failed.indexes[0]].key
             raise Conflict(f"someone else was first: {first.partition}, {first.sort}") from failed
         for stream, rows in chunks.items():
-            self._streams.remember(stream, End(expected[stream] + len(rows), entry))
+            self._streams.remember(stream, StreamEnd(expected[stream] + len(rows), entry))
         self._news.set()
         self._transactions += 1
-        if self._transactions % TRANSACTIONS_PER_HELP == 0:
-            await self._log.help()
+        if self._transactions % TRANSACTIONS_PER_DRAIN == 0:
+            await self._log.drain_some()
         return entry
 
     async def read_streams(self, after: Mapping[str, int]) -> list[RecordedEvent]:
@@ -135,13 +135,13 @@ class DynamoEventPool:
         return True
 
 
-def _parts(recordings: Sequence[Recording]) -> Iterator[list[Encoded]]:
+def _parts(recordings: Sequence[Recording]) -> Iterator[list[EncodedRecording]]:
     """Recordings, as many together as one transaction holds: a cause each, a chunk for each
     stream, and an entry in the outbox.
 
     Raises ``Conflict`` if one does not go on where those before it ended, or comes twice.
     """
-    part: list[Encoded] = []
+    part: list[EncodedRecording] = []
     streams: set[str] = set()
     size_bytes = 0
     for recording in _checked(recordings):
@@ -157,7 +157,7 @@ def _parts(recordings: Sequence[Recording]) -> Iterator[list[Encoded]]:
         yield part
 
 
-def _checked(recordings: Sequence[Recording]) -> list[Encoded]:
+def _checked(recordings: Sequence[Recording]) -> list[EncodedRecording]:
     causes: set[str] = set()
     reached: dict[str, int] = {}
     for recording in recordings:
@@ -172,7 +172,7 @@ def _checked(recordings: Sequence[Recording]) -> list[Encoded]:
     return [encoded(recording) for recording in recordings if recording.writes]
 
 
-def _chunks(part: Sequence[Encoded]) -> tuple[dict[str, int], dict[str, list[bytes]]]:
+def _chunks(part: Sequence[EncodedRecording]) -> tuple[dict[str, int], dict[str, list[bytes]]]:
     """What is appended to each stream, and at which version."""
     expected: dict[str, int] = {}
     chunks: dict[str, list[bytes]] = {}
@@ -188,7 +188,7 @@ def _put_chunk(stream: str, version: int, rows: Sequence[bytes], entry: str) -> 
     return Put(chunk_key(stream, version + 1), attributes, absent=True)
 
 
-def _put_cause(recording: Encoded) -> Put:
+def _put_cause(recording: EncodedRecording) -> Put:
     return Put(_cause_key(recording.causation_id), {"events": pack(recording.rows)}, absent=True)
 
 

@@ -16,7 +16,7 @@ from eventdemo.engines.aws.dynamodb.table import (
     Put,
     Table,
 )
-from eventdemo.engines.gathering import gathered
+from eventdemo.engines.gathering import gather_bounded
 from eventdemo.errors import StorageError
 from eventdemo.messages import Outcome
 
@@ -61,7 +61,7 @@ class DynamoSessionCache:
             firsts.setdefault(outcome.request_id, outcome)
         kept = list(firsts.values())
         parts = [kept[start : start + MAX_ACTIONS] for start in range(0, len(kept), MAX_ACTIONS)]
-        for part in await gathered(self._put, parts):
+        for part in await gather_bounded(self._put, parts):
             for outcome in part:
                 self._tell(outcome)
 
@@ -82,7 +82,7 @@ class DynamoSessionCache:
     async def get(self, request_id: str) -> Outcome | None:
         return (await self._read([request_id])).get(request_id)
 
-    async def entries(self) -> AsyncIterator[list[Outcome]]:
+    async def scan(self) -> AsyncIterator[list[Outcome]]:
         after: Key | None = None
         while True:
             items, after = await self._table.scan(after, _PAGE)

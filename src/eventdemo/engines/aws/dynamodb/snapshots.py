@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from eventdemo.codec import decode_product, encode_text
 from eventdemo.engines.aws.dynamodb.table import Attributes, Item, Key, Table
-from eventdemo.engines.gathering import gathered
+from eventdemo.engines.gathering import gather_bounded
 from eventdemo.messages import Snapshot
 
 #: Raised when the fields of ``Product`` change: older snapshots are then left unread.
@@ -28,7 +28,7 @@ class Snapshots:
 
     async def latest(self, streams: Sequence[str]) -> list[Snapshot]:
         """The latest of each stream that has one."""
-        found = await gathered(self.before, streams)
+        found = await gather_bounded(self.before, streams)
         return [snapshot for snapshot in found if snapshot]
 
     async def before(

@@ -7,9 +7,9 @@ everybody else who does, and one of them wins. An append is right wherever a chu
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from eventdemo.engines.aws.dynamodb.encoding import Chunk, chunk_of
+from eventdemo.engines.aws.dynamodb.encoding import StreamChunk, chunk_of
 from eventdemo.engines.aws.dynamodb.table import Item, Key, Table
-from eventdemo.engines.gathering import gathered
+from eventdemo.engines.gathering import gather_bounded
 from eventdemo.errors import Conflict, HistoryUnreadable
 from eventdemo.messages import RecordedEvent
 
@@ -26,7 +26,7 @@ MAX_ENDS = 50_000
 _MAX_GAPS = 10
 
 
-class End(NamedTuple):
+class StreamEnd(NamedTuple):
     """A version at which a chunk ends, and the name of its entry in the outbox."""
 
     version: int
@@ -44,9 +44,9 @@ class Streams:
     def __init__(self, table: Table, capacity: int = MAX_ENDS) -> None:
         self._table = table
         self._capacity = capacity
-        self._ends: dict[str, End] = {}
+        self._ends: dict[str, StreamEnd] = {}
 
-    def remember(self, stream: str, end: End) -> None:
+    def remember(self, stream: str, end: StreamEnd) -> None:
         """Keeps where a stream ended: costs a read where it is forgotten, and is never wrong."""
         known = self._ends.pop(stream, end)
         self._ends[stream] = max(known, end)
@@ -59,14 +59,14 @@ class Streams:
         Raises ``Conflict`` if one does not end there.
         """
         begun = {stream: version for stream, version in expected.items() if version}
-        entries = await gathered(lambda place: self._end(*place), begun.items())
+        entries = await gather_bounded(lambda place: self._end(*place), begun.items())
         return dict(zip(begun, entries, strict=True))
 
     async def _end(self, stream: str, version: int) -> str:
         known = self._ends.get(stream)
         if known is None or known.version < version:
             chunk = await self._chunk_with(stream, version)
-            known = End(chunk.last, chunk.entry) if chunk else None
+            known = StreamEnd(chunk.last, chunk.entry) if chunk else None
         if known is None or known.version != version:
             raise Conflict(f"{stream} is not at the expected version")
         return known.entry
@@ -84,12 +84,15 @@ class Streams:
         chunks = await self._next_chunks(after)
         while True:
             last = {stream: found[-1].last for stream, found in chunks.items() if found}
-            elsewhere = dict.fromkeys(
-                place for found in chunks.values() for chunk in found for place in chunk.elsewhere
+            sibling_events = dict.fromkeys(
+                place
+                for found in chunks.values()
+                for chunk in found
+                for place in chunk.sibling_events
             )
             missing = {
                 stream: last.get(stream, after[stream])
-                for stream, version in elsewhere
+                for stream, version in sibling_events
                 if stream in after and version > last.get(stream, after[stream])
             }
             if not missing:
@@ -107,10 +110,10 @@ class Streams:
             for event in chunk.events[max(0, after[stream] + 1 - chunk.first) :]
         ]
 
-    async def _next_chunks(self, after: Mapping[str, int]) -> dict[str, list[Chunk]]:
+    async def _next_chunks(self, after: Mapping[str, int]) -> dict[str, list[StreamChunk]]:
         """Most streams have no or one chunk to read, and where it begins is known: these come in
         few calls. Those that have more, or whose next chunk is not known, are read one by one."""
-        chunks: dict[str, list[Chunk]] = {}
+        chunks: dict[str, list[StreamChunk]] = {}
         at_end = {s: version for s, version in after.items() if self._is_end(s, version)}
         rest = {s: version for s, version in after.items() if s not in at_end}
         for _ in range(_PROBES):
@@ -119,7 +122,7 @@ class Streams:
                 chunks.setdefault(stream, []).append(chunk)
             at_end = {stream: chunk.last for stream, chunk in found.items()}
         rest |= at_end
-        more = await gathered(lambda place: self._chunks(*place), rest.items())
+        more = await gather_bounded(lambda place: self._chunks(*place), rest.items())
         for stream, further in zip(rest, more, strict=True):
             chunks.setdefault(stream, []).extend(further)
         return chunks
@@ -128,16 +131,18 @@ class Streams:
         known = self._ends.get(stream)
         return version == 0 or bool(known and known.version == version)
 
-    async def _probe(self, ends: Mapping[str, int], *, settled: bool = False) -> dict[str, Chunk]:
+    async def _probe(
+        self, ends: Mapping[str, int], *, settled: bool = False
+    ) -> dict[str, StreamChunk]:
         """The chunks that follow the ends of others, where there are any."""
         keys = [chunk_key(stream, version + 1) for stream, version in ends.items()]
         found = await self._table.get(keys, settled=settled) if keys else {}
         return {key.partition: self._seen(Item(key, found[key])) for key in keys if key in found}
 
-    async def _chunks(self, stream: str, after: int, limit: int | None = None) -> list[Chunk]:
+    async def _chunks(self, stream: str, after: int, limit: int | None = None) -> list[StreamChunk]:
         """The chunks of a stream that hold events after a version; those that hold ``limit`` of
         them, if there is a limit."""
-        chunks: list[Chunk] = []
+        chunks: list[StreamChunk] = []
         reached, gaps = after, 0
         if not self._is_end(stream, after) and (chunk := await self._chunk_with(stream, after)):
             chunks, reached = [chunk], chunk.last
@@ -161,16 +166,16 @@ class Streams:
             together = min(together * 2, at_most)
         return [chunk for chunk in chunks if chunk.last > after]
 
-    async def _chunk_with(self, stream: str, version: int) -> Chunk | None:
+    async def _chunk_with(self, stream: str, version: int) -> StreamChunk | None:
         """The last chunk that begins at a version or before it."""
         before = chunk_key(stream, version + 1).sort
         found = await self._table.query(stream, after="v", before=before, limit=1, descending=True)
         return self._seen(found[0]) if found else None
 
-    def _seen(self, item: Item) -> Chunk:
+    def _seen(self, item: Item) -> StreamChunk:
         stream, sort = item.key
         chunk = chunk_of(stream, int(sort[1:]), item.attributes)
-        self.remember(stream, End(chunk.last, chunk.entry))
+        self.remember(stream, StreamEnd(chunk.last, chunk.entry))
         return chunk
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from botocore.exceptions import ClientError
 
 from eventdemo.engines.aws.backoff import BACKOFF, Backoff, retrying
-from eventdemo.engines.aws.clients import READ_TIMEOUT_S, Clients
+from eventdemo.engines.aws.clients import READ_TIMEOUT_S, AwsClients
 from eventdemo.engines.aws.errors import Resource
 from eventdemo.engines.aws.names import FIFO, Names
 from eventdemo.engines.aws.sqs.messaging import (
@@ -19,7 +19,7 @@ from eventdemo.engines.aws.sqs.messaging import (
     Depth,
     Entry,
 )
-from eventdemo.engines.gathering import gathered
+from eventdemo.engines.gathering import gather_bounded
 
 T = TypeVar("T")
 Wire = dict[str, Any]
@@ -54,7 +54,7 @@ class _Addressed(NamedTuple):
 
 
 class SqsAndSns:
-    """``Messaging`` over clients of ``Clients``. Polls have a client of their own, so that they
+    """``Messaging`` over clients of ``AwsClients``. Polls have a client of their own, so that they
     take no connection from anybody else.
 
     Topics are found in the account and region of the first queue that was used, or else of that
@@ -80,7 +80,7 @@ class SqsAndSns:
         self._arn_of_topics = ""
 
     @classmethod
-    async def open(cls, clients: Clients, names: Names, service: str) -> "SqsAndSns":
+    async def open(cls, clients: AwsClients, names: Names, service: str) -> "SqsAndSns":
         """Opens what it needs; ``clients`` closes it."""
         return cls(
             await clients.open("sqs"),
@@ -139,7 +139,7 @@ class SqsAndSns:
             )
 
         for wave in _waves(entries) if fifo else [entries]:
-            await gathered(put, _calls(_addressed(wave)))
+            await gather_bounded(put, _calls(_addressed(wave)))
 
     # --- out ------------------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class SqsAndSns:
 
         size = MAX_ENTRIES_PER_CALL
         parts = [handles[start : start + size] for start in range(0, len(handles), size)]
-        return all(await gathered(change, parts))
+        return all(await gather_bounded(change, parts))
 
     async def depth(self, queue: str) -> Depth:
         url = await self._url(queue)
