@@ -9,7 +9,8 @@ libraries do is not seen. The thread of the event loop and those of the database
 - A purchase is all that happens from ``POST /purchases`` over a socket until the services rest,
   and the ``GET`` that reads the outcome, on one connection.
 
-Run with the ``src`` folder of any version on ``PYTHONPATH``: ``python moves.py``. Prints JSON.
+Run with the ``src`` folder of any version on ``PYTHONPATH``: ``python moves.py`` prints JSON, and
+with ``--hop`` the way of a hop, a move per line.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ import threading
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import structlog
@@ -57,7 +58,7 @@ class Follower:
 
     def __init__(self) -> None:
         self.on = False
-        self.calls: list[tuple[int, str]] = []
+        self.calls: list[tuple[int, CodeType]] = []
 
     def follow(self) -> None:
         """Follows this thread and those that are started after it."""
@@ -71,7 +72,7 @@ class Follower:
                 code.co_code[frame.f_lasti + 1] & 3
             )
             if not resumed and opcode.opname[code.co_code[frame.f_lasti]] != "YIELD_VALUE":
-                self.calls.append((threading.get_ident(), code.co_filename))
+                self.calls.append((threading.get_ident(), code))
 
     def start(self) -> None:
         self.calls.clear()
@@ -80,12 +81,19 @@ class Follower:
     def stop(self) -> tuple[int, int]:
         """The moves and the files since the start."""
         self.on = False
+        return len(self.way()) - len({thread for thread, _ in self.calls}), len(
+            {code.co_filename for _, code in self.calls}
+        )
+
+    def way(self) -> list[str]:
+        """The functions in which the threads began or moved to another file."""
         last: dict[int, str] = {}
-        moves = 0
-        for thread, file in self.calls:
-            moves += last.get(thread, file) != file
-            last[thread] = file
-        return moves, len({file for _, file in self.calls})
+        way = []
+        for thread, code in self.calls:
+            if last.get(thread) != code.co_filename:
+                way.append(f"{code.co_filename.removeprefix(SOURCE)} {code.co_qualname}")
+            last[thread] = code.co_filename
+        return way
 
 
 async def stocked_engine() -> Any:
@@ -102,10 +110,11 @@ async def buy(engine: Any) -> None:
     """Accepts a purchase of one lamp."""
     ids = import_module("eventdemo.ids")
     at_us = ids.now_us()
-    given = (at_us, "lamp")[: len(inspect.signature(ids.new_request_id).parameters)]
+    with_slot = "slot" in inspect.signature(ids.new_request_id).parameters
+    slot = (first_of("eventdemo.slots:slot_of")("lamp"),) if with_slot else ()
     request = first_of("eventdemo.services.buy_request:BuyRequest")("lamp", 1)
     task_of = first_of("eventdemo.runtime.commands:task_of", "eventdemo.runtime.purchases:task_of")
-    await engine.queue.enqueue(task_of(request, ids.new_request_id(*given), at_us))
+    await engine.queue.enqueue(task_of(request, ids.new_request_id(at_us, *slot), at_us))
 
 
 async def hop(follower: Follower) -> tuple[int, int]:
@@ -146,7 +155,9 @@ async def purchase(follower: Follower) -> tuple[int, int]:
     engine, stop = await stocked_engine(), asyncio.Event()
     with tempfile.TemporaryDirectory() as folder:
         settings = first_of("eventdemo.settings:Settings")(data=Path(folder), port=0)
-        read_models = first_of("eventdemo.readmodels.read_models:ReadModels")(settings.read_models)
+        read_models = first_of(
+            "eventdemo.readmodels.read_models:ReadModels", "eventdemo.readmodels.store:ReadModels"
+        )(settings.read_models)
         listening = asyncio.get_running_loop().create_future()
         running = [
             asyncio.create_task(run_services(engine, services, stop)),
@@ -194,9 +205,11 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     follower = Follower()
     follower.follow()
-    figures = {"hop": asyncio.run(hop(follower)), "purchase": asyncio.run(purchase(follower))}
-    sys.setprofile(None)
-    threading.setprofile(None)
+    figures = {"hop": asyncio.run(hop(follower))}
+    if "--hop" in sys.argv:
+        sys.stdout.write("\n".join([*follower.way(), ""]))
+        return
+    figures["purchase"] = asyncio.run(purchase(follower))
     json.dump(figures, sys.stdout)
 
 
