@@ -22,7 +22,7 @@ from eventdemo.runtime.wiring import open_engine
 from eventdemo.runtime.worker import run_services
 from eventdemo.settings import Settings
 from eventdemo.telemetry import logs
-from eventdemo.telemetry.meter import Meter
+from eventdemo.telemetry.instruments import Meter
 from eventdemo.telemetry.observer import Telemetry
 
 _LOOK_EVERY_S = 0.02

@@ -11,7 +11,7 @@ from eventdemo.facts import Fact
 from eventdemo.flow import FLOW, Row
 from eventdemo.ports import Engine
 from eventdemo.runtime.wiring import open_embedded
-from eventdemo.telemetry.meter import Meter
+from eventdemo.telemetry.instruments import Meter
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from eventdemo.ports import Engine
 from eventdemo.readmodels.projector import NAME
 from eventdemo.runtime.worker import run_services
 from eventdemo.telemetry import instruments
-from eventdemo.telemetry.instruments import Instrument
-from eventdemo.telemetry.meter import Meter
+from eventdemo.telemetry.instruments import Instrument, Meter
 from eventdemo.telemetry.observer import Telemetry
 from tests.delegating import DelegatingEngine
 from tests.flow.driving import Instance, buy, stock

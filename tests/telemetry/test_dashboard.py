@@ -16,7 +16,7 @@ from eventdemo.ports import Engine
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.readmodels.rebuild import rebuild
 from eventdemo.runtime.wiring import open_embedded
-from eventdemo.telemetry.meter import Meter
+from eventdemo.telemetry.instruments import Meter
 from eventdemo.telemetry.observer import Telemetry
 from tests.docs.markdown import ROOT, section, table
 from tests.flow.driving import Instance, buy, stock

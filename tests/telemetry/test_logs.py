@@ -121,7 +121,7 @@ async def test_a_request_that_fails_is_a_line_with_its_id(
 
     request_id = await buy(engine, "lamp")
     monkeypatch.setattr(engine.queue, "enqueue", failing)
-    monkeypatch.setattr(engine.topics, "path_of", failing)
+    monkeypatch.setattr(engine.message_log, "path_of", failing)
     read_models = ReadModels(tmp_path)
     api = Api(Settings(), engine, read_models)
     transport = httpx.ASGITransport(app=Application(api))

@@ -9,15 +9,13 @@ from prometheus_client.core import Metric
 
 from eventdemo.errors import Misconfigured
 from eventdemo.telemetry import instruments
-from eventdemo.telemetry.families import counted
-from eventdemo.telemetry.instruments import COMMIT, DECIDED, INSTRUMENTS
-from eventdemo.telemetry.meter import Meter, shared_memory
+from eventdemo.telemetry.instruments import COMMIT, DECIDED, INSTRUMENTS, Meter, shared_memory
+from eventdemo.telemetry.prometheus import meter_families
 
 #: Counts, says so, and waits to be killed.
 COUNTING = """
 import sys
-from eventdemo.telemetry.instruments import COMMIT, DECIDED
-from eventdemo.telemetry.meter import Meter
+from eventdemo.telemetry.instruments import COMMIT, DECIDED, Meter
 meter = Meter(int(sys.argv[1]))
 meter.add(DECIDED, "confirmed", 2)
 meter.observe(COMMIT, "stock_check", 0.003)
@@ -40,7 +38,7 @@ def count_and_be_killed(descriptor: int) -> None:
 
 
 def shown(*meters: Meter) -> dict[str, Metric]:
-    return {family.name: family for family in counted(meters)}
+    return {family.name: family for family in meter_families(meters)}
 
 
 def value(family: Metric, name: str, **labels: str) -> float:

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from eventdemo.errors import Misconfigured
-from eventdemo.telemetry.setup import is_wanted, tracing
+from eventdemo.telemetry.tracing_setup import is_configured, tracing
 from tests.cli.conftest import Process, free_port
 
 pytestmark = pytest.mark.anyio
@@ -92,7 +92,7 @@ def _no_variables_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_standard_variables_turn_it_on(variables: dict[str, str], wanted: bool) -> None:
-    assert is_wanted(variables) == wanted
+    assert is_configured(variables) == wanted
 
 
 def test_a_purchase_through_all_processes_reaches_the_collector_as_one_trace(

@@ -16,7 +16,7 @@ from eventdemo.flow import FLOW, SERVICES, Row
 from eventdemo.ports import Engine
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.settings import Settings
-from eventdemo.telemetry.meter import Meter
+from eventdemo.telemetry.instruments import Meter
 from eventdemo.telemetry.observer import Telemetry
 from eventdemo.telemetry.tracing import Tracing
 from tests.flow.driving import Instance, stock

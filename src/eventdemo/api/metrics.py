@@ -19,10 +19,8 @@ from eventdemo.errors import StorageError
 from eventdemo.ids import now_us
 from eventdemo.ports import Engine
 from eventdemo.readmodels.read_models import ReadModels
-from eventdemo.telemetry import families
-from eventdemo.telemetry.instruments import API, STORAGE_ERRORS
-from eventdemo.telemetry.meter import Meter
-from eventdemo.telemetry.scraping import Gathered
+from eventdemo.telemetry.instruments import API, STORAGE_ERRORS, Meter
+from eventdemo.telemetry.prometheus import FixedCollector, meter_families, process_families
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -75,7 +73,7 @@ class ApiMetrics:
             answers.add_metric([str(status)], count)
         yield answers
         yield self._latency()
-        yield from families.counted([self._meter, *(worker.meter for worker in self._workers)])
+        yield from meter_families([self._meter, *(worker.meter for worker in self._workers)])
         yield from self._processes()
 
     def _latency(self) -> Metric:
@@ -102,7 +100,7 @@ class ApiMetrics:
             "Worker processes that died and were started again.",
             sum(worker.restarts for worker in self._workers),
         )
-        yield from families.of_processes({API: os.getpid(), **running})
+        yield from process_families({API: os.getpid(), **running})
 
 
 async def exposition(engine: Engine, read_models: ReadModels, metrics: ApiMetrics) -> bytes:
@@ -116,7 +114,7 @@ async def exposition(engine: Engine, read_models: ReadModels, metrics: ApiMetric
     up = GaugeMetricFamily(
         "eventdemo_storage_up", "Whether the storage answered this scrape.", bool(stored)
     )
-    return generate_latest(Gathered([*metrics.families(), up, *stored]))
+    return generate_latest(FixedCollector([*metrics.families(), up, *stored]))
 
 
 async def _positions(engine: Engine, read_models: ReadModels) -> list[Metric]:

@@ -12,7 +12,7 @@ from eventdemo.ports import Engine
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.samples import add_samples
 from eventdemo.settings import Settings, sqlite_path
-from eventdemo.telemetry.setup import tracing
+from eventdemo.telemetry.tracing_setup import tracing
 
 
 async def up(settings: Settings, workers: int, samples: bool) -> None:

@@ -10,7 +10,7 @@ import structlog
 
 from eventdemo.errors import EventdemoError
 from eventdemo.settings import Settings
-from eventdemo.telemetry.meter import Meter, shared_memory
+from eventdemo.telemetry.instruments import Meter, shared_memory
 
 QUICK_DEATH_S = 5.0
 MAX_QUICK_DEATHS = 5

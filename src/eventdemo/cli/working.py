@@ -22,9 +22,9 @@ from eventdemo.readmodels.projector import Projector
 from eventdemo.runtime.observer import Observer
 from eventdemo.runtime.worker import run_services
 from eventdemo.settings import Settings
-from eventdemo.telemetry.meter import Meter
+from eventdemo.telemetry.instruments import Meter
 from eventdemo.telemetry.observer import Telemetry
-from eventdemo.telemetry.setup import tracing
+from eventdemo.telemetry.tracing_setup import tracing
 
 #: Where processors are short, buyers are answered before their orders are decided.
 NICENESS_BESIDE_THE_API = 5
@@ -64,9 +64,9 @@ async def work(
 def _page(telling: Telling, meter: Meter) -> AbstractContextManager[None]:
     if telling.port is None:
         return nullcontext()
-    from eventdemo.telemetry.scraping import scraped
+    from eventdemo.telemetry.prometheus import metrics_page
 
-    return scraped(telling.host, telling.port, meter)
+    return metrics_page(telling.host, telling.port, meter)
 
 
 def _parts(

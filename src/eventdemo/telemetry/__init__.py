@@ -1,1 +1,1 @@
-"""What operators are shown: numbers for Prometheus, and spans for OpenTelemetry."""
+"""Telemetry for operators: metrics for Prometheus, spans for OpenTelemetry, logs."""

@@ -1,12 +1,23 @@
-"""What workers count and time: every series is known before the first purchase, so none can leak.
+"""The counters and histograms of a worker, and the meter that holds their values.
 
-Names and units follow Prometheus' conventions: base units, counters end in ``_total``.
+Every series is known before the first purchase, so none can leak. Names and units follow
+Prometheus' conventions: base units, counters end in ``_total``.
+
+The values are in memory that the process which answers scrapes can share: a worker inherits an
+unlinked file from its supervisor and maps it, and its successor goes on counting in the same one.
+So counters never go back while the supervisor lives, no file is left behind, and the last counts
+of a killed worker are not lost. Adding costs a fraction of a microsecond.
 """
 
+import mmap
+import os
+import tempfile
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from msgspec import Struct
 
+from eventdemo.errors import Misconfigured
 from eventdemo.facts import FailureCode
 from eventdemo.flow import SERVICES
 
@@ -16,6 +27,7 @@ READ_MODELS = "readmodels"
 
 _SHORT_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _POWERS_OF_4 = (1, 4, 16, 64, 256, 1_024, 4_096)
+_FLOAT_BYTES = 8
 
 
 class Instrument(Struct, frozen=True):
@@ -29,7 +41,7 @@ class Instrument(Struct, frozen=True):
 
     @property
     def slots_per_series(self) -> int:
-        """A counter's value; or a histogram's buckets, the one beyond them, and the sum."""
+        """1 for a counter; for a histogram its buckets, the one beyond them, and the sum."""
         return len(self.bounds) + 2 if self.bounds else 1
 
 
@@ -48,7 +60,7 @@ BATCH_MESSAGES = Instrument(
 )
 HANDLING = Instrument(
     "eventdemo_batch_handling_seconds",
-    "Time from receiving a batch to its commit, lost races included.",
+    "Time from receiving a batch to its commit, conflicts included.",
     "service",
     SERVICES,
     _SHORT_S,
@@ -62,7 +74,7 @@ COMMIT = Instrument(
 )
 CONFLICTS = Instrument(
     "eventdemo_conflicts_total",
-    "Commits that lost a race for a stream and were done again.",
+    "Commits that conflicted with another writer of a stream and were retried.",
     "service",
     SERVICES,
 )
@@ -74,19 +86,19 @@ OVERTAKEN = Instrument(
 )
 REPEATED = Instrument(
     "eventdemo_messages_repeated_total",
-    "Messages that had been recorded before: what they caused was said again.",
+    "Messages that had been recorded before: what they caused was published again.",
     "service",
     SERVICES,
 )
 RETRIED = Instrument(
     "eventdemo_messages_retried_total",
-    "Messages that failed and are tried again.",
+    "Messages that failed and are retried.",
     "service",
     SERVICES,
 )
 DIED = Instrument(
     "eventdemo_dead_letters_total",
-    "Messages that were given up.",
+    "Messages that became dead letters.",
     "service",
     SERVICES,
 )
@@ -115,3 +127,51 @@ INSTRUMENTS = (
     STORAGE_ERRORS,
     APPLIED,
 )
+
+
+_SLOTS: dict[tuple[str, str], int] = {}
+_NUMBER_OF_SLOTS = 0
+for _instrument in INSTRUMENTS:
+    for _value in _instrument.values:
+        _SLOTS[_instrument.name, _value] = _NUMBER_OF_SLOTS
+        _NUMBER_OF_SLOTS += _instrument.slots_per_series
+_SIZE_BYTES = _NUMBER_OF_SLOTS * _FLOAT_BYTES
+
+
+class Meter:
+    """The values of one process. One thread adds; others, and other processes, may read."""
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        """Maps the memory of a ``shared_memory`` descriptor, or private memory without one.
+
+        Raises ``Misconfigured`` for any other descriptor.
+        """
+        try:
+            memory = mmap.mmap(-1 if descriptor is None else descriptor, _SIZE_BYTES)
+        except (OSError, ValueError):
+            raise Misconfigured(
+                f"file descriptor {descriptor} holds no metrics: leave the option to `eventdemo up`"
+            ) from None
+        self._values = memoryview(memory).cast("d")
+
+    def add(self, counter: Instrument, value: str, amount: float = 1) -> None:
+        """Adds to the series of one label's value."""
+        self._values[_SLOTS[counter.name, value]] += amount
+
+    def observe(self, histogram: Instrument, value: str, measured: float) -> None:
+        """Records one measurement in the series of one label's value."""
+        first = _SLOTS[histogram.name, value]
+        self._values[first + bisect_left(histogram.bounds, measured)] += 1
+        self._values[first + len(histogram.bounds) + 1] += measured
+
+    def read(self, instrument: Instrument, value: str) -> Sequence[float]:
+        """The values of one series: a counter's, or a histogram's buckets and sum."""
+        first = _SLOTS[instrument.name, value]
+        return self._values[first : first + instrument.slots_per_series].tolist()
+
+
+def shared_memory() -> int:
+    """A descriptor of memory for a meter, to be inherited; its last holder's end frees it."""
+    with tempfile.TemporaryFile() as file:
+        file.truncate(_SIZE_BYTES)
+        return os.dup(file.fileno())

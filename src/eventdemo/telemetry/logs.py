@@ -1,4 +1,4 @@
-"""Logs: structlog and the standard library's, on one stream, for eyes on a terminal, else JSON."""
+"""Logs of structlog and the standard library on one stream: text on a terminal, else JSON."""
 
 import logging
 import sys
@@ -27,19 +27,21 @@ def configure(level: str) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_last_steps())
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=_final_processors()
+        )
     )
     logging.basicConfig(handlers=[handler], level=_number_of(level), force=True)
-    # What the server says of itself at every start and stop is no news to who started it.
+    # The server logs each start and stop, which is no news to the person who started it.
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, _number_of(level)))
     # Each export to a collector is a request, and each request would be a line.
     logging.getLogger("urllib3").setLevel(max(logging.WARNING, _number_of(level)))
-    # Each client of AWS would say in a line each where it found credentials and addresses.
+    # Each client of AWS would log where it found its credentials and addresses.
     for sdk in ("aiobotocore", "botocore"):
         logging.getLogger(sdk).setLevel(max(logging.WARNING, _number_of(level)))
 
 
-def _last_steps() -> list[Processor]:
+def _final_processors() -> list[Processor]:
     plain = structlog.dev.plain_traceback
     renderer: Processor = structlog.processors.JSONRenderer()
     if sys.stderr.isatty():
@@ -47,18 +49,18 @@ def _last_steps() -> list[Processor]:
     return [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
-        harmless,
+        escape_control_characters,
         renderer,
     ]
 
 
-def harmless(_: WrappedLogger, __: str, said: EventDict) -> EventDict:
-    """One line stays one line, and says nothing to a terminal: texts may come from clients."""
-    stack = said.pop("exception", None)
-    shown = {name: _printable(_shortened(value)) for name, value in said.items()}
+def escape_control_characters(_: WrappedLogger, __: str, entry: EventDict) -> EventDict:
+    """Keeps a line one line, and free of what steers a terminal: texts may come from clients."""
+    stack = entry.pop("exception", None)
+    escaped = {name: _printable(_shortened(value)) for name, value in entry.items()}
     if stack:
-        shown["exception"] = "\n".join(map(str, map(_printable, stack.split("\n"))))
-    return shown
+        escaped["exception"] = "\n".join(map(str, map(_printable, stack.split("\n"))))
+    return escaped
 
 
 def _shortened(value: object) -> object:

@@ -1,8 +1,8 @@
-"""Counts and times every batch, and has its traced messages followed where tracing is on."""
+"""Counts and times every batch, and makes spans of its sampled messages where tracing is on."""
 
 from collections import Counter
 from time import perf_counter
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from eventdemo.errors import AlreadyHandled, Conflict
 from eventdemo.facts import OrderCreated, PurchaseFailed
@@ -10,30 +10,25 @@ from eventdemo.flow import FLOW, SESSION_CACHE
 from eventdemo.messages import Batch, Message, Received
 from eventdemo.runtime.observer import Observation
 from eventdemo.telemetry import instruments
-from eventdemo.telemetry.instruments import Instrument
-from eventdemo.telemetry.meter import Meter
+from eventdemo.telemetry.instruments import Instrument, Meter
+
+if TYPE_CHECKING:
+    from eventdemo.telemetry.tracing import Tracing
 
 #: The services whose events are outcomes.
 _DECIDING = frozenset(row.service for row in FLOW if SESSION_CACHE in row.says.values())
 
 
-class Tracing(Protocol):
-    """Follows the messages of batches."""
-
-    def batch(self, received: Received) -> Observation | None:
-        """The spans of a batch; None if none of its messages is traced."""
-
-
 class Telemetry:
-    """What a worker process tells of its services."""
+    """The observer of a worker process: a meter, and tracing if it is on."""
 
-    def __init__(self, meter: Meter, tracing: Tracing | None = None) -> None:
+    def __init__(self, meter: Meter, tracing: "Tracing | None" = None) -> None:
         self._meter = meter
         self._tracing = tracing
 
     def received(self, received: Received) -> Observation:
         spans = self._tracing.batch(received) if self._tracing else None
-        return _Batch(self._meter, received, spans)
+        return _BatchObservation(self._meter, received, spans)
 
     def storage_failed(self, part: str) -> None:
         self._meter.add(instruments.STORAGE_ERRORS, part)
@@ -42,8 +37,8 @@ class Telemetry:
         self._meter.observe(instruments.APPLIED, "", seconds)
 
 
-class _Batch:
-    """One batch's numbers are added when it is committed."""
+class _BatchObservation:
+    """Adds the counts and times of one batch to the meter when it is committed."""
 
     def __init__(self, meter: Meter, received: Received, spans: Observation | None) -> None:
         self._meter = meter
@@ -96,7 +91,7 @@ class _Batch:
 
 
 def _outcomes(batch: Batch) -> Counter[str]:
-    """What was recorded, not what was said: an outcome that is said again is not counted again."""
+    """The outcomes that a batch records: one that is only published again is not counted again."""
     events = [write.event for recording in batch.recordings for write in recording.writes]
     outcomes = Counter(event.code.value for event in events if type(event) is PurchaseFailed)
     outcomes[instruments.CONFIRMED] = [type(event) for event in events].count(OrderCreated)

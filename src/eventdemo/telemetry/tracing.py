@@ -1,9 +1,9 @@
 """Spans for OpenTelemetry, after its semantic conventions for messaging: one purchase, one trace.
 
 Each message carries the W3C trace context of the span that sent it. Per message there is a
-``process`` span below that, and a ``send`` span for what it causes to be said; per batch there is
-one of its own, to which those of its messages link. A message that comes again gets another
-``process`` span below the same ``send`` span.
+``process`` span below that, and a ``send`` span for each message that it causes; per batch there
+is one of its own, to which those of its messages link. A message that is delivered again gets
+another ``process`` span below the same ``send`` span.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,8 +68,8 @@ class Tracing:
 
     @contextmanager
     def send(self, message: Message) -> Iterator[str]:
-        """The span in which a purchase enters the task queue; yields its trace context, which is
-        empty if nobody records it: then no service has to look at it."""
+        """The span in which a purchase enters the task queue; yields its trace context, or an
+        empty one if it is not sampled: then no service has to look at it."""
         if not trace.get_current_span().is_recording():
             yield ""
             return
@@ -91,8 +91,8 @@ class Tracing:
 
 
 class BatchSpans:
-    """The spans of one batch. Those of an attempt that was lost end with its error, and each
-    further attempt has spans of its own."""
+    """The spans of one batch. Those of an attempt that failed end with its error, and each further
+    attempt has spans of its own."""
 
     def __init__(self, tracer: trace.Tracer, received: Received, traced: Sequence[Message]) -> None:
         self._tracer = tracer
@@ -107,12 +107,12 @@ class BatchSpans:
         if process is None:
             return message.traceparent
         context = trace.set_span_in_context(process, Context())
-        said = message_id(message.correlation_id, _NUMBERS[topic])
+        name = message_id(message.correlation_id, _NUMBERS[topic])
         span = self._tracer.start_span(
             f"send {topic}",
             context,
             SpanKind.PRODUCER,
-            _attributes("send", topic, said, message),
+            _attributes("send", topic, name, message),
         )
         self._sends.append(span)
         return traceparent_of(span)
@@ -122,7 +122,7 @@ class BatchSpans:
         self._errors |= {letter.message_id: letter.reason for letter in batch.dead}
 
     def lost(self, error: Exception) -> None:
-        # What it would have sent was not sent: a span that never ends is never shown.
+        # Its messages were not sent, so their spans never end, and are never exported.
         for span in (self._batch, *self._process.values()):
             _fail(span, type(error).__name__, str(error))
             span.end()
@@ -153,7 +153,7 @@ class BatchSpans:
             links,
             began_ns,
         )
-        beside = [Link(self._batch.get_span_context())]
+        batch_link = [Link(self._batch.get_span_context())]
         self._sends: list[Span] = []
         self._process = {
             message.id: self._tracer.start_span(
@@ -161,7 +161,7 @@ class BatchSpans:
                 contexts[message.id],
                 SpanKind.CONSUMER,
                 _attributes("process", self._topic, message.id, message) | service,
-                beside,
+                batch_link,
                 began_ns,
             )
             for message in self._traced
@@ -169,7 +169,7 @@ class BatchSpans:
 
 
 def traceparent_of(span: Span) -> str:
-    """A span's context as W3C writes it; empty for one that has none."""
+    """The context of a span in W3C's format; empty for a span without one."""
     carrier: dict[str, str] = {}
     _W3C.inject(carrier, trace.set_span_in_context(span, Context()))
     return carrier.get(HEADER, "")
@@ -180,12 +180,12 @@ def _context_of(traceparent: str) -> Context:
 
 
 def _traceparent_in(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    given = [value for name, value in headers if name == HEADER.encode()]
-    return given[0].decode("latin-1") if len(given) == 1 else ""
+    values = [value for name, value in headers if name == HEADER.encode()]
+    return values[0].decode("latin-1") if len(values) == 1 else ""
 
 
 def _is_sampled(traceparent: str) -> bool:
-    """The last two digits are the flags, and their lowest bit says that someone records it."""
+    """Returns whether the lowest bit of the flags, which are the last two digits, is set."""
     return traceparent[-1] in "13579bdf"
 
 

@@ -1,6 +1,6 @@
-"""Tracing as the standard OTEL_* variables ask for it; off without them, free of cost then.
+"""Tracing as the standard OTEL_* variables configure it; off and free of cost without them.
 
-What the variables mean beyond that is OpenTelemetry's own: sampler, endpoint, headers, limits.
+Sampler, endpoint, headers and limits have OpenTelemetry's own variables and meanings.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ FLUSH_S = 1.0
 log = structlog.get_logger(__name__)
 
 
-def is_wanted(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the variables name an exporter of traces, or where one would send them."""
+def is_configured(environ: Mapping[str, str] = os.environ) -> bool:
+    """Returns whether the variables name an exporter of traces, or an endpoint for them."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     if exporter := environ.get("OTEL_TRACES_EXPORTER", "").strip().lower():
@@ -35,13 +35,13 @@ def is_wanted(environ: Mapping[str, str] = os.environ) -> bool:
 
 @asynccontextmanager
 async def tracing() -> AsyncIterator["Tracing | None"]:
-    """What makes spans meanwhile; None if nobody wants them, or the extra is not installed."""
-    tracer = _tracing() if is_wanted() else None
+    """Opens the process's tracing; None if it is not configured, or the extra is missing."""
+    tracer = _tracing() if is_configured() else None
     try:
         yield tracer
     finally:
         if tracer:
-            # A thread that nobody waits for at the end: the collector may be gone.
+            # A daemon thread, which does not hold up the end: the collector may be gone.
             closing = threading.Thread(target=tracer.close, daemon=True)
             closing.start()
             await asyncio.to_thread(closing.join, FLUSH_S)

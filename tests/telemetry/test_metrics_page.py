@@ -14,10 +14,9 @@ from eventdemo.errors import Misconfigured, PortInUse, StorageFull
 from eventdemo.ports import Engine
 from eventdemo.readmodels.projector import NAME, Projector
 from eventdemo.readmodels.rebuild import rebuild
-from eventdemo.telemetry.instruments import APPLIED, DECIDED, STORAGE_ERRORS
-from eventdemo.telemetry.meter import Meter
+from eventdemo.telemetry.instruments import APPLIED, DECIDED, STORAGE_ERRORS, Meter
 from eventdemo.telemetry.observer import Telemetry
-from eventdemo.telemetry.scraping import scraped
+from eventdemo.telemetry.prometheus import metrics_page
 from tests.cli.conftest import Process, free_port
 from tests.flow.driving import stock
 
@@ -58,7 +57,7 @@ async def test_a_worker_by_itself_answers_scrapes_on_its_port(meter: Meter) -> N
     meter.add(DECIDED, "confirmed", 7)
     port = free_port()
     async with httpx.AsyncClient() as client:
-        with scraped("127.0.0.1", port, meter):
+        with metrics_page("127.0.0.1", port, meter):
             answer = await client.get(f"http://127.0.0.1:{port}/metrics")
         assert value(answer.text, 'eventdemo_purchases_decided_total{outcome="confirmed"}') == 7
         assert "eventdemo_build_info" in answer.text
@@ -69,9 +68,12 @@ async def test_a_worker_by_itself_answers_scrapes_on_its_port(meter: Meter) -> N
 def test_a_port_that_cannot_be_had_is_told(meter: Meter) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(PortInUse, match="--metrics-port"), scraped("127.0.0.1", port, meter):
+        with (
+            pytest.raises(PortInUse, match="--metrics-port"),
+            metrics_page("127.0.0.1", port, meter),
+        ):
             pass
-    nowhere = scraped("203.0.113.9", free_port(), meter)
+    nowhere = metrics_page("203.0.113.9", free_port(), meter)
     with pytest.raises(Misconfigured, match="--metrics-host"), nowhere:
         pass
 
