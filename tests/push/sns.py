@@ -10,11 +10,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
-from eventdemo.aws.push.envelope import Envelope
-from eventdemo.aws.push.origin import Origin, origin_of
-from eventdemo.aws.push.refusals import Unavailable
-from eventdemo.aws.push.signing_keys import SigningKeys
-from eventdemo.aws.push.trust import Trust
+from eventdemo.aws.push.envelope import Envelope, Origin, PushUndecided, origin_of
+from eventdemo.aws.push.signing_keys import SigningKeys, Trust
 from eventdemo.aws.push.verifier import Verifier
 from tests.push.authority import NOW, NOW_US, Certified
 
@@ -60,7 +57,7 @@ class Internet:
     async def get(self, url: str) -> bytes:
         self.asked.append(url)
         if url not in self.pages:
-            raise Unavailable(f"{url} gives nothing")
+            raise PushUndecided(f"{url} gives nothing")
         return self.pages[url]
 
 

@@ -2,9 +2,8 @@
 
 import pytest
 
-from eventdemo.aws.push.origin import origin_of
-from eventdemo.aws.push.refusals import Refused, Unavailable
-from eventdemo.aws.push.subscriptions import Subscriptions
+from eventdemo.aws.push.endpoint import PushSubscription
+from eventdemo.aws.push.envelope import PushRefused, PushUndecided, origin_of
 from eventdemo.errors import Misconfigured
 from tests.push.sns import (
     HOST,
@@ -78,7 +77,7 @@ LOOKALIKES = [
 async def test_a_certificate_elsewhere_is_not_fetched(sns: Sns, url: str) -> None:
     """Though the certificate there is SNS's own and the signature right."""
     sns.hosts.pages[url] = sns.signer.pem
-    with pytest.raises(Refused):
+    with pytest.raises(PushRefused):
         await sns.verified(signed(notification(SigningCertURL=url), sns.signer))
     assert sns.hosts.asked == []
 
@@ -98,11 +97,11 @@ SUBSCRIBE_URLS = [
     subscribe_url(action="confirmsubscription"),
     subscribe_url(topic=f"{TOPIC_ARN}2"),
     subscribe_url(token="another"),
-    subscribe_url() + "&Endpoint=https://evil.com",
+    subscribe_url() + "&PushEndpoint=https://evil.com",
     subscribe_url() + "&Action=DeleteTopic",
     subscribe_url() + "#a",
     subscribe_url() + "&#a",
-    subscribe_url() + "&Endpoint",
+    subscribe_url() + "&PushEndpoint",
     subscribe_url().removeprefix(f"{HOST}/?"),
     f"{HOST}/?Action=ConfirmSubscription",
     f"{HOST}/",
@@ -115,8 +114,8 @@ async def test_an_address_that_is_no_confirmation_is_not_visited(sns: Sns, url: 
     """Though it is signed."""
     envelope = await sns.verified(signed(confirmation(SubscribeURL=url), sns.signer))
     internet = Internet(**{url: b""})
-    with pytest.raises(Refused, match="address to visit"):
-        await Subscriptions(sns.origin, internet.get).confirm(envelope)
+    with pytest.raises(PushRefused, match="address to visit"):
+        await PushSubscription(sns.origin, internet.get).confirm(envelope)
     assert internet.asked == []
 
 
@@ -126,14 +125,14 @@ async def test_an_address_that_is_no_confirmation_is_not_visited(sns: Sns, url: 
 async def test_a_confirmation_is_visited(sns: Sns, url: str) -> None:
     envelope = await sns.verified(signed(confirmation(SubscribeURL=url), sns.signer))
     internet = Internet(**{url: b"<ConfirmSubscriptionResponse/>"})
-    await Subscriptions(sns.origin, internet.get).confirm(envelope)
+    await PushSubscription(sns.origin, internet.get).confirm(envelope)
     assert internet.asked == [url]
 
 
 async def test_a_confirmation_that_gets_no_answer_can_be_repeated(sns: Sns) -> None:
     envelope = await sns.verified(signed(confirmation(), sns.signer))
-    with pytest.raises(Unavailable):
-        await Subscriptions(sns.origin, Internet().get).confirm(envelope)
+    with pytest.raises(PushUndecided):
+        await PushSubscription(sns.origin, Internet().get).confirm(envelope)
 
 
 @pytest.mark.parametrize(

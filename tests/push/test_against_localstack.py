@@ -11,10 +11,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from eventdemo.aws.push.fetching import Fetcher
-from eventdemo.aws.push.origin import Origin
-from eventdemo.aws.push.server import endpoint_of, serve
-from eventdemo.aws.push.trust import Trust
+from eventdemo.aws.push.endpoint import endpoint_of, serve
+from eventdemo.aws.push.envelope import Origin
+from eventdemo.aws.push.fetcher import Fetcher
+from eventdemo.aws.push.signing_keys import Trust
 from eventdemo.ids import now_us
 from tests.conformance.samples import PATIENCE_S
 from tests.emulators.servers import Aws, localstack_is_there
@@ -47,12 +47,12 @@ class Subscribed:
         self.sns = sns
         self.topic_arn = topic_arn
         self.subscription_arn = ""
-        self.notes: asyncio.Queue[str] = asyncio.Queue()
+        self.wake_ups: asyncio.Queue[str] = asyncio.Queue()
 
     async def publish(self, **message: str) -> str:
         await asyncio.to_thread(partial(self.sns.publish, TopicArn=self.topic_arn, **message))
         async with asyncio.timeout(PATIENCE_S):
-            return await self.notes.get()
+            return await self.wake_ups.get()
 
 
 @pytest.fixture(params=["1", "2"])
@@ -64,7 +64,7 @@ async def subscribed(aws: Aws, request: pytest.FixtureRequest) -> AsyncIterator[
     place = Subscribed(client, topic_arn)
     origin = Origin(topic_arn, f"{url}/_aws/sns", url, frozenset())
     endpoint = endpoint_of(
-        origin, WhateverIsThere(), Fetcher(), Fetcher(), place.notes.put_nowait, now_us
+        origin, WhateverIsThere(), Fetcher(), Fetcher(), place.wake_ups.put_nowait, now_us
     )
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
@@ -76,7 +76,7 @@ async def subscribed(aws: Aws, request: pytest.FixtureRequest) -> AsyncIterator[
         client.subscribe,
         TopicArn=topic_arn,
         Protocol="http",
-        Endpoint=address,
+        PushEndpoint=address,
         ReturnSubscriptionArn=True,
     )
     place.subscription_arn = (await asyncio.to_thread(subscribe))["SubscriptionArn"]
@@ -96,7 +96,7 @@ async def confirmed(place: Subscribed) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_a_subscription_is_confirmed_and_notes_come(subscribed: Subscribed) -> None:
+async def test_a_subscription_is_confirmed_and_wake_ups_come(subscribed: Subscribed) -> None:
     async with asyncio.timeout(PATIENCE_S):
         await confirmed(subscribed)
     assert await subscribed.publish(Message="purchase-requested") == "purchase-requested"

@@ -9,11 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from eventdemo.aws.push.endpoint import LIVE_PATH, PATH, Endpoint
+from eventdemo.aws.push.endpoint import LIVE_PATH, PATH, PushEndpoint, PushSubscription, serve
 from eventdemo.aws.push.envelope import MAX_BODY_BYTES
-from eventdemo.aws.push.server import serve
-from eventdemo.aws.push.subscriptions import Subscriptions
-from eventdemo.aws.push.wake_ups import WakeUps
+from eventdemo.aws.push.sleeping_topics import SleepingTopics
 from eventdemo.engines.aws.sqs.messaging import Entry, Messaging
 from eventdemo.engines.aws.sqs.wake_ups import waking
 from eventdemo.flow import SERVICES
@@ -43,12 +41,12 @@ from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.anyio
 
-#: Nothing is found without a note: a test would have to wait this long.
-AWAKE_S, LAST_LOOK_S, SLEEP_S = 0.05, LEASE_TERMS.poll_s + 0.2, 600.0
+#: Nothing is found without a wake-up: a test would have to wait this long.
+AWAKE_S, LAST_POLL_S, SLEEP_S = 0.05, LEASE_TERMS.poll_s + 0.2, 600.0
 
 
 class Account(Models):
-    """Models of SQS and DynamoDB, and an SNS that pushes notes to the load balancer."""
+    """Models of SQS and DynamoDB, and an SNS that pushes wake-ups to the load balancer."""
 
     def __init__(self, sns: Sns, balancer: httpx.AsyncClient) -> None:
         super().__init__()
@@ -64,7 +62,7 @@ class Account(Models):
 
 
 class Sender(ModelMessaging):
-    """Publishes notes by pushing them."""
+    """Publishes wake-ups by pushing them."""
 
     def __init__(self, account: Account) -> None:
         super().__init__(account.messaging)
@@ -80,13 +78,13 @@ class Sender(ModelMessaging):
 
 
 class Worker:
-    """All services, asleep between notes, and the endpoint where those come in."""
+    """All services, asleep between wake-ups, and the endpoint where those come in."""
 
     def __init__(self, account: Account, sns: Sns, port: int) -> None:
         engine = account.engine()
-        self.notes: list[str] = []
-        self.topics = WakeUps(
-            engine.topics, HEARS, awake_s=AWAKE_S, last_look_s=LAST_LOOK_S, sleep_s=SLEEP_S
+        self.wake_ups: list[str] = []
+        self.topics = SleepingTopics(
+            engine.topics, HEARS, awake_s=AWAKE_S, last_poll_s=LAST_POLL_S, sleep_s=SLEEP_S
         )
         messaging = MessagingParts(
             engine.queue,
@@ -97,8 +95,8 @@ class Worker:
         )
         self.engine = CompositeEngine(engine.pool, messaging, engine.cache, engine.close)
         self._port = port
-        self._endpoint = Endpoint(
-            sns.verifier(), Subscriptions(sns.origin, sns.hosts.get), self._wake
+        self._endpoint = PushEndpoint(
+            sns.verifier(), PushSubscription(sns.origin, sns.hosts.get), self._wake
         )
         self._stop = asyncio.Event()
         self._stop_listening = asyncio.Event()
@@ -133,11 +131,11 @@ class Worker:
 
     @property
     def is_asleep(self) -> bool:
-        return all(state.awake_for < -LAST_LOOK_S for state in self.topics._services.values())
+        return all(state.awake_for < -LAST_POLL_S for state in self.topics._services.values())
 
-    def _wake(self, note: str) -> None:
-        self.notes.append(note)
-        self.topics.wake(note)
+    def _wake(self, wake_up: str) -> None:
+        self.wake_ups.append(wake_up)
+        self.topics.wake(wake_up)
 
 
 class Site:
@@ -195,7 +193,7 @@ async def test_a_purchase_wakes_a_worker_which_takes_its_tasks(site: Site) -> No
     outcome = await buyer.cache.wait(bought.correlation_id, PATIENCE_S)
     assert outcome
     assert outcome.order_id
-    first = [worker.notes[0] for worker in site.workers if worker.notes]
+    first = [worker.wake_ups[0] for worker in site.workers if worker.wake_ups]
     assert "purchase-requested" in first
     await buyer.close()
 
@@ -203,14 +201,14 @@ async def test_a_purchase_wakes_a_worker_which_takes_its_tasks(site: Site) -> No
 async def test_workers_are_woken_in_turns(site: Site) -> None:
     for _ in range(10):
         assert (await site.account.push(notification())).status_code == 200
-    assert [len(worker.notes) for worker in site.workers] == [5, 5]
+    assert [len(worker.wake_ups) for worker in site.workers] == [5, 5]
 
 
-async def test_a_note_for_a_worker_that_is_gone_wakes_another(site: Site) -> None:
+async def test_a_wake_up_for_a_worker_that_is_gone_wakes_another(site: Site) -> None:
     await site.workers[0].stop_listening()
     for _ in range(4):
         assert (await site.account.push(notification())).status_code == 200
-    assert len(site.workers[1].notes) == 4
+    assert len(site.workers[1].wake_ups) == 4
 
 
 async def test_a_subscription_is_confirmed_through_the_balancer(site: Site, sns: Sns) -> None:
@@ -224,7 +222,7 @@ async def test_forgeries_are_refused_through_the_balancer(site: Site) -> None:
     answer = await site.balancer.post(PATH, content=body_of(fields), headers=headers_of(fields))
     assert answer.status_code == 403
     assert answer.headers["content-type"] == "application/problem+json"
-    assert [worker.notes for worker in site.workers] == [[], []]
+    assert [worker.wake_ups for worker in site.workers] == [[], []]
 
 
 async def test_what_a_worker_would_refuse_is_not_passed_on(site: Site) -> None:

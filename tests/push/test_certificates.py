@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from eventdemo.aws.push import trust
-from eventdemo.aws.push.refusals import Refused, Unavailable
-from eventdemo.aws.push.signing_keys import FETCHES_PER_MINUTE, KEEP_US, MAX_KEYS, SigningKeys
-from eventdemo.aws.push.trust import MAX_CERTIFICATES, Trust
+from eventdemo.aws.push import signing_keys
+from eventdemo.aws.push.envelope import PushRefused, PushUndecided
+from eventdemo.aws.push.signing_keys import (
+    FETCHES_PER_MINUTE,
+    KEEP_US,
+    MAX_CERTIFICATES,
+    MAX_KEYS,
+    SigningKeys,
+    Trust,
+)
 from eventdemo.errors import Misconfigured
 from tests.push.authority import DAY, NOW, Certified, elliptic_key, rsa_key
 from tests.push.sns import CERTIFICATE_URL, HOST, ISSUER_URL, Sns, notification, signed
@@ -69,24 +75,24 @@ class TestChains:
         signer = sns.authority.leaf(issuer_at=url)
         sns.serve(signer)
         sns.authorities.pages[url] = sns.authority.der
-        with pytest.raises(Refused, match="chain"):
+        with pytest.raises(PushRefused, match="chain"):
             await take(sns, signer)
         assert sns.authorities.asked == []
 
     @pytest.mark.parametrize("page", [b"", b"no certificate", b"\x30\x82" * 40])
     async def test_an_issuer_that_is_no_certificate(self, sns: Sns, page: bytes) -> None:
         sns.authorities.pages[ISSUER_URL] = page
-        with pytest.raises(Refused, match="issuer"):
+        with pytest.raises(PushRefused, match="issuer"):
             await take(sns, sns.signer)
 
     async def test_an_issuer_who_did_not_issue_it(self, sns: Sns) -> None:
         sns.authorities.pages[ISSUER_URL] = sns.root.intermediate().der
-        with pytest.raises(Refused, match="chain"):
+        with pytest.raises(PushRefused, match="chain"):
             await take(sns, sns.signer)
 
     async def test_an_issuer_that_cannot_be_had_now_is_asked_later(self, sns: Sns) -> None:
         page = sns.authorities.pages.pop(ISSUER_URL)
-        with pytest.raises(Unavailable):
+        with pytest.raises(PushUndecided):
             await take(sns, sns.signer)
         sns.authorities.pages[ISSUER_URL] = page
         await take(sns, sns.signer)
@@ -97,7 +103,7 @@ class TestForgeries:
 
     async def refused(self, sns: Sns, forger: Certified, pem: bytes | None = None) -> None:
         sns.serve(pem or forger)
-        with pytest.raises(Refused, match="certificate"):
+        with pytest.raises(PushRefused, match="certificate"):
             await take(sns, forger)
 
     async def test_an_authority_that_is_not_trusted(self, sns: Sns) -> None:
@@ -170,7 +176,7 @@ class TestForgeries:
 
     async def test_one_with_another_kind_of_key(self, sns: Sns) -> None:
         sns.serve(sns.authority.leaf(key=elliptic_key(), issuer_at=ISSUER_URL))
-        with pytest.raises(Refused, match="not one of SNS"):
+        with pytest.raises(PushRefused, match="not one of SNS"):
             await take(sns, sns.signer)
 
     @pytest.mark.parametrize("names", [("no name",), ()])
@@ -192,17 +198,17 @@ class TestForgeries:
     )
     async def test_a_page_that_is_no_certificate(self, sns: Sns, page: bytes) -> None:
         sns.serve(page)
-        with pytest.raises(Refused, match="certificate"):
+        with pytest.raises(PushRefused, match="certificate"):
             await take(sns, sns.signer)
 
     async def test_too_many_certificates(self, sns: Sns) -> None:
         sns.serve(sns.signer.pem * (MAX_CERTIFICATES + 1))
-        with pytest.raises(Refused, match="too many"):
+        with pytest.raises(PushRefused, match="too many"):
             await take(sns, sns.signer)
 
     async def test_a_private_key_is_no_certificate(self, sns: Sns) -> None:
         sns.serve(sns.signer.key_pem)
-        with pytest.raises(Refused, match="certificate"):
+        with pytest.raises(PushRefused, match="certificate"):
             await take(sns, sns.signer)
 
 
@@ -221,7 +227,7 @@ class TestKeeping:
         keys = keys_of(sns)
         await keys.at(CERTIFICATE_URL)
         sns.clock.now_us += 11_000_000
-        with pytest.raises(Refused, match="not in force"):
+        with pytest.raises(PushRefused, match="not in force"):
             await keys.at(CERTIFICATE_URL)
 
     async def test_few_keys_are_kept(self, sns: Sns) -> None:
@@ -235,7 +241,7 @@ class TestKeeping:
     async def test_what_was_refused_is_not_kept(self, sns: Sns) -> None:
         keys = keys_of(sns)
         sns.serve(Certified.self_signed("sns.amazonaws.com"))
-        with pytest.raises(Refused):
+        with pytest.raises(PushRefused):
             await keys.at(CERTIFICATE_URL)
         sns.serve(sns.signer)
         await keys.at(CERTIFICATE_URL)
@@ -244,18 +250,18 @@ class TestKeeping:
         keys = keys_of(sns)
         await keys.at(CERTIFICATE_URL)
         for number in range(3 * FETCHES_PER_MINUTE):
-            with pytest.raises(Unavailable):
+            with pytest.raises(PushUndecided):
                 await keys.at(f"{HOST}/made-up-{number}.pem")
         assert len(sns.hosts.asked) == FETCHES_PER_MINUTE
         await keys.at(CERTIFICATE_URL)
         sns.clock.now_us += 60_000_000
-        with pytest.raises(Unavailable, match="gives nothing"):
+        with pytest.raises(PushUndecided, match="gives nothing"):
             await keys.at(f"{HOST}/made-up.pem")
 
 
 class TestRoots:
     def test_this_machine_trusts_some(self) -> None:
-        assert trust.system_roots()
+        assert signing_keys.system_roots()
 
     def test_a_machine_that_trusts_nobody_is_told_what_to_do(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -263,10 +269,10 @@ class TestRoots:
         (tmp_path / "empty").touch()
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "empty"))
         monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-        trust.system_roots.cache_clear()
+        signing_keys.system_roots.cache_clear()
         with pytest.raises(Misconfigured, match="install ca-certificates"):
-            trust.system_roots()
-        trust.system_roots.cache_clear()
+            signing_keys.system_roots()
+        signing_keys.system_roots.cache_clear()
 
     def test_certificates_can_be_named(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sns: Sns
@@ -274,14 +280,17 @@ class TestRoots:
         (tmp_path / "roots.pem").write_bytes(sns.root.pem)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "roots.pem"))
         monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-        trust.system_roots.cache_clear()
-        assert [root.subject for root in trust.system_roots()] == [sns.root.certificate.subject]
-        trust.system_roots.cache_clear()
+        signing_keys.system_roots.cache_clear()
+        subjects = [root.subject for root in signing_keys.system_roots()]
+        assert subjects == [sns.root.certificate.subject]
+            sns.root.certificate.subject
+        ]
+        signing_keys.system_roots.cache_clear()
 
 
 def test_amazons_roots_are_those_of_the_trust_store_where_it_has_them() -> None:
     """The chains of real signing certificates end at one of these."""
-    names = {root.subject.rfc4514_string() for root in trust.system_roots()}
+    names = {root.subject.rfc4514_string() for root in signing_keys.system_roots()}
     if not ssl.get_default_verify_paths().cafile:
         pytest.skip("no file of certificates here")
     assert "CN=Amazon Root CA 1,O=Amazon,C=US" in names

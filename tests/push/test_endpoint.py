@@ -10,10 +10,8 @@ import pytest
 import structlog
 
 from eventdemo.aws.push import endpoint
-from eventdemo.aws.push.endpoint import LIVE_PATH, PATH, Endpoint
+from eventdemo.aws.push.endpoint import LIVE_PATH, PATH, PushEndpoint, PushSubscription, serve
 from eventdemo.aws.push.envelope import MAX_BODY_BYTES
-from eventdemo.aws.push.server import serve
-from eventdemo.aws.push.subscriptions import Subscriptions
 from tests.push.sns import (
     CERTIFICATE_URL,
     Fields,
@@ -35,8 +33,8 @@ class Listening:
     def __init__(self, sns: Sns) -> None:
         self.sns = sns
         self.woken: list[str] = []
-        subscriptions = Subscriptions(sns.origin, sns.hosts.get)
-        self.endpoint = Endpoint(sns.verifier(), subscriptions, self.woken.append)
+        subscriptions = PushSubscription(sns.origin, sns.hosts.get)
+        self.endpoint = PushEndpoint(sns.verifier(), subscriptions, self.woken.append)
         self.port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.client: httpx.AsyncClient
 
@@ -68,7 +66,7 @@ def assert_refused(answer: httpx.Response, status: int = 403) -> dict[str, Any]:
     return details
 
 
-async def test_a_note_wakes(listening: Listening) -> None:
+async def test_a_wake_up_is_handed_on(listening: Listening) -> None:
     for version in ("1", "2"):
         fields = signed(notification(SignatureVersion=version), listening.sns.signer)
         answer = await listening.push(fields)
@@ -166,14 +164,14 @@ async def test_lengths_that_are_none_reach_nobody(sns: Sns, length: str) -> None
 
     headers = [(b"content-type", b"text/plain"), (b"content-length", length.encode())]
     scope = {"type": "http", "path": PATH, "method": "POST", "headers": headers}
-    await Endpoint(sns.verifier(), Subscriptions(sns.origin, sns.hosts.get), print)(
+    await PushEndpoint(sns.verifier(), PushSubscription(sns.origin, sns.hosts.get), print)(
         scope, receive, send
     )
     assert sent[0]["status"] == 413
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
-async def test_notes_are_posted(listening: Listening, method: str) -> None:
+async def test_wake_ups_are_posted(listening: Listening, method: str) -> None:
     answer = await listening.client.request(method, PATH)
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
@@ -192,10 +190,10 @@ async def test_a_load_balancer_sees_that_it_lives(listening: Listening) -> None:
 
 
 async def test_a_mistake_of_ours_is_not_told_and_may_come_again(sns: Sns) -> None:
-    def broken(note: str) -> None:
+    def broken(wake_up: str) -> None:
         raise RuntimeError("our own secret")
 
-    application = Endpoint(sns.verifier(), Subscriptions(sns.origin, sns.hosts.get), broken)
+    application = PushEndpoint(sns.verifier(), PushSubscription(sns.origin, sns.hosts.get), broken)
     transport = httpx.ASGITransport(app=application)
     fields = signed(notification(), sns.signer)
     async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:

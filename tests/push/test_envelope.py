@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventdemo.aws.push.envelope import envelope_of
-from eventdemo.aws.push.refusals import Refused
+from eventdemo.aws.push.envelope import PushRefused, envelope_of
 from tests.push.sns import (
     SIGNED,
     Fields,
@@ -39,7 +38,7 @@ lines = st.text(st.characters(codec=None), max_size=30) | st.sampled_from(
 
 
 def refused(body: bytes) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(PushRefused):
         envelope_of(body)
 
 
@@ -68,7 +67,7 @@ def test_a_message_with_something_else_in_it_is_refused(
     headers = {name.encode(): value.encode() for name, value in headers_of(fields).items()}
     changed = {**fields, **changes}
     if _checked(changed, fields["Type"]) != _checked(fields, fields["Type"]):
-        with pytest.raises(Refused):
+        with pytest.raises(PushRefused):
             asyncio.run(sns.verifier().verified(headers, body_of(changed)))
         assert set(sns.hosts.asked) <= {fields["SigningCertURL"]}
 
@@ -117,7 +116,7 @@ async def test_of_a_field_that_comes_twice_the_signed_one_counts(sns: Sns) -> No
     headers = {name.encode(): value.encode() for name, value in headers_of(fields).items()}
     text = body_of(fields).decode().rstrip("}\n")
     body = f'{text}, "Message": "forged"}}'.encode()
-    with pytest.raises(Refused, match="signature"):
+    with pytest.raises(PushRefused, match="signature"):
         await sns.verifier().verified(headers, body)
     body = f'{{"Message": "forged", {text[1:]}}}'.encode()
     assert (await sns.verifier().verified(headers, body)).message == fields["Message"]

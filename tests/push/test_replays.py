@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from eventdemo.aws.push.refusals import Refused
-from eventdemo.aws.push.verifier import MAX_AGE_US, MAX_AHEAD_US, Taken, Verifier
+from eventdemo.aws.push.envelope import PushRefused
+from eventdemo.aws.push.verifier import MAX_AGE_US, MAX_AHEAD_US, ReplayGuard, Verifier
 from tests.push.authority import NOW, NOW_US
 from tests.push.sns import Fields, Sns, body_of, headers_of, notification, signed, timestamp
 
@@ -29,22 +29,22 @@ async def test_a_message_is_taken_once(sns: Sns) -> None:
     verifier, fields = sns.verifier(), signed(notification(), sns.signer)
     await take(verifier, fields)
     for _ in range(3):
-        with pytest.raises(Refused, match="before"):
+        with pytest.raises(PushRefused, match="before"):
             await take(verifier, fields)
     await take(verifier, signed(notification(), sns.signer))
 
 
 async def test_what_could_not_be_done_may_come_again(sns: Sns) -> None:
     verifier, fields = sns.verifier(), signed(notification(), sns.signer)
-    verifier.give_back(await take(verifier, fields))
+    verifier.release(await take(verifier, fields))
     await take(verifier, fields)
-    with pytest.raises(Refused, match="before"):
+    with pytest.raises(PushRefused, match="before"):
         await take(verifier, fields)
 
 
 async def test_a_forgery_takes_no_place_of_a_genuine_message(sns: Sns) -> None:
     verifier, fields = sns.verifier(), signed(notification(), sns.signer)
-    with pytest.raises(Refused):
+    with pytest.raises(PushRefused):
         await take(verifier, {**fields, "Message": "forged"})
     await take(verifier, fields)
 
@@ -65,7 +65,7 @@ async def test_a_message_is_of_now(sns: Sns, age: timedelta, taken: bool) -> Non
     if taken:
         await take(sns.verifier(), fields)
     else:
-        with pytest.raises(Refused, match=r"too old|future"):
+        with pytest.raises(PushRefused, match=r"too old|future"):
             await take(sns.verifier(), fields)
         assert sns.hosts.asked == []
 
@@ -93,7 +93,7 @@ async def test_a_message_is_of_now(sns: Sns, age: timedelta, taken: bool) -> Non
 )
 async def test_what_is_no_time_of_now(sns: Sns, time: Any) -> None:
     fields = signed(notification(), sns.signer)
-    with pytest.raises(Refused):
+    with pytest.raises(PushRefused):
         await take(sns.verifier(), {**fields, "Timestamp": time})
 
 
@@ -104,7 +104,7 @@ async def test_whatever_is_forgotten_is_not_taken_again(sns: Sns) -> None:
     for fields in messages:
         await take(verifier, fields)
     for fields in messages:
-        with pytest.raises(Refused, match="before"):
+        with pytest.raises(PushRefused, match="before"):
             await take(verifier, fields)
     await take(verifier, signed(notification(), sns.signer))
 
@@ -116,19 +116,19 @@ async def test_a_clock_that_is_set_back_lets_nothing_pass_twice(sns: Sns) -> Non
     later = NOW + timedelta(microseconds=2 * MAX_AGE_US)
     await take(verifier, signed(notification(Timestamp=timestamp(later)), sns.signer))
     sns.clock.now_us = NOW_US
-    with pytest.raises(Refused, match="before"):
+    with pytest.raises(PushRefused, match="before"):
         await take(verifier, first)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_id_is_taken_twice_in_any_order(seed: int) -> None:
     chance = random.Random(seed)
-    taken, times = Taken(8), {f"m{number}": chance.randrange(1, 100) for number in range(40)}
+    taken, times = ReplayGuard(8), {f"m{number}": chance.randrange(1, 100) for number in range(40)}
     passed: list[str] = []
     for _ in range(400):
         message_id = chance.choice(list(times))
         forget_before = chance.choice([0, 0, 0, chance.randrange(100)])
-        if taken.take(message_id, times[message_id], forget_before):
+        if taken.admit(message_id, times[message_id], forget_before):
             passed.append(message_id)
         assert len(taken._ids) <= 8
         assert len(taken._oldest_first) <= 8

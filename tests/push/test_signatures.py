@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from eventdemo.aws.push.refusals import Refused
+from eventdemo.aws.push.envelope import PushRefused
 from tests.push.authority import Certified
 from tests.push.sns import (
     TOKEN,
@@ -87,7 +87,7 @@ async def test_each_field_that_is_signed_cannot_be_changed(
     sns: Sns, kind: str, name: str, value: str
 ) -> None:
     fields = signed(KINDS[kind](), sns.signer)
-    with pytest.raises(Refused):
+    with pytest.raises(PushRefused):
         await sns.verified({**fields, name: value})
 
 
@@ -95,14 +95,14 @@ async def test_each_field_that_is_signed_cannot_be_changed(
 async def test_no_field_can_be_left_out(sns: Sns, name: str) -> None:
     fields = signed(notification(), sns.signer)
     del fields[name]
-    with pytest.raises(Refused):
+    with pytest.raises(PushRefused):
         await sns.verified(fields)
 
 
 @pytest.mark.parametrize("name", ["Token", "SubscribeURL"])
 async def test_no_field_of_a_confirmation_can_be_left_out(sns: Sns, name: str) -> None:
     for value in (None, ""):
-        with pytest.raises(Refused):
+        with pytest.raises(PushRefused):
             await sns.verified(
                 signed(confirmation("SubscriptionConfirmation", **{name: value}), sns.signer)
             )
@@ -111,14 +111,14 @@ async def test_no_field_of_a_confirmation_can_be_left_out(sns: Sns, name: str) -
 @pytest.mark.parametrize(("claimed", "used"), [("1", "2"), ("2", "1")])
 async def test_the_digest_is_that_of_the_version(sns: Sns, claimed: str, used: str) -> None:
     fields = signed(notification(SignatureVersion=claimed), sns.signer, version=used)
-    with pytest.raises(Refused, match="signature"):
+    with pytest.raises(PushRefused, match="signature"):
         await sns.verified(fields)
 
 
 @pytest.mark.parametrize("version", ["0", "3", "", "01", "1 ", 1, 2, None, "SHA256"])
 async def test_there_are_two_versions(sns: Sns, version: Any) -> None:
     fields = {**signed(notification(), sns.signer), "SignatureVersion": version}
-    with pytest.raises(Refused, match="form"):
+    with pytest.raises(PushRefused, match="form"):
         await sns.verified(fields)
 
 
@@ -145,14 +145,14 @@ def _flipped(signature: str) -> str:
 )
 async def test_a_damaged_signature_is_refused(sns: Sns, damage: Any) -> None:
     fields = signed(notification(), sns.signer)
-    with pytest.raises(Refused, match="signature"):
+    with pytest.raises(PushRefused, match="signature"):
         await sns.verified({**fields, "Signature": damage(fields["Signature"])})
 
 
 async def test_another_key_of_the_same_authority_does_not_do(sns: Sns) -> None:
     other = sns.authority.leaf()
     assert other.public_key_der != sns.signer.public_key_der
-    with pytest.raises(Refused, match="signature"):
+    with pytest.raises(PushRefused, match="signature"):
         await sns.verified(signed(notification(), other))
 
 
@@ -164,7 +164,7 @@ async def test_a_message_of_another_topic_is_refused_before_anything_is_fetched(
         TOPIC_ARN.upper(),
         "",
     ):
-        with pytest.raises(Refused):
+        with pytest.raises(PushRefused):
             await sns.verified(signed(notification(TopicArn=arn), sns.signer))
     assert sns.hosts.asked == []
 
@@ -186,7 +186,7 @@ async def test_headers_that_disagree_are_refused_before_anything_is_fetched(
     sns: Sns, name: str, value: str
 ) -> None:
     fields = signed(notification(), sns.signer)
-    with pytest.raises(Refused, match=r"headers|raw delivery"):
+    with pytest.raises(PushRefused, match=r"headers|raw delivery"):
         await sns.verified(fields, lambda headers: headers.update({name: value}))
     assert sns.hosts.asked == []
 
@@ -202,11 +202,11 @@ def _ambiguous(sns: Sns) -> Fields:
 
 
 async def test_a_signed_text_is_taken_apart_in_one_way(sns: Sns) -> None:
-    with pytest.raises(Refused, match="form"):
+    with pytest.raises(PushRefused, match="form"):
         await sns.verified(_ambiguous(sns))
 
 
 async def test_a_signature_of_a_stranger_does_not_do(sns: Sns) -> None:
     stranger = Certified.root("Test Root CA 1").intermediate().leaf()
-    with pytest.raises(Refused, match="signature"):
+    with pytest.raises(PushRefused, match="signature"):
         await sns.verified(signed(notification(), stranger))

@@ -1,4 +1,4 @@
-"""`eventdemo work --push-listen` as a process, and the notes that a process on AWS sends."""
+"""`eventdemo work --push-listen` as a process, and the wake-ups that a process on AWS sends."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def topic_of(prefix: str) -> str:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (Settings(topics="aws://shop"), "whose notes to believe"),
+        (Settings(topics="aws://shop"), "which topic to believe"),
         (Settings(topics="aws://shop", push_topic="shop-wake"), "no ARN of a standard SNS topic"),
         (Settings(push_topic=TOPIC_ARN), "use --topics aws://PREFIX"),
     ],
@@ -68,41 +68,41 @@ def test_a_worker_listens_and_stops(aws_prefix: str, tmp_path: Path) -> None:
 
 async def test_what_is_published_is_told(aws: Aws, aws_prefix: str, tmp_path: Path) -> None:
     """On the topic that the template makes, after the message."""
-    notes = await asyncio.to_thread(_heard, aws, topic_of(aws_prefix))
+    wake_ups = await asyncio.to_thread(_heard, aws, topic_of(aws_prefix))
     settings = msgspec.structs.replace(settings_for(tmp_path), push_topic=topic_of(aws_prefix))
     buyer = await open_engine(settings)
     await buyer.queue.enqueue(purchase())
-    note = await asyncio.to_thread(notes)
+    wake_up = await asyncio.to_thread(wake_ups)
     await buyer.close()
-    assert note == "purchase-requested"
+    assert wake_up == "purchase-requested"
 
 
 async def test_nobody_is_told_without_the_setting(
     aws: Aws, aws_prefix: str, tmp_path: Path
 ) -> None:
-    notes = await asyncio.to_thread(_heard, aws, topic_of(aws_prefix))
+    wake_ups = await asyncio.to_thread(_heard, aws, topic_of(aws_prefix))
     buyer = await open_engine(settings_for(tmp_path))
     await buyer.queue.enqueue(purchase())
     await buyer.close()
-    assert await asyncio.to_thread(notes, 1) is None
+    assert await asyncio.to_thread(wake_ups, 1) is None
 
 
 def _heard(aws: Aws, topic_arn: str) -> "partial[Any]":
-    """Subscribes a queue to the notes, and gives what waits for one."""
+    """Subscribes a queue to the wake-ups, and gives what waits for one."""
     sqs, sns = aws.client("sqs"), aws.client("sns")
     queue = sqs.create_queue(QueueName=topic_arn.rpartition(":")[2])["QueueUrl"]
     wanted = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
-    sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=wanted["Attributes"]["QueueArn"])
-    return partial(_note, sqs, queue)
+    sns.subscribe(TopicArn=topic_arn, Protocol="sqs", PushEndpoint=wanted["Attributes"]["QueueArn"])
+    return partial(_wake_up, sqs, queue)
 
 
-def _note(sqs: Any, queue: str, patience_s: float = PATIENCE_S) -> str | None:
+def _wake_up(sqs: Any, queue: str, patience_s: float = PATIENCE_S) -> str | None:
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         answer = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1)
         for message in answer.get("Messages", ()):
-            note: str = json.loads(message["Body"])["Message"]
-            return note
+            wake_up: str = json.loads(message["Body"])["Message"]
+            return wake_up
     return None
 
 

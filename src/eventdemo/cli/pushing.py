@@ -1,12 +1,12 @@
-"""A worker that is woken by notes of SNS instead of asking all the time."""
+"""A worker that is woken by notifications of SNS instead of polling all the time."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from eventdemo.aws.push.origin import origin_of
-from eventdemo.aws.push.server import endpoint_for, serve
-from eventdemo.aws.push.wake_ups import WakeUps
+from eventdemo.aws.push.endpoint import endpoint_for, serve
+from eventdemo.aws.push.envelope import origin_of
+from eventdemo.aws.push.sleeping_topics import SleepingTopics
 from eventdemo.errors import Misconfigured
 from eventdemo.ports import Engine, MessagingParts
 from eventdemo.runtime.composite import CompositeEngine
@@ -19,7 +19,7 @@ def check(settings: Settings) -> None:
     """Raises ``Misconfigured`` for settings by which nobody could be woken."""
     if not settings.push_topic:
         raise Misconfigured(
-            "--push-listen needs to know whose notes to believe: give the ARN of the topic as "
+            "--push-listen needs to know which topic to believe: give the ARN of the topic as "
             "--push-topic or EVENTDEMO_PUSH_TOPIC"
         )
     origin_of(settings.push_topic)
@@ -32,8 +32,8 @@ def check(settings: Settings) -> None:
 def pushed(
     topic_arn: str, address: str, engine: Engine, stop: asyncio.Event
 ) -> tuple[Engine, Coroutine[Any, Any, None]]:
-    """The engine as a worker uses it that sleeps between notes, and what listens for them."""
-    topics = WakeUps(engine.topics, HEARS)
+    """The engine as a worker uses it that sleeps between wake-ups, and the server that listens for them."""
+    topics = SleepingTopics(engine.topics, HEARS)
     endpoint = endpoint_for(topic_arn, topics.wake)
     messaging = MessagingParts(
         engine.queue, topics, engine.dead_letters, engine.message_log, engine.flow_status

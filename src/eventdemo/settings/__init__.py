@@ -288,14 +288,14 @@ SETTINGS = (
         text,
         "ARN",
         "none",
-        "SNS topic whose notes wake idle workers; every process needs to know it.",
+        "SNS topic whose notifications wake idle workers; every process needs to know it.",
     ),
     Setting(
         "push_listen",
         host_and_port,
         "HOST:PORT",
         "none",
-        "Where a worker listens for notes of the push topic, and sleeps between them.",
+        "Where a worker listens for wake-ups of the push topic, and sleeps between them.",
     ),
     Setting(
         "log_level",

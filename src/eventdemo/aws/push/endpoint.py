@@ -1,28 +1,45 @@
-"""The endpoint that SNS posts to: what is genuine wakes workers, all else is refused alike."""
+"""The endpoint that SNS posts to: genuine messages wake workers, all others are refused alike."""
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qsl
 
 import structlog
 
-from eventdemo.aws.push.envelope import MAX_BODY_BYTES, NOTIFICATION, SUBSCRIPTION, Envelope
-from eventdemo.aws.push.refusals import Refused, Unavailable
-from eventdemo.aws.push.subscriptions import Subscriptions
+from eventdemo.aws.push.envelope import (
+    MAX_BODY_BYTES,
+    NOTIFICATION,
+    SUBSCRIPTION,
+    Envelope,
+    Origin,
+    PushRefused,
+    PushUndecided,
+    origin_of,
+)
+from eventdemo.aws.push.fetcher import Fetcher, Get, PublicAddresses
+from eventdemo.aws.push.signing_keys import SigningKeys, Trust, system_roots
 from eventdemo.aws.push.verifier import Verifier
+from eventdemo.http.protocol import Limits
+from eventdemo.http.server import Server, bind, configured
+from eventdemo.ids import now_us
 
 PATH = "/sns"
-#: Where a load balancer asks whether this instance answers.
+#: The path for the health checks of a load balancer.
 LIVE_PATH = "/health/live"
 
-#: Who is refused is not told why: every reason is one more thing that a forger would know.
+#: The one detail of all refusals: every reason would be one more thing that a forger knows.
 _REFUSED = "This is not a message that is taken here."
 _RETRY_AFTER_S = 5
 
 #: One line of log for each reason within this time.
 LOG_EVERY_S = 10.0
+
+#: A load balancer keeps few connections open; others that are slow are closed soon.
+_LIMITS = Limits(head_bytes=16_384, body_bytes=MAX_BODY_BYTES, connections=256, client_timeout_s=10)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -39,30 +56,64 @@ class _Problem(Exception):
         self.headers = headers
 
 
-class Endpoint:
-    """An ASGI application; ``wake`` is called with the topic that a note names."""
+class PushSubscription:
+    """The subscription of this endpoint to the one topic: confirmed when SNS asks for it."""
+
+    def __init__(self, origin: Origin, get: Get) -> None:
+        self._origin = origin
+        self._get = get
+
+    async def confirm(self, envelope: Envelope) -> None:
+        """Visits the address in a verified confirmation. Raises ``PushRefused`` if it is no
+        address for confirmations, or ``PushUndecided`` if SNS does not answer."""
+        url = envelope.subscribe_url or ""
+        base = f"{self._origin.api_at}/?"
+        expected = {
+            "Action": "ConfirmSubscription",
+            "TopicArn": self._origin.topic_arn,
+            "Token": envelope.token,
+        }
+        query = url.removeprefix(base)
+        parameters = parse_qsl(query, keep_blank_values=True)
+        if query == url or sorted(parameters) != sorted(expected.items()):
+            raise PushRefused("the address to visit is not that of a confirmation at SNS")
+        await self._get(url)
+        log.info("subscription confirmed", topic=self._origin.topic_arn)
+
+    def ended(self, envelope: Envelope) -> None:
+        """Logs the end. The address in the message would subscribe again, but whoever ended the
+        subscription meant it."""
+        log.warning(
+            "the subscription was ended: workers find their tasks by looking now and then",
+            topic=envelope.topic_arn,
+        )
+
+
+class PushEndpoint:
+    """An ASGI application; ``wake`` is called with the service or topic that a wake-up
+    notification names."""
 
     def __init__(
-        self, verifier: Verifier, subscriptions: Subscriptions, wake: Callable[[str], None]
+        self, verifier: Verifier, subscription: PushSubscription, wake: Callable[[str], None]
     ) -> None:
         self._verifier = verifier
-        self._subscriptions = subscriptions
+        self._subscription = subscription
         self._wake = wake
-        self._refusals = _Refusals()
+        self._refusals = _RefusalLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._answer(scope, receive)
         except _Problem as problem:
             await _send_problem(send, problem.status, problem.detail, problem.headers)
-        except Refused as refused:
-            self._refusals.log(str(refused))
+        except PushRefused as refused:
+            self._refusals.add(str(refused))
             await _send_problem(send, HTTPStatus.FORBIDDEN, _REFUSED, {})
         except Exception as error:  # SNS gives up after a 500
-            if not isinstance(error, Unavailable):
+            if not isinstance(error, PushUndecided):
                 log.error("a message of SNS could not be handled", exc_info=error)
             else:
-                self._refusals.log(str(error))
+                self._refusals.add(str(error))
             later = {"retry-after": str(_RETRY_AFTER_S)}
             await _send_problem(send, HTTPStatus.SERVICE_UNAVAILABLE, "Send it again later.", later)
         else:
@@ -79,38 +130,78 @@ class Endpoint:
         if path == PATH:
             headers = dict(scope["headers"])
             _check_headers(headers)
-            await self._take(headers, await _body(receive))
+            await self._handle(headers, await _body(receive))
 
-    async def _take(self, headers: dict[bytes, bytes], body: bytes) -> None:
+    async def _handle(self, headers: dict[bytes, bytes], body: bytes) -> None:
         envelope = await self._verifier.verified(headers, body)
         try:
-            await self._act_on(envelope)
+            if envelope.type == NOTIFICATION:
+                self._wake(envelope.message)
+            elif envelope.type == SUBSCRIPTION:
+                await self._subscription.confirm(envelope)
+            else:
+                self._subscription.ended(envelope)
         except BaseException:
-            self._verifier.give_back(envelope)
+            self._verifier.release(envelope)
             raise
 
-    async def _act_on(self, envelope: Envelope) -> None:
-        if envelope.type == NOTIFICATION:
-            self._wake(envelope.message)
-        elif envelope.type == SUBSCRIPTION:
-            await self._subscriptions.confirm(envelope)
-        else:
-            self._subscriptions.ended(envelope)
 
-
-class _Refusals:
-    """Logs each reason once in a while: who is refused may try very often."""
+class _RefusalLog:
+    """Logs each reason once in a while: a refused sender may try very often."""
 
     def __init__(self) -> None:
-        self._since: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
-    def log(self, reason: str) -> None:
+    def add(self, reason: str) -> None:
         now = time.monotonic()
-        if now - self._since.get(reason, -LOG_EVERY_S) >= LOG_EVERY_S:
-            if len(self._since) > 100:
-                self._since.clear()
-            self._since[reason] = now
+        if now - self._logged_at.get(reason, -LOG_EVERY_S) >= LOG_EVERY_S:
+            if len(self._logged_at) > 100:
+                self._logged_at.clear()
+            self._logged_at[reason] = now
             log.warning("a push was refused", reason=reason)
+
+
+def endpoint_for(topic_arn: str, wake: Callable[[str], None]) -> PushEndpoint:
+    """Makes the endpoint for a topic in AWS. Raises ``Misconfigured``."""
+    origin = origin_of(topic_arn)
+    trust = Trust(system_roots(), origin.certificate_names)
+    return endpoint_of(origin, trust, Fetcher(), Fetcher(resolver=PublicAddresses()), wake)
+
+
+def endpoint_of(
+    origin: Origin,
+    trust: Trust,
+    sns: Fetcher,
+    authority: Fetcher,
+    wake: Callable[[str], None],
+    clock: Callable[[], int] = now_us,
+) -> PushEndpoint:
+    """Makes an endpoint of given parts: ``sns`` reaches the origin's hosts, ``authority`` those
+    where certificates of issuers are published."""
+    keys = SigningKeys(origin, trust, sns.get, authority.get, clock)
+    return PushEndpoint(Verifier(origin, keys, clock), PushSubscription(origin, sns.get), wake)
+
+
+async def serve(
+    endpoint: PushEndpoint,
+    host: str,
+    port: int,
+    stop: asyncio.Event,
+    *,
+    listening: Callable[[int], None] = lambda port: None,
+) -> None:
+    """Answers until ``stop`` is set. ``listening`` is called once with the port.
+
+    Raises ``PortInUse`` or ``Misconfigured`` before anything is served.
+    """
+    listener = bind(host, port)
+    server = Server(configured(endpoint, _LIMITS), _nothing, stop)
+    listening(listener.getsockname()[1])
+    await server.serve(sockets=[listener])
+
+
+async def _nothing() -> None:
+    pass
 
 
 def _check_headers(headers: dict[bytes, bytes]) -> None:
@@ -129,7 +220,7 @@ async def _body(receive: Receive) -> bytes:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Refused("the connection ended before the body did")
+            raise PushRefused("the connection ended before the body did")
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > MAX_BODY_BYTES:

@@ -1,4 +1,4 @@
-"""Whether a request is a message of SNS for us, sent just now and for the first time."""
+"""Verifies that a request is a message of SNS, for this endpoint, recent, and no repeat."""
 
 import base64
 import heapq
@@ -10,18 +10,16 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
-from eventdemo.aws.push.envelope import Envelope, envelope_of
-from eventdemo.aws.push.origin import Origin
-from eventdemo.aws.push.refusals import Refused
+from eventdemo.aws.push.envelope import Envelope, Origin, PushRefused, envelope_of
 from eventdemo.aws.push.signing_keys import SigningKeys
 
-#: A note that is older wakes nobody any more: workers have looked for themselves since.
+#: An older wake-up is useless: workers have polled since.
 MAX_AGE_US = 300_000_000
 
-#: How far the clocks of SNS and of this machine may be apart.
+#: The allowed difference between the clocks of SNS and of this machine.
 MAX_AHEAD_US = 60_000_000
 
-#: So many messages are remembered, so that none is taken twice.
+#: The number of message ids that are kept, so that none is admitted twice.
 MAX_REMEMBERED = 10_000
 
 #: The digest of each version of signatures.
@@ -31,7 +29,7 @@ Headers = Mapping[bytes, bytes]
 
 
 class Verifier:
-    """Lets messages of one topic pass, each once."""
+    """Admits messages of one topic, each once."""
 
     def __init__(
         self,
@@ -46,57 +44,57 @@ class Verifier:
         self._keys = keys
         self._clock = clock
         self._max_age_us = max_age_us
-        self._taken = Taken(max_remembered)
+        self._guard = ReplayGuard(max_remembered)
 
     async def verified(self, headers: Headers, body: bytes) -> Envelope:
-        """The message that a request brings. Raises ``Refused`` or ``Unavailable``."""
+        """Returns the message in a request. Raises ``PushRefused`` or ``PushUndecided``."""
         envelope = envelope_of(body)
         _check_headers(envelope, headers)
         if envelope.topic_arn != self._topic_arn:
-            raise Refused("it is of another topic")
+            raise PushRefused("it is of another topic")
         at_us = envelope.at_us
         self._check_age(at_us)
         key = await self._keys.at(envelope.signing_cert_url)
         _check_signature(envelope, key)
-        if not self._taken.take(envelope.message_id, at_us, self._clock() - self._max_age_us):
-            raise Refused("it came before")
+        if not self._guard.admit(envelope.message_id, at_us, self._clock() - self._max_age_us):
+            raise PushRefused("it came before")
         return envelope
 
-    def give_back(self, envelope: Envelope) -> None:
-        """Lets a message pass once more, because nothing could be done about it."""
-        self._taken.give_back(envelope.message_id)
+    def release(self, envelope: Envelope) -> None:
+        """Admits a message once more, because it could not be handled."""
+        self._guard.release(envelope.message_id)
 
     def _check_age(self, at_us: int) -> None:
         now_us = self._clock()
         if now_us - at_us > self._max_age_us:
-            raise Refused("it is too old")
+            raise PushRefused("it is too old")
         if at_us - now_us > MAX_AHEAD_US:
-            raise Refused("it is from the future: check this machine's clock")
+            raise PushRefused("it is from the future: check this machine's clock")
 
 
-class _Remembered(NamedTuple):
+class _Admitted(NamedTuple):
     at_us: int
     message_id: str
 
 
-class Taken:
-    """The ids of messages that were taken, as many as there is room for.
+class ReplayGuard:
+    """The ids of admitted messages, as many as ``capacity``.
 
-    Whatever is forgotten leaves its time behind: no message from then or before is taken again.
+    Of those it forgets it keeps the latest time: no message of that time or before is admitted.
     """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._ids: set[str] = set()
-        self._oldest_first: list[_Remembered] = []
+        self._oldest_first: list[_Admitted] = []
         self._forgotten_until_us = 0
 
-    def take(self, message_id: str, at_us: int, forget_before_us: int) -> bool:
-        """Whether a message is taken for the first time."""
+    def admit(self, message_id: str, at_us: int, forget_before_us: int) -> bool:
+        """Returns whether a message comes for the first time, and keeps its id."""
         if message_id in self._ids or at_us <= self._forgotten_until_us:
             return False
         self._ids.add(message_id)
-        heapq.heappush(self._oldest_first, _Remembered(at_us, message_id))
+        heapq.heappush(self._oldest_first, _Admitted(at_us, message_id))
         while self._oldest_first and (
             len(self._oldest_first) > self._capacity
             or self._oldest_first[0].at_us < forget_before_us
@@ -106,21 +104,21 @@ class Taken:
             self._forgotten_until_us = max(self._forgotten_until_us, forgotten.at_us)
         return True
 
-    def give_back(self, message_id: str) -> None:
+    def release(self, message_id: str) -> None:
         self._ids.discard(message_id)
 
 
 def _check_headers(envelope: Envelope, headers: Headers) -> None:
-    """They are not signed; they have to agree with what is."""
+    """Checks that the headers, which are not signed, agree with the signed fields."""
     if headers.get(b"x-amz-sns-rawdelivery", b"").lower() == b"true":
-        raise Refused("it is not signed: turn raw delivery off for this subscription")
+        raise PushRefused("it is not signed: turn raw delivery off for this subscription")
     claimed = {
         b"x-amz-sns-message-type": envelope.type,
         b"x-amz-sns-message-id": envelope.message_id,
         b"x-amz-sns-topic-arn": envelope.topic_arn,
     }
     if any(headers.get(name, b"").decode("latin-1") != value for name, value in claimed.items()):
-        raise Refused("its headers say another thing than its body")
+        raise PushRefused("its headers say another thing than its body")
 
 
 def _check_signature(envelope: Envelope, key: RSAPublicKey) -> None:
@@ -129,6 +127,8 @@ def _check_signature(envelope: Envelope, key: RSAPublicKey) -> None:
         digest = _DIGESTS[envelope.signature_version]
         key.verify(signature, envelope.signed_text(), PKCS1v15(), digest)
     except (ValueError, InvalidSignature):
-        raise Refused("its signature is wrong") from None
+        raise PushRefused("its signature is wrong") from None
     except UnsupportedAlgorithm:
-        raise Refused("this machine knows no SHA-1: set SignatureVersion 2 for the topic") from None
+        raise PushRefused(
+            "this machine knows no SHA-1: set SignatureVersion 2 for the topic"
+        ) from None

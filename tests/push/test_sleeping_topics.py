@@ -1,4 +1,4 @@
-"""Workers that sleep until a note wakes them: on models of SQS and SNS, in simulated time."""
+"""Workers that sleep until a wake-up wakes them: on models of SQS and SNS, in simulated time."""
 
 import asyncio
 import itertools
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eventdemo.aws.push.wake_ups import AWAKE_S, LAST_LOOK_S, SLEEP_S, WakeUps
+from eventdemo.aws.push.sleeping_topics import AWAKE_S, LAST_POLL_S, SLEEP_S, SleepingTopics
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs.messaging import Delivery, Entry
 from eventdemo.engines.aws.sqs.queue_and_topics import AwsMessaging, queue_and_topics
@@ -26,7 +26,7 @@ HOUR_S = 3_600.0
 
 
 class Counted(ModelMessaging):
-    """Counts what is asked of SQS; notes take the way over the load balancer."""
+    """Counts what is asked of SQS; wake-ups take the way over the load balancer."""
 
     def __init__(self, cloud: "Cloud") -> None:
         super().__init__(cloud.messaging)
@@ -55,7 +55,7 @@ class Worker:
         self.cloud = cloud
         self.messaging = Counted(cloud)
         _, topics = cloud.parts(self.messaging)
-        self.topics = WakeUps(topics, HEARS, clock=cloud.clock)
+        self.topics = SleepingTopics(topics, HEARS, clock=cloud.clock)
         self.handled: list[tuple[float, list[Message]]] = []
 
     @property
@@ -79,22 +79,22 @@ class Cloud:
     def __init__(self) -> None:
         self.messaging = MessagingModel(NAMES, HEARS)
         self.table = TableModel()
-        self.notes: list[tuple[float, str]] = []
+        self.wake_ups: list[tuple[float, str]] = []
         self.workers: list[Worker] = []
-        self.losing_notes = False
+        self.losing_wake_ups = False
         self._ids = itertools.count()
 
     def clock(self) -> int:
         return START_US + int(now() * 1_000_000)
 
-    def push(self, notes: Sequence[str]) -> None:
-        for note in notes:
-            self.notes.append((now(), note))
-            if self.losing_notes:
+    def push(self, wake_ups: Sequence[str]) -> None:
+        for wake_up in wake_ups:
+            self.wake_ups.append((now(), wake_up))
+            if self.losing_wake_ups:
                 raise StorageUnreachable("no answer")
             if self.workers:
                 self.workers.append(self.workers.pop(0))
-                self.workers[-1].topics.wake(note)
+                self.workers[-1].topics.wake(wake_up)
 
     def parts(self, messaging: Counted) -> AwsMessaging:
         return queue_and_topics(
@@ -132,7 +132,7 @@ class Running:
         return sum(worker.messaging.asked for worker in self.workers)
 
     async def asleep(self) -> None:
-        await asyncio.sleep(AWAKE_S + LAST_LOOK_S + 1)
+        await asyncio.sleep(AWAKE_S + LAST_POLL_S + 1)
 
     async def stop(self) -> None:
         for task in self.tasks:
@@ -157,7 +157,7 @@ def tell(story: Story, instances: int = 1) -> None:
         runner.run(whole())
 
 
-def test_a_note_wakes_a_worker_at_once() -> None:
+def test_a_wake_up_wakes_a_worker_at_once() -> None:
     async def story(running: Running) -> None:
         await running.asleep()
         message, began = check(), now()
@@ -199,7 +199,7 @@ def test_who_sleeps_asks_seldom() -> None:
     tell(story)
 
 
-def test_of_many_instances_each_note_wakes_one() -> None:
+def test_of_many_instances_each_wake_up_wakes_one() -> None:
     async def story(running: Running) -> None:
         await running.asleep()
         before = [worker.messaging.asked for worker in running.workers]
@@ -234,7 +234,7 @@ def test_a_process_tells_the_same_no_more_often_than_it_may() -> None:
         for _ in range(1_000):
             await running.topics.publish(TOPIC, [check()])
             await asyncio.sleep(0.01)
-        sent = [at for at, note in running.cloud.notes if note == TOPIC]
+        sent = [at for at, wake_up in running.cloud.wake_ups if wake_up == TOPIC]
         assert len(sent) <= (now() - began) / NOTES_EVERY_S + 2
         assert all(
             later - earlier > NOTES_EVERY_S - 0.001 for earlier, later in itertools.pairwise(sent)
@@ -243,21 +243,21 @@ def test_a_process_tells_the_same_no_more_often_than_it_may() -> None:
     tell(story)
 
 
-def test_the_last_note_comes_after_the_last_message() -> None:
+def test_the_last_wake_up_comes_after_the_last_message() -> None:
     async def story(running: Running) -> None:
         for _ in range(5):
             await running.topics.publish(TOPIC, [check()])
             await asyncio.sleep(NOTES_EVERY_S / 3)
         last = now()
         await asyncio.sleep(1)
-        assert running.cloud.notes[-1][0] >= last - NOTES_EVERY_S / 3
+        assert running.cloud.wake_ups[-1][0] >= last - NOTES_EVERY_S / 3
 
     tell(story, instances=0)
 
 
-def test_lost_notes_cost_time_and_nothing_else() -> None:
+def test_lost_wake_ups_cost_time_and_nothing_else() -> None:
     async def story(running: Running) -> None:
-        running.cloud.losing_notes = True
+        running.cloud.losing_wake_ups = True
         await running.asleep()
         messages, began = checks(30), now()
         await running.topics.publish(TOPIC, messages)
@@ -271,11 +271,11 @@ def test_lost_notes_cost_time_and_nothing_else() -> None:
 
 
 def test_what_a_poll_caught_that_nobody_waited_for_is_handled_soon() -> None:
-    """Published without a note, in every moment around the end of the time awake."""
+    """Published without a wake-up, in every moment around the end of the time awake."""
     for tenths in range(0, 80, 3):
 
         async def story(running: Running, after_s: float = tenths / 10) -> None:
-            running.cloud.losing_notes = True
+            running.cloud.losing_wake_ups = True
             await asyncio.sleep(after_s)
             await running.topics.publish(TOPIC, [check()])
             await asyncio.sleep(AWAKE_S + SLEEP_S)
@@ -286,7 +286,7 @@ def test_what_a_poll_caught_that_nobody_waited_for_is_handled_soon() -> None:
 
 def test_a_retry_is_handled_when_it_is_due() -> None:
     async def story(running: Running) -> None:
-        running.cloud.losing_notes = True
+        running.cloud.losing_wake_ups = True
         await running.stop()
         topics, clock = running.workers[0].topics, running.cloud.clock
         await running.topics.publish(TOPIC, [check()])
@@ -326,7 +326,7 @@ def test_a_redriven_letter_wakes_its_service() -> None:
 
 def test_what_a_service_says_wakes_its_neighbour_in_the_same_process() -> None:
     async def story(running: Running) -> None:
-        running.cloud.losing_notes = True
+        running.cloud.losing_wake_ups = True
         worker = running.workers[0]
         await running.asleep()
         began = now()
@@ -337,27 +337,27 @@ def test_what_a_service_says_wakes_its_neighbour_in_the_same_process() -> None:
     tell(story)
 
 
-@pytest.mark.parametrize("note", ["", "shop", "no such topic", "purchase-requested"])
-def test_a_note_for_others_wakes_nobody_here(note: str) -> None:
+@pytest.mark.parametrize("wake_up", ["", "shop", "no such topic", "purchase-requested"])
+def test_a_wake_up_for_others_wakes_nobody_here(wake_up: str) -> None:
     async def story(running: Running) -> None:
         await running.asleep()
         before = running.asked
-        running.cloud.push([note])
+        running.cloud.push([wake_up])
         await asyncio.sleep(1)
         assert running.asked == before
 
     tell(story)
 
 
-def test_closing_sends_the_notes_that_are_due() -> None:
+def test_closing_sends_the_wake_ups_that_are_due() -> None:
     async def story(running: Running) -> None:
-        telling = WakingMessaging(running.messaging, NAMES.wake, {NAMES.topic(TOPIC): "note"})
+        publisher = WakingMessaging(running.messaging, NAMES.wake, {NAMES.topic(TOPIC): "wake_up"})
         for number in range(2):
-            await telling.publish(NAMES.topic(TOPIC), [Entry("[]", group=str(number))])
+            await publisher.publish(NAMES.topic(TOPIC), [Entry("[]", group=str(number))])
             await asyncio.sleep(0)
         began = now()
-        await telling.close()
-        assert [note for _, note in running.cloud.notes] == ["note", "note"]
+        await publisher.close()
+        assert [wake_up for _, wake_up in running.cloud.wake_ups] == ["wake_up", "wake_up"]
         assert now() == began
 
     tell(story, instances=0)

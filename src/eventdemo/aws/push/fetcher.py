@@ -1,4 +1,4 @@
-"""Small downloads from places that are known beforehand: bounded, without redirects or proxies."""
+"""Small downloads from hosts that are known beforehand: bounded, without redirects or proxies."""
 
 import ipaddress
 import socket
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from eventdemo.aws.push.refusals import Unavailable
+from eventdemo.aws.push.envelope import PushUndecided
 
 Get = Callable[[str], Awaitable[bytes]]
 
@@ -18,21 +18,21 @@ MAX_BYTES = 65_536
 
 
 class PublicAddresses(aiohttp.ThreadedResolver):
-    """Addresses of the Internet. Where no TLS shows who answers, a name that leads into this
-    network is not followed."""
+    """Resolves names to public addresses only: for plain HTTP, where no TLS authenticates the host,
+    so that no name leads into this network."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await super().resolve(host, port, family)
-        public = [place for place in found if ipaddress.ip_address(place["host"]).is_global]
+        results = await super().resolve(host, port, family)
+        public = [result for result in results if ipaddress.ip_address(result["host"]).is_global]
         if not public:
             raise OSError(None, "it has no public address")
         return public
 
 
 class Fetcher:
-    """Downloads what an address holds; who calls has checked the address."""
+    """Downloads from addresses that the caller has checked."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Fetcher:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
 
     async def get(self, url: str) -> bytes:
-        """The body of a 200. Raises ``Unavailable`` for anything else, and beyond the bounds."""
+        """Returns the body of a 200. Raises ``PushUndecided`` for anything else."""
         try:
             connector = aiohttp.TCPConnector(
                 ssl=self._tls or True, resolver=self._resolver, force_close=True
@@ -62,7 +62,7 @@ class Fetcher:
             ):
                 return await _body(answer)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Unavailable(f"{url.partition('?')[0]} gives nothing: {error!r}") from None
+            raise PushUndecided(f"{url.partition('?')[0]} gives nothing: {error!r}") from None
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:

@@ -1,4 +1,4 @@
-"""Topics for a worker that is woken: it asks the queue while there is work, and sleeps else."""
+"""Topics of a worker that sleeps: it polls its queue while there is work, and is woken for more."""
 
 import asyncio
 import contextlib
@@ -8,53 +8,53 @@ from eventdemo.ids import now_us
 from eventdemo.messages import DeadLetter, Message, Received, Retry
 from eventdemo.ports import Topics
 
-#: How long a service goes on asking after it was woken or found something.
+#: The time for which a service polls after it was woken or received something.
 AWAKE_S = 2.0
 
-#: How long after that it looks once more. What it waited with may outlive the waiting, and catch
-#: something meanwhile: on SQS a poll, which therefore has to be shorter than this.
-LAST_LOOK_S = 4.0
+#: The delay after that until one last poll. The previous poll of SQS may outlast the wait for it
+#: and catch something meanwhile; it has to be shorter than this.
+LAST_POLL_S = 4.0
 
-#: How long it sleeps should notes get lost, or a message come back that nobody tells of: one
-#: whose worker died.
+#: The longest sleep: wake-up notifications may get lost, and there is none for a message that comes
+#: back because its worker died.
 SLEEP_S = 30.0
 
 
 class _Service:
-    """Whether one service asks for messages at present."""
+    """The state of one service: awake, or asleep until some time."""
 
-    def __init__(self, awake_s: float, last_look_s: float, sleep_s: float) -> None:
+    def __init__(self, awake_s: float, last_poll_s: float, sleep_s: float) -> None:
         self._awake_s = awake_s
-        self._last_look_s = last_look_s
+        self._last_poll_s = last_poll_s
         self._sleep_s = sleep_s
         self._woken = asyncio.Event()
-        self._awake_until = self._last_look_at = self._sleep_until = float("-inf")
+        self._awake_until = self._last_poll_at = self._sleep_until = float("-inf")
 
     @property
     def awake_for(self) -> float:
-        """For how many more seconds it asks."""
+        """The seconds for which it goes on polling."""
         return self._awake_until - _now()
 
     def wake(self) -> None:
         self._awake_until = _now() + self._awake_s
-        self._last_look_at = self._awake_until + self._last_look_s
+        self._last_poll_at = self._awake_until + self._last_poll_s
         self._sleep_until = self._awake_until + self._sleep_s
         self._woken.set()
 
-    def may_look(self) -> bool:
-        """Whoever slept for long enough wakes by himself."""
+    def may_poll(self) -> bool:
+        """Returns whether it is awake, or due for its last poll; wakes it after a long sleep."""
         if _now() >= self._sleep_until:
             self.wake()
         if self.awake_for > 0:
             return True
-        is_last = self._last_look_at <= _now()
+        is_last = self._last_poll_at <= _now()
         if is_last:
-            self._last_look_at = float("inf")
+            self._last_poll_at = float("inf")
         return is_last
 
     async def sleep(self, timeout_s: float) -> None:
         self._woken.clear()
-        until = min(self._last_look_at, self._sleep_until)
+        until = min(self._last_poll_at, self._sleep_until)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(timeout_s, until - _now())):
                 await self._woken.wait()
@@ -64,11 +64,11 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-class WakeUps:
-    """The topics of an engine, asked only on behalf of services that are awake.
+class SleepingTopics:
+    """The topics of an engine, polled only for services that are awake.
 
-    What is published or redriven elsewhere is told by ``wake``; of its own retries a worker knows
-    when they are due.
+    ``wake`` is called for what is published or redriven elsewhere. Retries of its own wake a
+    service when they are due.
     """
 
     def __init__(
@@ -77,19 +77,19 @@ class WakeUps:
         hears: Mapping[str, str],
         *,
         awake_s: float = AWAKE_S,
-        last_look_s: float = LAST_LOOK_S,
+        last_poll_s: float = LAST_POLL_S,
         sleep_s: float = SLEEP_S,
         clock: Callable[[], int] = now_us,
     ) -> None:
         self._topics = topics
         self._hears = hears
         self._clock = clock
-        self._services = {service: _Service(awake_s, last_look_s, sleep_s) for service in hears}
+        self._services = {service: _Service(awake_s, last_poll_s, sleep_s) for service in hears}
 
-    def wake(self, note: str) -> None:
-        """Wakes the service that a note names, or those that hear the topic that it names."""
-        for service, heard in self._hears.items():
-            if note in (service, heard):
+    def wake(self, name: str) -> None:
+        """Wakes the service of this name, or those that hear the topic of this name."""
+        for service, topic in self._hears.items():
+            if name in (service, topic):
                 self._services[service].wake()
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
@@ -98,7 +98,7 @@ class WakeUps:
 
     async def receive(self, service: str, limit: int) -> Received | None:
         state = self._services[service]
-        if not state.may_look():
+        if not state.may_poll():
             return None
         received = await self._topics.receive(service, limit)
         if received is not None:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from eventdemo.aws.push.fetching import MAX_BYTES, Fetcher, PublicAddresses
-from eventdemo.aws.push.refusals import Unavailable
+from eventdemo.aws.push.envelope import PushUndecided
+from eventdemo.aws.push.fetcher import MAX_BYTES, Fetcher, PublicAddresses
 from tests.push.authority import DAY, Certified
 from tests.push.hosts import Host, client_context, listening, page
 from tests.servers.ports import free_port
@@ -39,7 +39,7 @@ def fetcher(root: Certified) -> Fetcher:
 
 
 async def nothing(fetcher: Fetcher, url: str, why: str) -> None:
-    with pytest.raises(Unavailable, match=why):
+    with pytest.raises(PushUndecided, match=why):
         await fetcher.get(url)
 
 
@@ -51,7 +51,7 @@ async def test_what_is_there_is_brought(host: Host, fetcher: Fetcher) -> None:
 
 async def test_the_query_is_sent_but_not_told(host: Host, fetcher: Fetcher) -> None:
     url = f"https://localhost:{host.port}/?Action=ConfirmSubscription&Token=secret"
-    with pytest.raises(Unavailable) as error:
+    with pytest.raises(PushUndecided) as error:
         await fetcher.get(url)
     assert host.asked == ["/?Action=ConfirmSubscription&Token=secret"]
     assert "secret" not in str(error.value)
