@@ -283,8 +283,6 @@ class TestRoots:
         signing_keys.system_roots.cache_clear()
         subjects = [root.subject for root in signing_keys.system_roots()]
         assert subjects == [sns.root.certificate.subject]
-            sns.root.certificate.subject
-        ]
         signing_keys.system_roots.cache_clear()
 
 

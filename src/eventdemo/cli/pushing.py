@@ -32,7 +32,7 @@ def check(settings: Settings) -> None:
 def pushed(
     topic_arn: str, address: str, engine: Engine, stop: asyncio.Event
 ) -> tuple[Engine, Coroutine[Any, Any, None]]:
-    """The engine as a worker uses it that sleeps between wake-ups, and the server that listens for them."""
+    """Returns the engine of a worker that sleeps between wake-ups, and what listens for them."""
     topics = SleepingTopics(engine.topics, HEARS)
     endpoint = endpoint_for(topic_arn, topics.wake)
     messaging = MessagingParts(

@@ -1,1 +1,1 @@
-"""Push over HTTP: signed wake-ups of SNS for idle workers, which take their tasks from the queue."""
+"""Push over HTTP: signed wake-ups of SNS, after which idle workers look into their queues."""
