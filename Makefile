@@ -27,8 +27,11 @@ help: ## list the targets
 up: .venv/.runs ## run everything; PORT=8080 chooses another port
 	@exec $(BIN)/eventdemo up $(if $(PORT),--port $(PORT))
 
-test: lint tools faketime .venv/.localstack ## check and test everything
-	$(BIN)/pytest
+# Tests wait more than they compute: several at once keep two cores busy.
+AT_ONCE ?= 4
+
+test: lint tools faketime .venv/.localstack ## check and test everything; AT_ONCE=4 tests in parallel
+	$(BIN)/pytest -n $(AT_ONCE) --dist worksteal
 
 test-aws: .venv/.tests ## the AWS suites against the account that the SDK finds; needs credentials
 	@$(BIN)/python -m tests.emulators.account

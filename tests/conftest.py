@@ -1,5 +1,6 @@
 """What all tests share: one event loop, and the adapter under test where there is one."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from eventdemo.ports import Engine
 from tests.adapters import Adapter, Site
 from tests.emulators.engine import LEASE_S, deployed
 from tests.emulators.servers import Aws, opened
+from tests.servers import redis
+
+
+def pytest_sessionfinish() -> None:
+    redis.stop_shared()
 
 
 @pytest.fixture
@@ -17,9 +23,16 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def aws() -> Iterator[Aws]:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """A folder of all processes of a parallel run."""
+    parallel = "PYTEST_XDIST_WORKER" in os.environ
+    return tmp_path_factory.getbasetemp().parent if parallel else None
+
+
+@pytest.fixture(scope="session")
+def aws(shared_folder: Path | None) -> Iterator[Aws]:
     """AWS, which the environment of this process and of those it starts then names."""
-    with opened() as aws:
+    with opened(shared_folder) as aws:
         yield aws
 
 

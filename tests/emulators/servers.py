@@ -3,9 +3,9 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from tests.emulators.lacks import LOCALSTACK, MOTO
 from tests.emulators.processes import ROOT, started
+from tests.servers.shared import shared
 
 #: LocalStack takes twelve digits for the account; moto's account is this one.
 ACCOUNT = "123456789012"
@@ -73,12 +74,12 @@ def _client(service: str, region: str, attempts: int, place: tuple[tuple[str, st
 
 
 @contextmanager
-def opened() -> Iterator[Aws]:
+def opened(shared_in: Path | None = None) -> Iterator[Aws]:
     """AWS for this process and for those it starts: their environment names it."""
     if os.environ.get(ASKED_FOR_ACCOUNT):
         yield account()
         return
-    with pytest.MonkeyPatch.context() as patch, emulated() as aws:
+    with pytest.MonkeyPatch.context() as patch, emulated(shared_in=shared_in) as aws:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
         for name, value in aws.environment.items():
@@ -98,14 +99,18 @@ def account() -> Aws:
 
 
 @contextmanager
-def emulated(messaging: str = "") -> Iterator[Aws]:
+def emulated(messaging: str = "", shared_in: Path | None = None) -> Iterator[Aws]:
     """DynamoDB and all else from moto; SQS and SNS from LocalStack where it is installed, or from
-    the one that is asked for."""
+    the one that is asked for. Processes that name the same folder have the same servers."""
     messaging = messaging or (LOCALSTACK if localstack_is_there() else MOTO)
     kinds = [moto_server, *([localstack_server] if messaging == LOCALSTACK else [])]
+
+    def start(kind: Callable[[], AbstractContextManager[str]]) -> AbstractContextManager[str]:
+        return shared(shared_in, kind.__name__, kind) if shared_in else kind()
+
     with ExitStack() as servers:
         with ThreadPoolExecutor() as threads:
-            urls = list(threads.map(lambda kind: servers.enter_context(kind()), kinds))
+            urls = list(threads.map(lambda kind: servers.enter_context(start(kind)), kinds))
         moto, queues = urls[0], urls[-1]
         environment = {
             "AWS_ENDPOINT_URL": moto,
@@ -140,5 +145,6 @@ def localstack_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="localstack-", ignore_cleanup_errors=True) as folder:
         # What is set for AWS or for another LocalStack is not meant for this one.
         mine = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        mine["TMPDIR"] = folder
         with started((str(_LOCALSTACK), app, folder), mine, Path(folder, "log")) as port:
             yield f"http://127.0.0.1:{port}"

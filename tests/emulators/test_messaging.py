@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,13 +67,13 @@ class Place(Struct, frozen=True):
 
 
 @pytest.fixture(scope="session")
-def emulators(aws: Aws) -> Iterator[Callable[[str], Aws]]:
+def emulators(aws: Aws, shared_folder: Path | None) -> Iterator[Callable[[str], Aws]]:
     with ExitStack() as servers:
         opened = {aws.messaging: aws}
 
         def of(name: str) -> Aws:
             if name not in opened:
-                opened[name] = servers.enter_context(emulated(messaging=name))
+                opened[name] = servers.enter_context(emulated(name, shared_folder))
             return opened[name]
 
         yield of

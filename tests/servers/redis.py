@@ -1,6 +1,5 @@
 """A private redis-server on a free port of loopback."""
 
-import atexit
 import itertools
 import subprocess
 import tempfile
@@ -68,8 +67,13 @@ def shared() -> RedisServer:
     """The server of this test run, started when it is first asked for."""
     server = RedisServer()
     server.start()
-    atexit.register(server.__exit__)
     return server
+
+
+def stop_shared() -> None:
+    """Ends the server of this test run, if it has one."""
+    if shared.cache_info().currsize:
+        shared().__exit__()
 
 
 @cache
