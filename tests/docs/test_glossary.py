@@ -10,7 +10,7 @@ _ENTRY = re.compile(r"^\*\*([^*]+)\*\*([^:]*):", re.MULTILINE)
 _POINTER = re.compile(r"(?<!\*)\*([^*\n]+)\*(?!\*)")
 
 
-def _entries() -> list[str]:
+def entries() -> list[str]:
     """The words that are explained, those said to mean the same included."""
     words: list[str] = []
     for word, rest in _ENTRY.findall(GLOSSARY.read_text(encoding="utf-8")):
@@ -21,13 +21,13 @@ def _entries() -> list[str]:
 
 
 def test_every_word_is_explained_once() -> None:
-    words = _entries()
+    words = entries()
     assert len(words) > 50
     assert sorted(words) == sorted(set(words))
 
 
 def test_every_pointer_leads_to_an_entry() -> None:
     text = GLOSSARY.read_text(encoding="utf-8").partition("\n## ")[2]
-    known = {form for word in _entries() for form in (word, f"{word}s", f"{word}d", f"{word}es")}
+    known = {form for word in entries() for form in (word, f"{word}s", f"{word}d", f"{word}es")}
     pointers = {pointer.lower() for pointer in _POINTER.findall(text)}
     assert not pointers - known
