@@ -37,6 +37,8 @@ def _stocked(product_id: str) -> Recording:
     registered = product_management.put(product_id, ProductDetails("Benchmark", 100), Product())
     product = Product().evolve(registered[0])
     received = product_management.restock(product_id, Restock(UNITS_IN_STOCK), product)
-    writes = tuple(Write(version, fact) for version, fact in enumerate(registered + received))
+    writes = tuple(
+        Write(fact.stream, version, fact) for version, fact in enumerate(registered + received)
+    )
     cause = PRODUCT_CAUSES + product_stream(product_id)
     return Recording(cause, cause, now_us(), writes)

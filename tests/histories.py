@@ -115,7 +115,7 @@ def recordings(events: Sequence[RecordedEvent]) -> list[Recording]:
             causation_id,
             caused[0].correlation_id,
             caused[0].at_us,
-            tuple(Write(event.version - 1, event.data) for event in caused),
+            tuple(Write(event.stream, event.version - 1, event.data) for event in caused),
         )
         for causation_id, caused in by_cause.items()
     ]

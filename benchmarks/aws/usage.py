@@ -23,7 +23,7 @@ from eventdemo.runtime.commands import put_product, restock_product, task_of
 from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.retries import RetryPolicy
-from eventdemo.runtime.state import Baselines
+from eventdemo.runtime.state import StateCache
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
 
@@ -79,7 +79,7 @@ class Account:
         self.engines = {actor: self._engine(actor) for actor in ACTORS}
         self._handlers = {
             service: Handler(
-                row_of(service), self.engines[service], Baselines(), RetryPolicy(), self._clock
+                row_of(service), self.engines[service], StateCache(), RetryPolicy(), self._clock
             )
             for service in SERVICES
         }

@@ -75,8 +75,9 @@ class RecordedEvent(Struct, frozen=True, gc=False):
 
 
 class Write(Struct, frozen=True, gc=False):
-    """One event to append, and the version its stream must be at before it."""
+    """One event to append, its stream, and the version the stream must be at before it."""
 
+    stream: str
     expected_version: int
     event: Event
 

@@ -6,7 +6,6 @@ to one purchase is ever spread over two of them.
 
 from zlib import crc32
 
-from eventdemo.ids import is_request_id
 from eventdemo.messages import Message
 
 SLOTS = 1_024
@@ -37,7 +36,7 @@ def slot_of_message(message: Message) -> int:
     The product that a message names does not count, since a refusal may name none; the request id
     was made with the product's slot. Only a message that belongs to no purchase goes by product.
     """
-    request_id = message.correlation_id
-    if is_request_id(request_id):
-        return slot_of_request(request_id)
-    return slot_of(message.data.product_id)
+    try:
+        return slot_of_request(message.correlation_id)
+    except ValueError:
+        return slot_of(message.data.product_id)

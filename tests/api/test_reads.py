@@ -98,7 +98,7 @@ def test_more_units_than_can_be_counted_are_a_conflict(
     from eventdemo.services.product_management import MAX_RECEIVED_UNITS
 
     client.put("/products/full", json={"name": "Full"}).raise_for_status()
-    filled = Write(1, StockReceived("full", MAX_RECEIVED_UNITS - 1))
+    filled = Write("product-full", 1, StockReceived("full", MAX_RECEIVED_UNITS - 1))
     recording = Recording("fill", "fill", now_us(), (filled,))
     running.call(lambda server: server.engine.pool.append([recording]))
     assert client.post("/products/full/stock", json={"quantity": 1}).status_code == 200

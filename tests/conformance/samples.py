@@ -40,7 +40,7 @@ def recording(
         causation_id,
         correlation_id,
         at_us,
-        tuple(Write(version, event) for version, event in writes),
+        tuple(Write(event.stream, version, event) for version, event in writes),
     )
 
 

@@ -16,7 +16,7 @@ from eventdemo.ports import Engine
 from eventdemo.runtime.commands import put_product, restock_product
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.retries import RetryPolicy
-from eventdemo.runtime.state import Baselines
+from eventdemo.runtime.state import StateCache
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.services.buy_request import BuyRequest, accept
 from eventdemo.services.product_management import ProductDetails, Restock
@@ -50,7 +50,7 @@ class System:
             self._loop.run(self._drain(row))
 
     async def _drain(self, row: Row) -> None:
-        handler = Handler(row, self.engine, Baselines(), RetryPolicy(max_attempts=1))
+        handler = Handler(row, self.engine, StateCache(), RetryPolicy(max_attempts=1))
         while received := await self.engine.topics.receive(row.service, 100):
             await handler.handle(received)
 

@@ -14,7 +14,7 @@ from eventdemo.runtime.commands import put_product, restock_product, task_of
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.observer import UNOBSERVED, Observer
 from eventdemo.runtime.retries import RetryPolicy
-from eventdemo.runtime.state import Baselines
+from eventdemo.runtime.state import StateCache
 from eventdemo.runtime.worker import run_services
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
@@ -39,9 +39,9 @@ class Instance:
         observer: Observer = UNOBSERVED,
     ) -> None:
         self.engine = engine
-        baselines = Baselines()
+        cache = StateCache()
         self._handlers = {
-            row.service: Handler(row, engine, baselines, retries, clock, observer) for row in rows
+            row.service: Handler(row, engine, cache, retries, clock, observer) for row in rows
         }
 
     async def receive(self, service: str, limit: int = 1_000) -> Received | None:

@@ -9,7 +9,7 @@ from eventdemo.facts import StockReceived, StockReserved
 from eventdemo.messages import RecordedEvent, Recording, Snapshot, Write
 from eventdemo.ports import Engine, EventPool
 from eventdemo.runtime.commands import put_product, restock_product
-from eventdemo.runtime.state import EVENTS_PER_SNAPSHOT, Baselines
+from eventdemo.runtime.state import EVENTS_PER_SNAPSHOT, StateCache, StateLoader
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.services.product_management import ProductDetails, Restock
 from tests.adapters import where_quick
@@ -58,7 +58,7 @@ async def live_long(pool: EventPool, length: int) -> None:
                 if product.version == 1
                 else StockReserved("lamp", 1, "x")
             )
-            write = Write(product.version, fact)
+            write = Write(fact.stream, product.version, fact)
             product = product.evolve(fact)
             cause = f"cause-{product.version}"
             recordings.append(Recording(cause, cause, product.version, (write,)))
@@ -121,14 +121,15 @@ async def test_restocks_leave_snapshots_to_whoever_reads_next(engine: Engine) ->
     assert isinstance(kept.state, Product)
     assert kept.state.received == 1_999
     counting = CountingPool(engine.pool)
-    states, _ = await Baselines().load(counting, {"product-lamp": Product})  # type: ignore[arg-type]
+    loader = StateLoader(counting, StateCache())  # type: ignore[arg-type]
+    states = (await loader.load({"product-lamp": Product})).states
     assert counting.read == 502
     assert states["product-lamp"].version == 2_502
 
 
 async def append_restocks(pool: EventPool, *, after: int, count: int) -> None:
     recordings: Sequence[Recording] = [
-        Recording(f"c{v}", "c", v + 1, (Write(v, StockReceived("lamp", 1)),))
+        Recording(f"c{v}", "c", v + 1, (Write("product-lamp", v, StockReceived("lamp", 1)),))
         for v in range(after, after + count)
     ]
     await pool.append(recordings)

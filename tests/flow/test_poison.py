@@ -317,7 +317,10 @@ class TestDeadLetters:
         for request_id in (first, bad, last):
             assert (await outcome(engine, request_id)).order_id
         letter = await letter_of(engine)
-        assert letter.reason == "NotCarried: TOPIC-2 stock-check-needed carries no StockFound"
+        assert (
+            letter.reason
+            == "UnexpectedMessageType: TOPIC-2 stock-check-needed carries no StockFound"
+        )
         assert (letter.service, letter.attempts) == ("stock_check", 1)
         await clean_receipt(engine)
 

@@ -12,7 +12,7 @@ import apsw
 import pytest
 from msgspec.structs import replace
 
-from eventdemo.aggregates import Aggregate, Product, Purchase
+from eventdemo.aggregates import Product, Purchase
 from eventdemo.engines.aws.dynamodb import encoding
 from eventdemo.engines.aws.dynamodb import event_pool as aws_event_pool
 from eventdemo.engines.aws.dynamodb.event_log import EventLog
@@ -33,12 +33,11 @@ from eventdemo.messages import (
     Retry,
     Snapshot,
 )
-from eventdemo.ports import EventPool
 from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.retries import RetryPolicy
-from eventdemo.runtime.state import Baselines, Recorded
-from eventdemo.runtime.unit_of_work import Work
+from eventdemo.runtime.state import LoadedState, StateCache, StateLoader
+from eventdemo.runtime.unit_of_work import UnitOfWork
 
 Patch = pytest.MonkeyPatch
 
@@ -51,25 +50,22 @@ Mutant = Callable[[Patch], None]
 
 def skips_the_causation_look_up(patch: Patch) -> None:
     """What a message caused before is not looked for: it is decided again."""
-    load = Baselines.load
+    load = StateLoader.load
 
-    async def forgetful(
-        self: Baselines, pool: EventPool, streams: Any
-    ) -> tuple[dict[str, Aggregate], dict[str, Recorded]]:
-        states, _ = await load(self, pool, streams)
-        return states, {}
+    async def forgetful(self: StateLoader, streams: Any) -> LoadedState:
+        return (await load(self, streams))._replace(recorded={})
 
-    patch.setattr(Baselines, "load", forgetful)
+    patch.setattr(StateLoader, "load", forgetful)
 
 
 def stays_silent_on_repeats(patch: Patch) -> None:
     """A message that is known says nothing, although nobody knows whether it was heard."""
-    facts_of = Work.facts_of
+    decide = UnitOfWork.decide
 
-    def silent(self: Work, message: Message, decide: Any) -> Any:
-        return ((), 0) if message.id in self._recorded else facts_of(self, message, decide)
+    def silent(self: UnitOfWork, message: Message, *given: Any) -> Any:
+        return ((), 0) if message.id in self._recorded else decide(self, message, *given)
 
-    patch.setattr(Work, "facts_of", silent)
+    patch.setattr(UnitOfWork, "decide", silent)
 
 
 def publishes_before_it_records(patch: Patch) -> None:
@@ -184,23 +180,23 @@ def forgets_idempotency_keys(patch: Patch) -> None:
 def keeps_states_that_were_not_committed(patch: Patch) -> None:
     commit = Handler._commit
 
-    async def hasty(self: Handler, work: Work, observation: Any) -> None:
-        self._baselines.keep(work.states)
+    async def hasty(self: Handler, work: UnitOfWork, observation: Any) -> None:
+        self._cache.keep(work.states)
         await commit(self, work, observation)
 
     patch.setattr(Handler, "_commit", hasty)
-    patch.setattr(Baselines, "forget", lambda self, streams: None)
+    patch.setattr(StateCache, "forget", lambda self, streams: None)
 
 
 def loses_what_is_to_be_retried(patch: Patch) -> None:
-    def settled(self: Handler, work: Work, message: Message, error: Exception) -> None:
+    def settled(self: Handler, work: UnitOfWork, message: Message, error: Exception) -> None:
         """Acknowledged with the batch, and gone."""
 
     patch.setattr(Handler, "_set_aside", settled)
 
 
 def buries_without_telling(patch: Patch) -> None:
-    patch.setattr(Work, "_tell_buyer", lambda *_: None)
+    patch.setattr(UnitOfWork, "_refuse_purchase", lambda *_: None)
 
 
 def sells_one_too_many(patch: Patch) -> None:

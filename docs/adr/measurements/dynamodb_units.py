@@ -17,7 +17,7 @@ from eventdemo.messages import Recording, Write
 
 
 def recording(causation_id: str, request_id: str, *writes: tuple[int, Event]) -> Recording:
-    events = tuple(Write(version, event) for version, event in writes)
+    events = tuple(Write(event.stream, version, event) for version, event in writes)
     return Recording(causation_id, request_id, now_us(), events)
 
 

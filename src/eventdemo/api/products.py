@@ -42,7 +42,7 @@ from eventdemo.http.problems import (
 )
 from eventdemo.readmodels.projection import ProductView
 from eventdemo.runtime.commands import ProductChange, put_product, restock_product
-from eventdemo.runtime.replay import replay
+from eventdemo.runtime.state import StateCache, StateLoader
 from eventdemo.services.product_management import ProductDetails, Restock
 
 T = TypeVar("T", bound=Struct)
@@ -149,7 +149,8 @@ async def put_details(
 
 async def _as_it_was(api: Api, product_id: str, at_version: int, at: str | None) -> ProductState:
     at_us = None if at is None else _microseconds(at)
-    state = await replay(api.engine.pool, product_id, at_version=at_version, at_us=at_us)
+    loader = StateLoader(api.engine.pool, StateCache())
+    state = await loader.replay_product(product_id, at_version=at_version, at_us=at_us)
     if at is None and state.registered and state.version < at_version:
         detail = f"{product_id} is at version {state.version}; {at_version} is yet to come."
         raise Problem(NOT_FOUND, detail)

@@ -15,7 +15,7 @@ from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.observer import UNOBSERVED, Observer
 from eventdemo.runtime.retries import RetryPolicy
-from eventdemo.runtime.state import Baselines
+from eventdemo.runtime.state import StateCache
 from eventdemo.runtime.worker import MESSAGES_PER_BATCH
 
 Event = Mapping[str, Any]
@@ -47,7 +47,7 @@ class Function:
         self._retries = retries or RetryPolicy()
         self._clock = clock
         self._observer = observer
-        self._baselines = Baselines()
+        self._states = StateCache()
 
     async def __call__(self, event: Event) -> dict[str, Any]:
         """The answer to an event as SQS sends it: what could not be settled, and so has to come
@@ -66,7 +66,7 @@ class Function:
             self._pool, call.messaging.parts, self._cache, call.messaging.close
         )
         handler = Handler(
-            self._row, engine, self._baselines, self._retries, self._clock, self._observer
+            self._row, engine, self._states, self._retries, self._clock, self._observer
         )
         service = self._row.service
         try:

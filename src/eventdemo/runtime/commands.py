@@ -12,7 +12,7 @@ from eventdemo.flow import TASK_QUEUE_TOPIC
 from eventdemo.ids import message_id, now_us
 from eventdemo.messages import Message, Recording, Write
 from eventdemo.ports import EventPool
-from eventdemo.runtime.state import Baselines
+from eventdemo.runtime.state import StateCache, StateLoader
 from eventdemo.services import product_management
 from eventdemo.services.buy_request import BuyRequest, accept
 from eventdemo.services.product_management import ProductDetails, Restock
@@ -76,10 +76,9 @@ async def _command(
 ) -> ProductChange:
     stream = product_stream(product_id)
     causation_id = causation_id or f"command-{uuid.uuid4()}"
+    loader = StateLoader(pool, StateCache())
     for _ in range(MAX_CONFLICTS):
-        states, _recorded = await Baselines().load(pool, {stream: Product})
-        product = states[stream]
-        assert isinstance(product, Product)
+        product = await loader.load_product(product_id)
         if await pool.caused_by(causation_id):
             return ProductChange(product, await pool.head(), recorded=False)
         events = decide(product)
@@ -87,7 +86,7 @@ async def _command(
             return ProductChange(product, await pool.head(), recorded=False)
         writes, after = [], product
         for event in events:
-            writes.append(Write(after.version, event))
+            writes.append(Write(stream, after.version, event))
             after = after.evolve(event)
         recording = Recording(causation_id, causation_id, clock(), tuple(writes))
         try:

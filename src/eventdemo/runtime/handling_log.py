@@ -10,7 +10,7 @@ log = structlog.get_logger(__name__)
 
 
 def log_retries(batch: Batch) -> None:
-    """Says of each message that failed that it will be tried again."""
+    """Logs of each message that failed that it will be tried again."""
     for retry in batch.retries:
         log.warning(
             "message failed and is tried again",
@@ -22,8 +22,8 @@ def log_retries(batch: Batch) -> None:
         )
 
 
-def log_lost_races(batch: Batch, reason: str) -> None:
-    """Says of a batch that its messages, which failed together, are tried again alone."""
+def log_conflicts(batch: Batch, reason: str) -> None:
+    """Logs that the messages of a batch, which failed together, are tried again alone."""
     log.warning(
         "batch is handed out again message by message",
         service=batch.received.service,
@@ -34,9 +34,7 @@ def log_lost_races(batch: Batch, reason: str) -> None:
 
 
 def log_dead_letters(batch: Batch) -> None:
-    """Says of each message that was given up why; what it raised is kept with its dead letter."""
-    if not batch.dead:
-        return
+    """Logs why each message was given up; its stack is kept with its dead letter."""
     messages = {message.id: message for message in batch.received.messages}
     for letter in batch.dead:
         message = messages.get(letter.message_id)
@@ -51,7 +49,7 @@ def log_dead_letters(batch: Batch) -> None:
 
 
 def _ids(message: Message) -> dict[str, Any]:
-    """A purchase's correlation id is its request id."""
+    """Returns the ids of a message as fields of a log line."""
     ids = {
         "message_id": message.id,
         "correlation_id": message.correlation_id,

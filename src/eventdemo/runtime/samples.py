@@ -49,5 +49,5 @@ def _recording(sample: Sample) -> Recording:
         restock = Restock(sample.units)
         facts += product_management.restock(sample.product_id, restock, registered)
     cause = f"sample/{sample.product_id}"
-    writes = tuple(Write(version, fact) for version, fact in enumerate(facts))
+    writes = tuple(Write(fact.stream, version, fact) for version, fact in enumerate(facts))
     return Recording(cause, cause, now_us(), writes)

@@ -1,7 +1,7 @@
 """One batch while it is decided: states as they evolve, and what is to be committed."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import msgspec
@@ -23,16 +23,16 @@ from eventdemo.messages import (
     outcome_of,
 )
 from eventdemo.runtime.observer import UNOBSERVED, Observation
-from eventdemo.runtime.state import Recorded
+from eventdemo.runtime.state import LoadedState, Recorded, StateCache
 
 Decide = Callable[..., tuple[Fact, ...]]
 
 
-class NotCarried(Exception):
-    """A fact of another topic: whatever it is told, its hearer will never understand it."""
+class UnexpectedMessageType(Exception):
+    """The message holds a fact of another topic, which its service will never understand."""
 
 
-class Work:
+class UnitOfWork:
     """One batch while it is decided: the states as they evolve, and what is to be committed."""
 
     def __init__(
@@ -40,45 +40,45 @@ class Work:
         row: Row,
         received: Received,
         now_us: int,
-        states: dict[str, Aggregate] | None = None,
-        recorded: dict[str, Recorded] | None = None,
-        unreadable: Mapping[str, Exception] | None = None,
-        is_snapshot: Callable[[Aggregate], bool] = lambda state: False,
+        loaded: LoadedState,
+        cache: StateCache,
         observation: Observation = UNOBSERVED,
     ) -> None:
-        self.states = states or {}
+        self.states = loaded.states
         self.now_us = now_us
         self.repeated = 0
         self.batch = Batch(received, [], [], {}, [], [], [])
         self._row = row
         self._carried = CARRIES[row.hears]
-        self._recorded = recorded or {}
-        self._unreadable = unreadable or {}
-        self._is_snapshot = is_snapshot
+        self._recorded = loaded.recorded
+        self._unreadable = loaded.unreadable
+        self._cache = cache
         self._observation = observation
         self._publish: dict[str, list[Message]] = defaultdict(list)
         self.batch.publish = self._publish
 
-    def facts_of(self, message: Message, decide: Decide) -> tuple[Sequence[Fact], int]:
-        """What the message causes, and since when: what it caused before, or what is decided."""
+    def decide(
+        self, message: Message, streams: Sequence[str], decide: Decide
+    ) -> tuple[Sequence[Fact], int]:
+        """Returns the facts that a message causes, and since when: those that it caused before, or
+        those decided on the states of its streams."""
         if before := self._recorded.get(message.id):
             self.repeated += 1
             return before.events, before.at_us
         data = message.data
         if type(data) is not self._carried:
-            raise NotCarried(f"{self._row.hears} carries no {type(data).__name__}")
-        states = [self._state_of(aggregate.stream_of(data)) for aggregate in self._row.reads]
-        facts = decide(data, *states)
-        self._record(message, [cast(Event, fact) for fact in facts if type(fact) in EVENT_TYPES])
+            raise UnexpectedMessageType(f"{self._row.hears} carries no {type(data).__name__}")
+        for stream in streams:
+            if error := self._unreadable.get(stream):
+                raise error
+        facts = decide(data, *(self.states[stream] for stream in streams))
+        events = [cast(Event, fact) for fact in facts if type(fact) in EVENT_TYPES]
+        if events:
+            self._record(message, events)
         return facts, self.now_us
 
-    def _state_of(self, stream: str) -> Aggregate:
-        if error := self._unreadable.get(stream):
-            raise error
-        return self.states[stream]
-
-    def conclude(self, message: Message, facts: Sequence[Fact], decided_at_us: int) -> None:
-        """Says each fact where the flow wants it said."""
+    def route(self, message: Message, facts: Sequence[Fact], decided_at_us: int) -> None:
+        """Publishes each fact where the flow wants it."""
         says = self._row.says
         for fact in facts:
             destination = says.get(type(fact))
@@ -89,7 +89,7 @@ class Work:
                     self.batch.outcomes.append(outcome)
             else:
                 correlation_id = message.correlation_id
-                said = Message(
+                published = Message(
                     message_id(correlation_id, destination.number),
                     correlation_id,
                     message.id,
@@ -97,58 +97,57 @@ class Work:
                     fact,  # type: ignore[arg-type]  # the flow's test shows it is a message
                     self._traceparent(message, destination.name),
                 )
-                self._publish[destination.name].append(said)
+                self._publish[destination.name].append(published)
 
     def _traceparent(self, message: Message, topic: str) -> str:
         return message.traceparent and self._observation.traceparent(message, topic)
 
     def _record(self, message: Message, events: Sequence[Event]) -> None:
-        if not events:
-            return
+        """Records all of a message's events or, if one does not fit its stream, none."""
+        streams = [event.stream for event in events]
         writes = []
         evolved: dict[str, Aggregate] = {}
-        for event in events:
-            stream = event.stream
+        for stream, event in zip(streams, events, strict=True):
             state = evolved.get(stream) or self.states[stream]
-            writes.append(Write(state.version, event))
+            writes.append(Write(stream, state.version, event))
             evolved[stream] = state.evolve(event)
-        # All of a message's events or, had one not fitted its stream, none.
         self.states.update(evolved)
         self._recorded[message.id] = Recorded(self.now_us, list(events))
         self.batch.recordings.append(
             Recording(message.id, message.correlation_id, self.now_us, tuple(writes))
         )
         for stream, state in evolved.items():
-            if self._is_snapshot(state):
+            if self._cache.is_due(state):
                 self.batch.snapshots.append(Snapshot(stream, state.version, self.now_us, state))
 
-    def bury(self, message: Message, reason: str, stack: str, attempts: int) -> None:
-        """Gives a message up, and lets the buyer know if the purchase had no outcome yet."""
-        self._bury(message.id, message.correlation_id, encode(message), reason, stack, attempts)
-        asked = (message.data.product_id, message.data.quantity)
-        self._tell_buyer(message.id, message.correlation_id, *asked, message)
+    def dead_letter(self, message: Message, reason: str, stack: str) -> None:
+        """Gives a message up, and refuses the purchase if it had no outcome yet."""
+        self._set_aside(message.id, message.correlation_id, encode(message), reason, stack)
+        purchased = (message.data.product_id, message.data.quantity)
+        self._refuse_purchase(message.id, message.correlation_id, *purchased, message)
 
-    def bury_undecodable(self, spoiled: Undecodable) -> None:
-        """What cannot be read will not be readable later: it is given up at once."""
-        attempts = self.batch.received.attempt
-        self._bury(spoiled.id, spoiled.correlation_id, spoiled.body, spoiled.reason, "", attempts)
-        if spoiled.correlation_id:
-            product_id, quantity = _readable_parts(spoiled.body)
-            self._tell_buyer(spoiled.id, spoiled.correlation_id, product_id, quantity)
+    def dead_letter_undecodable(self, undecodable: Undecodable) -> None:
+        """Gives up at once what cannot be decoded: it will not be decodable later."""
+        message_id_, correlation_id = undecodable.id, undecodable.correlation_id
+        self._set_aside(message_id_, correlation_id, undecodable.body, undecodable.reason, "")
+        if correlation_id:
+            product_id, quantity = _readable_parts(undecodable.body)
+            self._refuse_purchase(message_id_, correlation_id, product_id, quantity)
 
-    def _bury(
-        self, name: str, correlation_id: str, body: bytes, reason: str, stack: str, attempts: int
+    def _set_aside(
+        self, name: str, correlation_id: str, body: bytes, reason: str, stack: str
     ) -> None:
         service, topic = self._row.service, self._row.hears.name
+        attempts = self.batch.received.attempt
         self.batch.dead.append(
             DeadLetter(
                 service, topic, name, correlation_id, body, reason, stack, attempts, self.now_us
             )
         )
 
-    def _tell_buyer(
+    def _refuse_purchase(
         self,
-        name: str,
+        causation_id: str,
         correlation_id: str,
         product_id: str,
         quantity: int,
@@ -168,7 +167,7 @@ class Work:
             Message(
                 message_id(correlation_id, topic.number),
                 correlation_id,
-                name,
+                causation_id,
                 self.now_us,
                 refused,
                 self._traceparent(message, topic.name) if message else "",
@@ -177,7 +176,7 @@ class Work:
 
 
 def _readable_parts(body: bytes) -> tuple[str, int]:
-    """The product and quantity of a message that can't be read as a whole."""
+    """Returns the product and quantity of a message that can't be decoded as a whole."""
     try:
         data = msgspec.json.decode(body)[4]
         product_id, quantity = data.get("product_id"), data.get("quantity")

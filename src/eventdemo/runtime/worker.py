@@ -12,12 +12,12 @@ from eventdemo.ports import Engine
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.observer import UNOBSERVED, Observer
 from eventdemo.runtime.retries import RetryPolicy
-from eventdemo.runtime.state import Baselines
+from eventdemo.runtime.state import StateCache
 
 #: About how many messages one transaction of one service holds under load.
 MESSAGES_PER_BATCH = 4_096
 
-#: How long an idle service goes without looking, should a nudge get lost.
+#: How long an idle service goes without looking, should a notification get lost.
 LOOK_ANYWAY_S = 0.5
 
 #: How long a service waits after the storage failed, at first and at most.
@@ -35,7 +35,7 @@ async def run_services(
     stop: asyncio.Event,
     *,
     flow: Sequence[Row] = FLOW,
-    baselines: Baselines | None = None,
+    cache: StateCache | None = None,
     retries: RetryPolicy | None = None,
     message_retention_s: int = 86_400,
     clock: Callable[[], int] = now_us,
@@ -45,12 +45,12 @@ async def run_services(
 
     Messages settled longer than ``message_retention_s`` ago are forgotten.
     """
-    baselines = baselines or Baselines()
+    cache = cache or StateCache()
     policy = retries or RetryPolicy()
     rows = {row.service: row for row in flow}
     async with asyncio.TaskGroup() as group:
         for service in services:
-            handler = Handler(rows[service], engine, baselines, policy, clock, observer)
+            handler = Handler(rows[service], engine, cache, policy, clock, observer)
             group.create_task(_consume(engine, service, handler, stop, observer), name=service)
         group.create_task(
             _forget_old_messages(engine, message_retention_s, stop, clock), name="retention"

@@ -17,9 +17,9 @@ from eventdemo.engines.sqlite.flow_status import SqliteFlowStatus
 from eventdemo.engines.sqlite.message_log import SqliteMessageLog
 from eventdemo.engines.sqlite.peers import SocketPeers
 from eventdemo.engines.sqlite.session_cache import SqliteSessionCache
-from eventdemo.engines.sqlite.subscription import offsets_of, subscribe
+from eventdemo.engines.sqlite.subscription import offsets_of, settle, subscribe
 from eventdemo.engines.sqlite.task_queue import SqliteTaskQueue
-from eventdemo.engines.sqlite.topics import SqliteTopics, settle
+from eventdemo.engines.sqlite.topics import SqliteTopics
 from eventdemo.errors import AlreadyHandled, StorageCorrupt
 from eventdemo.ids import now_us
 from eventdemo.messages import Batch
@@ -142,7 +142,7 @@ class SqliteEngine:
         received, retries, dead = batch.received, batch.retries, batch.dead
         events, expected = event_pool.prepare(batch.recordings)
         snapshots = event_pool.snapshot_rows(batch.snapshots)
-        outcomes = session_cache.outcome_rows(batch.outcomes)
+        outcomes = session_cache.outcome_rows(batch.outcomes) if batch.outcomes else []
         record_batches = [
             record_batch
             for topic, messages in batch.publish.items()

@@ -8,14 +8,14 @@ import apsw
 from eventdemo.codec import decode_messages
 from eventdemo.engines.assignment import Assignment
 from eventdemo.engines.peers import Peers
+from eventdemo.engines.sqlite import dead_letters, topic_log
 from eventdemo.engines.sqlite import retries as retry_table
-from eventdemo.engines.sqlite import topic_log
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.file import rows
 from eventdemo.engines.sqlite.retries import RetryReceipt
 from eventdemo.engines.sqlite.topic_log import RecordBatch, Span
 from eventdemo.errors import AlreadyHandled
-from eventdemo.messages import Message, Received, Retry, Undecodable
+from eventdemo.messages import DeadLetter, Message, Received, Retry, Undecodable
 from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "flow.sql")
@@ -134,8 +134,26 @@ def offsets_of(connection: apsw.Connection, service: str) -> dict[int, int]:
     return dict(rows(connection, SQL["offsets"], (service,)))
 
 
-def advance_offsets(connection: apsw.Connection, service: str, spans: Sequence[Span]) -> None:
+def settle(
+    connection: apsw.Connection,
+    received: Received,
+    retries: Sequence[Retry],
+    dead: Sequence[DeadLetter],
+) -> None:
     """Acknowledges within the transaction under way; raises ``AlreadyHandled``."""
+    receipt, redriven_from = received.receipt, dict[str, int]()
+    if isinstance(receipt, RetryReceipt):
+        redriven_from = dict(receipt.redriven_from)
+        retry_table.take(connection, received.service, receipt)
+    else:
+        _advance(connection, received.service, receipt)
+    if retries:
+        retry_table.add(connection, received.service, retries, redriven_from)
+    if dead:
+        dead_letters.add(connection, dead, redriven_from)
+
+
+def _advance(connection: apsw.Connection, service: str, spans: Sequence[Span]) -> None:
     for partition, start, end in spans:
         bindings = {"service": service, "partition": partition, "start": start, "end": end}
         connection.execute(SQL["acknowledge"], bindings)

@@ -7,14 +7,10 @@ lease that would have to run out when its holder dies.
 
 from collections.abc import Callable, Mapping, Sequence
 
-import apsw
-
 from eventdemo.engines.peers import Peers
-from eventdemo.engines.sqlite import dead_letters, topic_log
-from eventdemo.engines.sqlite import retries as retry_table
+from eventdemo.engines.sqlite import topic_log
 from eventdemo.engines.sqlite.database import Database
-from eventdemo.engines.sqlite.retries import RetryReceipt
-from eventdemo.engines.sqlite.subscription import Subscription, advance_offsets
+from eventdemo.engines.sqlite.subscription import Subscription, settle
 from eventdemo.errors import AlreadyHandled
 from eventdemo.messages import DeadLetter, Message, Received, Retry
 
@@ -69,22 +65,3 @@ class SqliteTopics:
                 self._flow, self._log_of(topic), self._peers, service, topic, self._clock
             )
         return subscription
-
-
-def settle(
-    connection: apsw.Connection,
-    received: Received,
-    retries: Sequence[Retry],
-    dead: Sequence[DeadLetter],
-) -> None:
-    """Acknowledges within the transaction under way; raises ``AlreadyHandled``."""
-    receipt, redriven_from = received.receipt, dict[str, int]()
-    if isinstance(receipt, RetryReceipt):
-        redriven_from = dict(receipt.redriven_from)
-        retry_table.take(connection, received.service, receipt)
-    else:
-        advance_offsets(connection, received.service, receipt)
-    if retries:
-        retry_table.add(connection, received.service, retries, redriven_from)
-    if dead:
-        dead_letters.add(connection, dead, redriven_from)

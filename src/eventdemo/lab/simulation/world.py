@@ -21,7 +21,7 @@ from eventdemo.messages import Message
 from eventdemo.readmodels.projector import Projector
 from eventdemo.runtime.purchase_status import Lookup
 from eventdemo.runtime.retries import RetryPolicy
-from eventdemo.runtime.state import Baselines
+from eventdemo.runtime.state import StateCache
 from eventdemo.runtime.worker import run_services
 
 #: Small, so that runs of some dozen events have snapshots and baselines that are dropped.
@@ -122,7 +122,7 @@ class World:
             SERVICES,
             stop,
             flow=self.curses.flow(),
-            baselines=Baselines(MAX_BASELINES, EVENTS_PER_SNAPSHOT),
+            cache=StateCache(MAX_BASELINES, EVENTS_PER_SNAPSHOT),
             retries=RetryPolicy(jitter=lambda: self.chance.draw("jitter")),
             message_retention_s=self.plan.retention_s,
             clock=process.clock,
