@@ -18,6 +18,7 @@ from benchmarks.purchases import COUNT_EVERY_S, drain, receipt_of, stock_product
 from benchmarks.report import Case, Section, progress
 from eventdemo.cli.options import run_async
 from eventdemo.codec import encode
+from eventdemo.engines.registry import file_of
 from eventdemo.facts import product_stream
 from eventdemo.flow import SERVICES
 from eventdemo.ids import requested_at_us
@@ -26,7 +27,7 @@ from eventdemo.messages import DeadLetter, Outcome
 from eventdemo.ports import Engine
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.runtime.worker import run_services
-from eventdemo.settings import Settings, sqlite_path
+from eventdemo.settings import Settings
 from eventdemo.telemetry import logs
 
 _PRODUCTS = 1_000
@@ -93,7 +94,7 @@ def _one_run(
 
 def _rewrite(settings: Settings, product_ids: Sequence[str], old: str, new: str) -> None:
     """Makes the second event of each product one that nobody can read, or what it was."""
-    connection = apsw.Connection(str(sqlite_path(settings.event_pool)))
+    connection = apsw.Connection(str(file_of(settings.event_pool)))
     connection.set_busy_timeout(5_000)
     with connection:
         for product_id in product_ids:

@@ -92,7 +92,7 @@ ADAPTERS = (
     ),
 )
 
-REDIS = Adapter("redis", _with_redis, shared=True, processes=True, one_transaction=False)
+REDIS = Adapter("redis", _with_redis, shared=True, processes=True, one_transaction=True)
 
 
 def _over(adapters: list[Adapter]) -> pytest.MarkDecorator:
@@ -107,7 +107,9 @@ every_cache = _over([*ADAPTERS, REDIS])
 every_shared_cache = _over([adapter for adapter in (*ADAPTERS, REDIS) if adapter.shared])
 where_shared = _over([adapter for adapter in ADAPTERS if adapter.shared])
 where_processes = _over([adapter for adapter in ADAPTERS if adapter.processes])
-where_one_transaction = _over([adapter for adapter in ADAPTERS if adapter.one_transaction])
+where_one_transaction = _over(
+    [adapter for adapter in (*ADAPTERS, REDIS) if adapter.one_transaction]
+)
 where_oldest_is_told = _over([adapter for adapter in ADAPTERS if adapter.tells_oldest])
 where_forgotten = _over([adapter for adapter in ADAPTERS if adapter.forgets])
 

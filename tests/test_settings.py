@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from eventdemo.engines.registry import file_of
 from eventdemo.errors import Misconfigured
-from eventdemo.settings import SETTINGS, Setting, Settings, is_loopback, sqlite_path
+from eventdemo.settings import SETTINGS, Setting, Settings, is_loopback
 
 TOKEN = {"EVENTDEMO_OPERATOR_TOKEN": "s3cret"}
 
@@ -106,8 +107,8 @@ def test_urls_follow_the_data_folder_unless_they_are_set(tmp_path: Path) -> None
     assert settings.event_pool == settings.session_cache == "sqlite:////var/shop/eventdemo.db"
     assert settings.topics == "sqlite:///t.db"
     assert settings.read_models == Path("/var/shop/readmodels")
-    assert sqlite_path(settings.event_pool) == Path("/var/shop/eventdemo.db")
-    assert sqlite_path(settings.topics) == Path("t.db")
+    assert file_of(settings.event_pool) == Path("/var/shop/eventdemo.db")
+    assert file_of(settings.topics) == Path("t.db")
 
 
 @pytest.mark.parametrize("port", ["0", "-1", "65536", "http", "80.5", "8_0 0", "9" * 5_000])

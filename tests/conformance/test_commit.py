@@ -1,12 +1,17 @@
 """What an engine promises of a batch: all of it happens, and what fails can be done again."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 
 from eventdemo.aggregates import Product
-from eventdemo.errors import AlreadyHandled, Conflict
+from eventdemo.errors import AlreadyHandled, Conflict, StorageUnreachable
 from eventdemo.flow import STOCK_AVAILABLE
-from eventdemo.messages import Batch, Message, Received, Retry, Snapshot
+from eventdemo.messages import Batch, Message, Outcome, Received, Retry, Snapshot
 from eventdemo.ports import Engine
+from eventdemo.runtime.composite import ForeignCacheEngine
+from eventdemo.runtime.wiring import open_embedded
 from tests.adapters import Site, everywhere, where_one_transaction
 from tests.conformance.samples import (
     AT_US,
@@ -131,3 +136,30 @@ async def test_an_empty_batch_settles(engine: Engine) -> None:
     await engine.pool.append(restocks("lamp", 1))
     await engine.commit(Batch(got, [], [], {}, [], [], []))
     assert await engine.topics.receive(SERVICE, 10) is None
+
+
+class FailingCache:
+    """A session cache that is away."""
+
+    def __init__(self) -> None:
+        self.puts = 0
+
+    async def put(self, outcomes: Sequence[Outcome]) -> None:
+        self.puts += 1
+        raise StorageUnreachable("no answer")
+
+
+async def test_a_foreign_cache_that_fails_holds_nothing_up_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    embedded, cache = await open_embedded(tmp_path / "eventdemo.db"), FailingCache()
+    engine = ForeignCacheEngine(embedded, cache, embedded.close)  # type: ignore[arg-type]
+    await engine.commit(batch_of(await waiting(engine)))
+    assert cache.puts == 1
+    assert await traces(embedded) == [["product-vase", "product-lamp"], 1, True, None, 1]
+    with pytest.raises(Conflict):
+        again = await receive(engine.topics)
+        repeated = [recording("other", (0, received("vase")))]
+        await engine.commit(Batch(again, repeated, [], {}, [confirmed("r2")], [], []))
+    assert cache.puts == 1, "nothing is told of a batch that was not committed"
+    await engine.close()

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from eventdemo.engines.aws.clients import AwsClients
 from eventdemo.engines.aws.factory import AwsEngineFactory
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs.leases import LeaseTerms
 from eventdemo.engines.aws.sqs.messaging import Messaging
+from eventdemo.engines.registry import FactoryOptions
 from eventdemo.flow import TASK_QUEUE_TOPIC
 from eventdemo.ports import Engine, MessagingParts, TaskQueue, Topics
 from eventdemo.runtime.composite import CompositeEngine
@@ -76,11 +76,11 @@ async def open_emulated(folder: Path) -> Engine:
     names, terms = Names(place.prefix), LeaseTerms(place.lease_s, idle_s=0.0, poll_s=1)
     services = _Services(_ledger_of(names))
     try:
-        pool = await services.event_pool(names.events)
+        pool = await services.event_pool(f"dynamodb://{names.events}")
         queue, topics = await services.queue_and_topics(
-            names.prefix, HEARS, TASK_QUEUE_TOPIC.name, terms=terms
+            f"aws://{names.prefix}", wake_ups=False, terms=terms
         )
-        cache = await services.session_cache(names.session)
+        cache = await services.session_cache(f"dynamodb://{names.session}")
     except BaseException:
         await services.close()
         raise
@@ -93,7 +93,7 @@ class _Services(AwsEngineFactory):
     """Services whose messages are written into a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
-        super().__init__(AwsClients())
+        super().__init__(FactoryOptions(HEARS, TASK_QUEUE_TOPIC.name))
         self._ledger = ledger
 
     async def _messaging(self, names: Names, service: str) -> Messaging:

@@ -5,10 +5,11 @@ from typing import Any
 
 import structlog
 
+from eventdemo.engines.aws.factory import AwsEngineFactory
 from eventdemo.engines.aws.sqs.lambda_invocations import Calls
 from eventdemo.engines.aws.sqs.messaging import Delivery
-from eventdemo.errors import StorageError
-from eventdemo.flow import Row
+from eventdemo.errors import Misconfigured, StorageError
+from eventdemo.flow import Row, row_of
 from eventdemo.ids import now_us
 from eventdemo.ports import EventPool, SessionCache
 from eventdemo.runtime.composite import CompositeEngine
@@ -16,7 +17,9 @@ from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.observer import UNOBSERVED, Observer
 from eventdemo.runtime.retries import RetryPolicy
 from eventdemo.runtime.state import StateCache
+from eventdemo.runtime.wiring import Factories
 from eventdemo.runtime.worker import MESSAGES_PER_BATCH
+from eventdemo.settings import Settings
 
 Event = Mapping[str, Any]
 
@@ -78,6 +81,23 @@ class Function:
         finally:
             await engine.close()
         return call.source.unsettled
+
+
+async def open_function(settings: Settings, service: str) -> Function:
+    """Opens a service as AWS Lambda calls it, for as long as the process lives. Raises
+    ``Misconfigured`` or a ``StorageError`` if it can't run with the settings."""
+    factories = Factories(must_exist=True)
+    factory = factories.of(settings.topics)
+    if not isinstance(factory, AwsEngineFactory):
+        raise Misconfigured("a function needs topics that call it: set EVENTDEMO_TOPICS to aws://…")
+    try:
+        calls = await factory.calls(settings.topics, service)
+        pool = await factories.of(settings.event_pool).event_pool(settings.event_pool)
+        cache = await factories.of(settings.session_cache).session_cache(settings.session_cache)
+    except BaseException:
+        await factories.close()
+        raise
+    return Function(row_of(service), pool, cache, calls)
 
 
 def _delivery(record: Mapping[str, Any]) -> Delivery:

@@ -8,10 +8,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from eventdemo.aws.function import Function
+from eventdemo.aws.function import Function, open_function
 from eventdemo.errors import Misconfigured
 from eventdemo.flow import SERVICES
-from eventdemo.runtime.wiring import open_function
 from eventdemo.settings import Settings
 from eventdemo.telemetry import logs
 

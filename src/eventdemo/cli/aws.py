@@ -9,8 +9,8 @@ import typer
 
 from eventdemo.aws.deployment.parameters import COMPUTE, PARAMETERS
 from eventdemo.cli.options import Commands, Json, run_async
+from eventdemo.engines.registry import scheme_of
 from eventdemo.errors import Misconfigured
-from eventdemo.settings.readers import SNS_AND_SQS
 
 Prefix = Annotated[
     str,
@@ -126,7 +126,7 @@ COMMANDS: Commands = {
 
 
 def _checked(prefix: str) -> str:
-    if not SNS_AND_SQS.rest.fullmatch(prefix):
+    if not scheme_of("aws://").place.fullmatch(prefix):
         raise Misconfigured(
             f"--prefix must be 1 to 30 letters, digits and dashes, a letter first, not {prefix!r}"
         )

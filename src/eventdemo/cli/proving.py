@@ -12,13 +12,14 @@ from eventdemo.audit import Receipt, audit
 from eventdemo.cli.client import Unreachable
 from eventdemo.cli.lifetime import opened
 from eventdemo.cli.show import err, print_table, say
+from eventdemo.engines.registry import file_of
 from eventdemo.errors import Misconfigured
 from eventdemo.lab.load.load import Load
 from eventdemo.lab.load.measures import Latency, LoadResult
 from eventdemo.lab.load.workload import Workload
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.readmodels.rebuild import rebuild as rebuild_read_models
-from eventdemo.settings import Settings, is_loopback, sqlite_path
+from eventdemo.settings import Settings, is_loopback
 
 #: A receipt's table shows so many products; --json has them all.
 PRODUCTS_SHOWN = 20
@@ -75,7 +76,7 @@ async def load(settings: Settings, url: str, workload: Workload, *, audited: boo
             watching.cancel()
     if not audited:
         return LoadReport(result, None, "it was not asked for")
-    file = sqlite_path(settings.event_pool)
+    file = file_of(settings.event_pool)
     if not is_loopback(host) or (file and not file.exists()):
         return LoadReport(result, None, "the data is not here: run `eventdemo audit` where it is")
     if not await _knows(settings, run.request_ids[0]):

@@ -7,12 +7,13 @@ from typing import Any
 from eventdemo.aws.push.endpoint import endpoint_for, serve
 from eventdemo.aws.push.envelope import origin_of
 from eventdemo.aws.push.sleeping_topics import SleepingTopics
+from eventdemo.engines.registry import scheme_of
 from eventdemo.errors import Misconfigured
 from eventdemo.ports import Engine, MessagingParts
 from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.wiring import HEARS
 from eventdemo.settings import Settings
-from eventdemo.settings.readers import SNS_AND_SQS, split_address
+from eventdemo.settings.readers import split_address
 
 
 def check(settings: Settings) -> None:
@@ -23,10 +24,8 @@ def check(settings: Settings) -> None:
             "--push-topic or EVENTDEMO_PUSH_TOPIC"
         )
     origin_of(settings.push_topic)
-    if not settings.topics.startswith(SNS_AND_SQS.scheme):
-        raise Misconfigured(
-            f"--push-listen is for workers on AWS: use --topics {SNS_AND_SQS.scheme}PREFIX"
-        )
+    if not scheme_of(settings.topics).wakes_up:
+        raise Misconfigured("--push-listen is for workers on AWS: use --topics aws://PREFIX")
 
 
 def pushed(

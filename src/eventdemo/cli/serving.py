@@ -7,11 +7,12 @@ from eventdemo import __version__
 from eventdemo.api.metrics import ApiMetrics
 from eventdemo.cli.lifetime import opened, spare_the_collector, stop_on_signals, together
 from eventdemo.cli.supervisor import Worker, supervise
+from eventdemo.engines.registry import file_of
 from eventdemo.http import server
 from eventdemo.ports import Engine
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.samples import add_samples
-from eventdemo.settings import Settings, sqlite_path
+from eventdemo.settings import Settings
 from eventdemo.telemetry.tracing_setup import tracing
 
 
@@ -68,7 +69,7 @@ async def _serve(
 
 def _data(settings: Settings) -> str:
     """Where the events are."""
-    return str(settings.data) if sqlite_path(settings.event_pool) else settings.event_pool
+    return str(settings.data) if file_of(settings.event_pool) else settings.event_pool
 
 
 def _greeting(settings: Settings, *, added: bool) -> str:

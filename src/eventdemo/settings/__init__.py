@@ -10,13 +10,10 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from eventdemo.engines.registry import Part, file_of, file_url, scheme_of
 from eventdemo.errors import Misconfigured
 from eventdemo.settings.readers import (
-    DYNAMODB,
     LOG_LEVELS,
-    REDIS,
-    SNS_AND_SQS,
-    SQLITE,
     folder,
     host,
     host_and_port,
@@ -55,9 +52,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_level: str = "info"
 
     def __post_init__(self) -> None:
-        for part in ("event_pool", "topics", "session_cache"):
+        for part in Part:
             if not getattr(self, part):
-                force_setattr(self, part, f"{SQLITE.scheme}{self.data / 'eventdemo.db'}")
+                force_setattr(self, part, file_url(self.data / "eventdemo.db"))
 
     @property
     def read_models(self) -> Path:
@@ -105,11 +102,6 @@ class Settings(Struct, frozen=True, kw_only=True):
         return _guarded(cls(**values))
 
 
-def sqlite_path(url: str) -> Path | None:
-    """The file that a ``sqlite:///…`` URL names; None for another kind of URL."""
-    return Path(url.removeprefix(SQLITE.scheme)) if url.startswith(SQLITE.scheme) else None
-
-
 def is_loopback(host: str) -> bool:
     """Whether only programs on this machine reach the host; of names, only localhost says so."""
     if host.lower() == "localhost":
@@ -126,12 +118,12 @@ def _guarded(settings: Settings) -> Settings:
             f"host {settings.host} can be reached from other machines, where anyone could restock: "
             "set EVENTDEMO_OPERATOR_TOKEN to a secret, or use --host 127.0.0.1"
         )
-    if settings.topics.startswith(SNS_AND_SQS.scheme):
-        for name in ("event_pool", "session_cache"):
-            if sqlite_path(getattr(settings, name)):
+    if scheme_of(settings.topics).shared:
+        for part in (Part.EVENT_POOL, Part.SESSION_CACHE):
+            if file_of(getattr(settings, part)):
                 raise Misconfigured(
-                    f"topics are on AWS and the {name.replace('_', ' ')} is a file, which "
-                    f"processes elsewhere cannot use: set EVENTDEMO_{name.upper()}"
+                    f"topics are on AWS and the {part.replace('_', ' ')} is a file, which "
+                    f"processes elsewhere cannot use: set EVENTDEMO_{part.upper()}"
                 )
     return settings
 
@@ -193,21 +185,21 @@ SETTINGS = (
     ),
     Setting(
         "event_pool",
-        url(SQLITE, DYNAMODB),
+        url(Part.EVENT_POOL),
         "URL",
         "SQLite in the data folder",
         "Where events are recorded: sqlite:///… or dynamodb://TABLE.",
     ),
     Setting(
         "topics",
-        url(SQLITE, SNS_AND_SQS),
+        url(Part.TOPICS),
         "URL",
         "SQLite in the data folder",
         "Where the queue and topics are kept: sqlite:///… or aws://PREFIX.",
     ),
     Setting(
         "session_cache",
-        url(SQLITE, DYNAMODB, *REDIS),
+        url(Part.SESSION_CACHE),
         "URL",
         "SQLite in the data folder",
         "Where outcomes are looked up: sqlite:///…, dynamodb://TABLE or redis://….",

@@ -8,49 +8,26 @@ import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+
+from eventdemo.engines.registry import Part, schemes_of
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class UrlForm(NamedTuple):
-    """One kind of URL: how it begins, what may follow, and how it is explained."""
+def url(part: Part) -> Callable[[object], str]:
+    """Returns a reader of URLs of the engines that can hold a part."""
 
-    scheme: str
-    rest: re.Pattern[str]
-    explained: str
-
-
-SQLITE = UrlForm(
-    "sqlite:///",
-    re.compile(r"(?!\.?\Z).+", re.DOTALL),
-    "sqlite:///relative/path, sqlite:////absolute/path",
-)
-DYNAMODB = UrlForm("dynamodb://", re.compile(r"[A-Za-z0-9_.-]{3,255}"), "dynamodb://TABLE")
-SNS_AND_SQS = UrlForm(
-    "aws://",
-    re.compile(r"[A-Za-z][A-Za-z0-9-]{0,29}"),
-    "aws://PREFIX (a letter, then up to 29 letters, digits, dashes)",
-)
-REDIS = (
-    UrlForm("redis://", re.compile(r"\S+"), "redis://HOST:PORT/NUMBER"),
-    UrlForm("rediss://", re.compile(r"\S+"), "rediss://HOST:PORT/NUMBER"),
-)
-
-
-def url(*forms: UrlForm) -> Callable[[object], str]:
     def read(value: object) -> str:
         given = text(value)
-        for form in forms:
-            rest = given.removeprefix(form.scheme)
-            if rest != given and form.rest.fullmatch(rest):
-                return given
-        # What follows a URL's scheme may hold a password, which stays out of messages.
-        scheme, separator, _ = given.partition("://")
-        shown = f"{scheme}://…" if separator else repr(given)
-        can_be = ", ".join(form.explained for form in forms)
+        schemes = schemes_of(part)
+        if any(scheme.fits(given) for scheme in schemes):
+            return given
+        # The rest of a URL may hold a password, which stays out of messages.
+        prefix, separator, _ = given.partition("://")
+        shown = f"{prefix}://…" if separator else repr(given)
+        can_be = ", ".join(scheme.form for scheme in schemes)
         raise ValueError(f"can be {can_be}, not {shown}")
 
     return read

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from eventdemo.settings.readers import SNS_AND_SQS
+from eventdemo.engines.registry import scheme_of
 
 COMPUTE = ("none", "fargate", "lambda")
 
@@ -10,7 +10,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "Prefix": {
         "Type": "String",
         "Default": "eventdemo",
-        "AllowedPattern": SNS_AND_SQS.rest.pattern,
+        "AllowedPattern": scheme_of("aws://").place.pattern,
         "Description": "How the names of all topics, queues and tables begin",
     },
     "Compute": {

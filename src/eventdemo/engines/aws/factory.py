@@ -1,9 +1,7 @@
 """The parts of an engine on AWS, over clients that they share."""
 
 import uuid
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Self
 
 from eventdemo.engines.aws.clients import AwsClients
 from eventdemo.engines.aws.dynamodb.dynamo_table import DynamoTable
@@ -17,7 +15,9 @@ from eventdemo.engines.aws.sqs.messaging import Messaging
 from eventdemo.engines.aws.sqs.queue_and_topics import AwsMessaging, queue_and_topics
 from eventdemo.engines.aws.sqs.sqs_and_sns import SqsAndSns
 from eventdemo.engines.aws.sqs.wake_ups import waking
+from eventdemo.engines.registry import FactoryOptions
 from eventdemo.ids import now_us
+from eventdemo.ports import Engine, MessagingParts
 
 #: Asked for when a table is opened, so that whatever is wrong with it is said at once.
 _NO_ITEM = Key("-", "-")
@@ -26,35 +26,38 @@ _NO_ITEM = Key("-", "-")
 class AwsEngineFactory:
     """Opens parts as they are asked for, and closes them together."""
 
-    def __init__(self, clients: AwsClients) -> None:
-        self._clients = clients
+    def __init__(self, options: FactoryOptions) -> None:
+        """Uses the credentials and the region that the SDK finds."""
+        self._hears = options.subscriptions
+        self._queue_topic = options.queue_topic
+        self._clients = AwsClients()
         self._opened = AsyncExitStack()
-        self._opened.push_async_callback(clients.close)
+        self._opened.push_async_callback(self._clients.close)
 
-    @classmethod
-    async def open(cls) -> Self:
-        """With the credentials and the region that the SDK finds."""
-        return cls(AwsClients())
+    async def event_pool(self, url: str) -> DynamoEventPool:
+        return DynamoEventPool(await self._table(_after_scheme(url)), _new_id)
 
-    async def event_pool(self, table: str) -> DynamoEventPool:
-        """The event pool in a table. Raises a ``StorageError`` if it can't be used."""
-        return DynamoEventPool(await self._table(table), _new_id)
+    async def messaging(
+        self,
+        url: str,
+        *,
+        wake_ups: bool = False,
+        terms: LeaseTerms = LeaseTerms(),  # noqa: B008 - frozen
+    ) -> MessagingParts:
+        return (await self.queue_and_topics(url, wake_ups=wake_ups, terms=terms)).parts
+
+    def transactional(self, event_pool: str, topics: str) -> Engine | None:
+        return None
 
     async def queue_and_topics(
-        self,
-        prefix: str,
-        hears: Mapping[str, str],
-        queue_topic: str,
-        *,
-        notes: bool = False,
-        terms: LeaseTerms = LeaseTerms(),  # noqa: B008 - frozen
+        self, url: str, *, wake_ups: bool, terms: LeaseTerms
     ) -> AwsMessaging:
-        """Task queue and topics of the deployment whose names begin with a prefix; ``notes`` are
-        sent to workers that sleep. Raises a ``StorageError`` if they can't be used."""
-        names = Names(prefix)
+        """Opens the messaging of the deployment whose names begin with a prefix."""
+        hears, queue_topic = self._hears, self._queue_topic
+        names = Names(_after_scheme(url))
         table = await self._table(names.purchases)
         messaging = await self._messaging(names, next(iter(hears)))
-        if notes:
+        if wake_ups:
             messaging = telling = waking(messaging, names, hears)
             self._opened.push_async_callback(telling.close)
         parts = queue_and_topics(
@@ -63,19 +66,16 @@ class AwsEngineFactory:
         self._opened.push_async_callback(parts.close)
         return parts
 
-    async def calls(
-        self, prefix: str, hears: Mapping[str, str], queue_topic: str, service: str
-    ) -> Calls:
-        """What one service works with that is called with its messages. Raises a ``StorageError``
-        if it can't be used."""
-        names = Names(prefix)
+    async def calls(self, url: str, service: str) -> Calls:
+        """Opens what one service works with that is called with its messages. Raises a
+        ``StorageError`` if it can't be used."""
+        names = Names(_after_scheme(url))
         table = await self._table(names.purchases)
         messaging = await self._messaging(names, service)
-        return Calls(messaging, table, names, hears, queue_topic, now_us, _new_id)
+        return Calls(messaging, table, names, self._hears, self._queue_topic, now_us, _new_id)
 
-    async def session_cache(self, table: str) -> DynamoSessionCache:
-        """The session cache in a table. Raises a ``StorageError`` if it can't be used."""
-        cache = DynamoSessionCache(await self._table(table), now_us)
+    async def session_cache(self, url: str) -> DynamoSessionCache:
+        cache = DynamoSessionCache(await self._table(_after_scheme(url)), now_us)
         self._opened.push_async_callback(cache.close)
         return cache
 
@@ -95,3 +95,7 @@ class AwsEngineFactory:
 def _new_id() -> str:
     """A text that no other process makes."""
     return uuid.uuid4().hex
+
+
+def _after_scheme(url: str) -> str:
+    return url.partition("://")[2]
