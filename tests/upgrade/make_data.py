@@ -5,8 +5,8 @@
     cp tests/upgrade/make_data.py /tmp/before
     PYTHONPATH=/tmp/before/src python /tmp/before/make_data.py tests/upgrade/data
 
-It needs the packages of that commit (``requirements.txt``). It writes ``eventdemo.db.xz``,
-``eventdemo.queue.db.xz`` and ``expected.json``: what that version says of them.
+It needs the packages of that commit (``requirements.txt``). It writes ``folder.tar.xz``, a data
+folder, and ``expected.json``: what that version says of it.
 
 Time is its own: it begins at ``BEGAN_NS`` and is a millisecond later whenever it is looked at, so
 that the data is older than any day on which it is opened.
@@ -15,8 +15,8 @@ that the data is older than any day on which it is opened.
 import asyncio
 import itertools
 import json
-import lzma
 import sys
+import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -38,13 +38,15 @@ from eventdemo.facts import product_stream
 from eventdemo.flow import FLOW, SERVICES
 from eventdemo.ids import new_request_id, now_us
 from eventdemo.ports import DeadLetterFilter, IdempotencyKey
+from eventdemo.readmodels.rebuild import rebuild
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.retries import RetryPolicy
 from eventdemo.runtime.wiring import open_embedded
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
 
-FILES = ("eventdemo.db", "eventdemo.queue.db")
+FLOW_FILE = "eventdemo.db"
+FILES = (FLOW_FILE, "eventdemo.queue.db", "readmodels/000001.db")
 
 #: A price in the first shape of the event.
 CANDLE = '{"type":"ProductRegistered","product_id":"candle","name":"Candle","price":"3.50"}'
@@ -124,13 +126,13 @@ def execute(path, statement, bindings):
 
 
 async def fill(folder):
-    engine = await open_embedded(folder / FILES[0])
+    engine = await open_embedded(folder / FLOW_FILE)
     await engine.open_topics()
     insert = (
         "INSERT INTO event (stream, version, causation_id, ordinal, correlation_id, at_us, body) "
         "VALUES ('product-candle', 1, 'command-1', 0, 'command-1', ?, ?)"
     )
-    execute(folder / FILES[0], insert, (now_us(), CANDLE))
+    execute(folder / FLOW_FILE, insert, (now_us(), CANDLE))
     maker = Maker(engine)
     await maker.stock()
 
@@ -142,14 +144,15 @@ async def fill(folder):
     await maker.buy("never-registered", key="unknown")
     await maker.run_dry()
 
+    await rebuild(engine.pool, folder / "readmodels", lambda *_: None)  # behind what follows
     await _set_some_aside(maker, folder)
     await _leave_some_at_each_hop(maker, folder)
     expected = await _look(maker)
     await engine.close()
     expected["retries"] = _rows(
-        folder / FILES[0], "SELECT id, service, attempt, redriven_from FROM retry ORDER BY id"
+        folder / FLOW_FILE, "SELECT id, service, attempt, redriven_from FROM retry ORDER BY id"
     )
-    expected["snapshots"] = _rows(folder / FILES[0], "SELECT stream, version FROM snapshot")
+    expected["snapshots"] = _rows(folder / FLOW_FILE, "SELECT stream, version FROM snapshot")
     return expected
 
 
@@ -162,7 +165,7 @@ async def _set_some_aside(maker, folder):
     await maker.run_dry()
     (request_id,) = await maker.buy_some("candle", key="undecodable-and-dead")
     await maker.step("purchase_task")
-    _spoil(folder / FILES[0], "stock-check-needed", request_id)
+    _spoil(folder / FLOW_FILE, "stock-check-needed", request_id)
     await maker.run_dry()
     await maker.buy_some("lamp", "lamp", "lamp", "lamp", key="dead-after-its-outcome")
     for service in ("purchase_task", "stock_check", "process_order"):
@@ -194,7 +197,7 @@ async def _leave_some_at_each_hop(maker, folder):
     *_, spoiled = await maker.buy_some("lamp", "candle", "chair", "chair", key="stock-checked")
     await maker.step("purchase_task")
     await maker.step("stock_check", "candle")
-    _spoil(folder / FILES[0], "stock-available", spoiled)
+    _spoil(folder / FLOW_FILE, "stock-available", spoiled)
 
     await maker.buy_some("lamp", "candle", "chair", "sold-out", key="to-be-checked")
     await maker.step("purchase_task", "chair")
@@ -249,19 +252,28 @@ async def _look(maker):
     )
 
 
+def _nameless(member):
+    """The member of an archive without who made it, and when."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mtime = BEGAN_NS // 1_000_000_000
+    return member
+
+
 def main():
     target = Path(sys.argv[1])
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder, whole = Path(name), Path(name) / "whole"
         expected = asyncio.run(fill(folder))
-        for file in FILES:
-            connection = apsw.Connection(str(folder / file))
-            connection.execute("VACUUM INTO ?", (str(folder / "whole"),))
-            connection.close()
-            packed = lzma.compress((folder / "whole").read_bytes(), preset=9)
-            (folder / "whole").unlink()
-            (target / f"{file}.xz").write_bytes(packed)
+        with tarfile.open(target / "folder.tar.xz", "w:xz", preset=9) as archive:
+            for file in FILES:
+                connection = apsw.Connection(str(folder / file))
+                connection.execute("VACUUM INTO ?", (str(whole),))
+                connection.close()
+                archive.add(whole, file, filter=_nameless)
+                whole.unlink()
+            archive.add(folder / "readmodels" / "current", "readmodels/current", filter=_nameless)
     text = json.dumps(expected, indent=1) + "\n"
     (target / "expected.json").write_text(text, encoding="utf-8")
 

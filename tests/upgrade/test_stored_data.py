@@ -7,7 +7,7 @@ given up; some purchases are decided. ``expected.json`` is what that version sai
 import asyncio
 import base64
 import json
-import lzma
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from eventdemo.facts import ProductRegistered
 from eventdemo.flow import SERVICES
 from eventdemo.messages import DeadLetter, DeadLetterFilter, DeadLetterState, Outcome
 from eventdemo.ports import Engine
+from eventdemo.readmodels.projector import Projector
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.readmodels.rebuild import rebuild
 from eventdemo.runtime.wiring import open_engine
@@ -46,8 +47,13 @@ DEAD_BEFORE = "dead-before-its-outcome-0", "undecodable-and-dead-0", "stock-chec
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A data folder as the last version left it."""
-    for packed in DATA.glob("*.xz"):
-        (tmp_path / packed.stem).write_bytes(lzma.decompress(packed.read_bytes()))
+    with tarfile.open(DATA / "folder.tar.xz") as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            assert content, member
+            path = tmp_path / member.name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content.read())
     return tmp_path
 
 
@@ -207,6 +213,21 @@ async def test_every_purchase_ends_and_none_ends_otherwise_than_it_did(
     await read_models.close()
     assert receipt.broken == []
     assert receipt.read_models_position == receipt.position
+
+
+async def test_read_models_go_on_from_where_they_were(engine: Engine, folder: Path) -> None:
+    read_models, stop = ReadModels(folder / "readmodels"), asyncio.Event()
+    assert 0 < await read_models.position() < EXPECTED["head"]
+    projector = Projector(engine.pool, folder / "readmodels")
+    projecting = asyncio.create_task(projector.run(stop))
+    assert await read_models.reach(EXPECTED["head"], PATIENCE_S)
+    stop.set()
+    await projecting
+    receipt = await audit(engine, read_models)
+    await read_models.close()
+    assert receipt.broken == []
+    assert receipt.read_models_position == EXPECTED["head"]
+    assert [path.name for path in (folder / "readmodels").glob("*.db")] == ["000001.db"]
 
 
 def test_every_key_gives_its_request_id_and_takes_no_other_body(folder: Path) -> None:
