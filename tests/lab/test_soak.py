@@ -12,7 +12,7 @@ import pytest
 
 from eventdemo.audit import audit
 from eventdemo.cli.app import run
-from eventdemo.lab.soak import fault_schedule, faults, soak
+from eventdemo.lab.soak import fault_schedule, faults, sandbox, soak
 from eventdemo.lab.soak.fault_schedule import Kind
 from eventdemo.lab.soak.report import FaultReport, SoakReport
 from eventdemo.lab.soak.soak import Plan, Soak
@@ -25,11 +25,13 @@ START_S = 30.0
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where soaks make their folders. Faults come soon and are short."""
+    """Where soaks make their folders. Faults come soon and are short, and none is left out for
+    want of time."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(fault_schedule, "WARM_UP_S", 0.5)
     monkeypatch.setattr(fault_schedule, "SHARE_WITH_A_KILL", 0.2)
     monkeypatch.setattr(soak, "CALM_S", 0.2)
+    monkeypatch.setattr(soak, "EXTRA_S", 250)
     short = dict.fromkeys(fault_schedule.HOLD_S, (0.3, 0.8)) | {Kind.CLOCK: (1.2, 1.5)}
     monkeypatch.setattr(fault_schedule, "HOLD_S", short)
     return tmp_path
@@ -124,6 +126,27 @@ def test_one_that_is_interrupted_leaves_nothing(
         assert process.ends(START_S) == 130
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     assert list(place.iterdir()) == []
+
+
+def test_what_one_that_is_killed_leaves_goes_by_itself_and_with_the_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = folder / "place"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with Process(["soak", "--minutes", 1, "--rate", 20], folder) as process:
+        children = children_of(process)
+        process.signal(signal.SIGKILL)
+        assert process.ends(START_S) == -signal.SIGKILL
+        for pid in children:
+            while Path(f"/proc/{pid}/cmdline").exists():
+                if not Path(f"/proc/{pid}/cmdline").read_bytes():  # nobody has reaped it yet
+                    break
+                time.sleep(0.05)
+    with sandbox.place([], 0):
+        pass
+    assert list(temporary.iterdir()) == []
 
 
 def children_of(process: Process) -> list[int]:

@@ -61,6 +61,7 @@ def up(
             "--samples/--no-samples", help="Add sample products to an event pool that is empty."
         ),
     ] = True,
+    stop_on_eof: Annotated[bool, typer.Option("--stop-on-eof", hidden=True)] = False,
 ) -> None:
     """Run everything on this machine: the API, the services and the read models.
 
@@ -72,7 +73,7 @@ def up(
     settings = _loaded(locals())
     from eventdemo.cli import serving
 
-    run_async(serving.up(settings, workers, samples))
+    run_async(serving.up(settings, workers, samples, until_eof=stop_on_eof))
 
 
 def serve(

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 
 from eventdemo import __version__
 from eventdemo.api.metrics import ApiMetrics
-from eventdemo.cli.lifetime import opened, spare_the_collector, stop_on_signals, together
+from eventdemo.cli.lifetime import (
+    opened,
+    spare_the_collector,
+    stop_on_eof,
+    stop_on_signals,
+    together,
+)
 from eventdemo.cli.supervisor import Worker, supervise
 from eventdemo.engines.registry import file_of
 from eventdemo.http import server
@@ -16,10 +22,12 @@ from eventdemo.settings import Settings
 from eventdemo.telemetry.tracing_setup import tracing
 
 
-async def up(settings: Settings, workers: int, samples: bool) -> None:
+async def up(settings: Settings, workers: int, samples: bool, *, until_eof: bool) -> None:
     """The API in this process, and worker processes that end with it."""
     server.bind(settings.host, settings.port).close()  # before anything is created
     stop = stop_on_signals()
+    if until_eof:
+        await stop_on_eof(stop)
     crew = [Worker(number) for number in range(1, workers + 1)]
     async with opened(settings) as engine:
         added = samples and await add_samples(engine.pool)

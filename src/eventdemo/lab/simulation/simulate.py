@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import structlog
 from msgspec import Struct
 
+from eventdemo.lab.scratch import scratch
 from eventdemo.lab.simulation.checks import at_rest
 from eventdemo.lab.simulation.loop import SimulatedLoop
 from eventdemo.lab.simulation.plan import Plan, plan_of
@@ -44,14 +44,14 @@ def simulate(seed: int, keep: Collection[int] | None = None) -> Run:
     kept = tuple(n for n in range(len(plan.steps)) if keep is None or n in keep)
     trace = Trace()
     with (
-        TemporaryDirectory(prefix="eventdemo-simulation-", dir=_fast_folder()) as folder,
+        scratch("eventdemo-simulation-", _fast_folder()) as folder,
         _silence(),
         asyncio.Runner(loop_factory=SimulatedLoop) as runner,
     ):
         loop = runner.get_loop()
         loop.set_task_factory(make_task)
         steps = [plan.steps[n] for n in kept]
-        world, broken = runner.run(_run(plan, steps, trace, Path(folder)))
+        world, broken = runner.run(_run(plan, steps, trace, folder))
         simulated_s = loop.time()
     told = (purchase.told[0] for purchase in world.clients.purchases if purchase.told)
     outcomes = Counter(str(outcome.code or "confirmed") for outcome in told)
@@ -100,10 +100,10 @@ def shorten(failed: Run, progress: Callable[[int], None] = lambda steps: None) -
     return shortest
 
 
-def _fast_folder() -> str | None:
+def _fast_folder() -> Path | None:
     """A folder in memory, where there is one: the read models of a run are not kept."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
-    return str(memory) if os.access(memory, os.W_OK) else None
+    return memory if os.access(memory, os.W_OK) else None
 
 
 @contextmanager

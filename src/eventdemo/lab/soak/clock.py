@@ -4,7 +4,8 @@ Only the time of day: a machine's clock may be set at any moment, but what measu
 monotonic clock) goes on, and so do the timers that follow it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 _LIBRARIES = (
@@ -47,9 +48,11 @@ class Clock:
         }
 
 
-def forget(pids: Iterable[int]) -> None:
+def forget_dead() -> None:
     """Removes what the library of processes that were killed has left in shared memory."""
     shared = Path("/dev/shm")  # noqa: S108 - where the library puts it
-    for pid in pids:
-        for file in shared.glob(f"*faketime_*_{pid}"):
-            file.unlink(missing_ok=True)
+    for file in shared.glob("*faketime_*_*"):
+        pid = file.name.rpartition("_")[2]
+        if not Path("/proc", pid).exists():
+            with suppress(OSError):  # it may be another user's
+                file.unlink()

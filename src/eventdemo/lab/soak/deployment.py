@@ -35,7 +35,7 @@ class Role(Struct, frozen=True):
 #: Two processes with all services (one is the child of ``up``), a third instance of the two that
 #: decide, and a second projector that stands by.
 ROLES = (
-    Role("api", ("up", "--no-samples")),
+    Role("api", ("up", "--no-samples", "--stop-on-eof")),
     Role("worker", ("work", "--all", "--stop-on-eof")),
     Role("deciders", ("work", "stock_check", "process_order", "--stop-on-eof")),
     Role("projector", ("work", "readmodels", "--stop-on-eof")),

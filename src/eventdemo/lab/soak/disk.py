@@ -52,7 +52,12 @@ def mounted(path: Path, size_bytes: int) -> Iterator[Disk]:
     try:
         yield Disk(path)
     finally:
-        subprocess.run(["umount", "--lazy", path], check=True)  # noqa: S603, S607 - as PATH has it
+        unmount(path)
+
+
+def unmount(path: Path) -> None:
+    """Takes a disk away, though somebody may still have files open on it."""
+    subprocess.run(["umount", "--lazy", path], check=True)  # noqa: S603, S607 - as PATH has it
 
 
 def _mount(*arguments: object) -> None:

@@ -2,12 +2,12 @@
 
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from eventdemo.lab.soak import clock
+from eventdemo.lab.scratch import keep, scratch
+from eventdemo.lab.soak import clock, disk
 from eventdemo.lab.soak.clock import Clock
 from eventdemo.lab.soak.disk import CannotMount, Disk, mounted
 from eventdemo.lab.soak.fault_schedule import Kind
@@ -34,6 +34,7 @@ class Place:
         if self.disk and not self.kept:
             shutil.copytree(self._data, self.folder / "data")
         self.kept = True
+        keep(self.folder)
         return self.folder
 
     @property
@@ -44,9 +45,9 @@ class Place:
 @contextmanager
 def place(kinds: Iterable[Kind], disk_bytes: int) -> Iterator[Place]:
     """A place for these faults."""
-    made = Place(Path(tempfile.mkdtemp(prefix="eventdemo-soak-")))
+    clock.forget_dead()
     with ExitStack() as opened:
-        opened.callback(_remove, made)
+        made = Place(opened.enter_context(scratch("eventdemo-soak-", remove=_remove)))
         if Kind.DISK in kinds:
             try:
                 made.disk = opened.enter_context(mounted(made.folder / "disk", disk_bytes))
@@ -62,9 +63,10 @@ def place(kinds: Iterable[Kind], disk_bytes: int) -> Iterator[Place]:
         yield made
 
 
-def _remove(made: Place) -> None:
-    if not made.kept:
-        shutil.rmtree(made.folder, ignore_errors=True)
+def _remove(folder: Path) -> None:
+    if (folder / "disk").is_mount():  # of a soak that was killed
+        disk.unmount(folder / "disk")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_port() -> int:

@@ -124,7 +124,7 @@ class Soak:
             await buyers.close()
             await watch.close()
             await deployment.stop()
-            clock.forget(deployment.pids)
+            clock.forget_dead()
         return self._report(here, deployment, buyers, receipt, monotonic() - began)
 
     async def _all_faults(self, here: Place, watch: Watch, injector: Injector) -> None:
