@@ -396,7 +396,7 @@ async def test_where_not_all_messages_are_counted_none_is_called_lost(
 ) -> None:
     whole(bench.history)
     await bench.accept(D)
-    monkeypatch.setattr(type(bench.topics), "counts_all", False)
+    monkeypatch.setattr(type(bench.flow_status), "counts_all", False)
     receipt = await receipt_of(bench)
     assert (receipt.pending, receipt.broken) == (1, [])
 

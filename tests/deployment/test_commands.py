@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eventdemo.aws.deployment.template import data_plane
+from eventdemo.aws.deployment.template import data_plane_template
 from eventdemo.cli import aws
 from eventdemo.cli.app import GROUPS
 from eventdemo.engines.aws.names import Names
@@ -34,7 +34,7 @@ SETTINGS = {
 
 #: A process of Lambda, for one call.
 FUNCTION = (
-    "import json, sys; from eventdemo.aws.serverless import handle; "
+    "import json, sys; from eventdemo.aws.function import handle; "
     "print(json.dumps(handle(json.load(sys.stdin), None)))"
 )
 
@@ -61,7 +61,7 @@ def test_every_command_explains_itself_with_an_example(command: Command, name: s
 
 def test_the_template_is_printed_for_people_and_for_programs(command: Command) -> None:
     assert command("aws", "template").out.startswith("AWSTemplateFormatVersion")
-    assert command("aws", "template", "--data-plane", "--json").json == data_plane()
+    assert command("aws", "template", "--data-plane", "--json").json == data_plane_template()
 
 
 def test_deploying_prints_the_settings_to_use_it(deployed: str) -> None:

@@ -5,8 +5,16 @@ from typing import Any
 
 import pytest
 
-from eventdemo.aws.deployment.messaging import WAKE, dead_id, queue_id, retries_id, topic_id
-from eventdemo.aws.deployment.tables import EVENTS, PURCHASES, SESSION
+from eventdemo.aws.deployment.data_plane import (
+    EVENTS,
+    PURCHASES,
+    SESSION,
+    WAKE,
+    dead_id,
+    queue_id,
+    retries_id,
+    topic_id,
+)
 from eventdemo.aws.deployment.template import template
 from eventdemo.flow import DEAD_PURCHASES_TOPIC, FLOW, SERVICES, TASK_QUEUE_TOPIC, Row, Topic
 

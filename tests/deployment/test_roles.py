@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from eventdemo.aws.deployment.tables import EVENTS, PURCHASES, SESSION
+from eventdemo.aws.deployment.data_plane import EVENTS, PURCHASES, SESSION
 from eventdemo.aws.deployment.template import template
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from eventdemo.aws.deployment.calls import Refused
-from eventdemo.aws.deployment.stack import DataInTables, Event, Stack, StackBusy, StackFailed
+from eventdemo.aws.deployment.aws_api import InvalidCall
+from eventdemo.aws.deployment.stack import DataInTables, Stack, StackBusy, StackEvent, StackFailed
 from eventdemo.errors import Misconfigured
 
 pytestmark = pytest.mark.anyio
@@ -47,7 +47,7 @@ class Scripted:
     def _stack(self) -> dict[str, Any]:
         status = self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
         if not status:
-            raise Refused("Stack with id shop does not exist")
+            raise InvalidCall("Stack with id shop does not exist")
         return {"Stacks": [{"StackId": "arn:shop", "StackStatus": status}]}
 
     @property
@@ -66,10 +66,10 @@ def happened(number: int, status: str, reason: str = "") -> dict[str, str]:
 
 
 def stack_of(script: Scripted) -> Stack:
-    return Stack("shop", script, ask_every_s=0)  # type: ignore[arg-type]
+    return Stack("shop", script, poll_every_s=0)  # type: ignore[arg-type]
 
 
-async def deployed(script: Scripted) -> list[Event]:
+async def deployed(script: Scripted) -> list[StackEvent]:
     return [event async for event in stack_of(script).deploy(BODY, {"Compute": "none"})]
 
 
@@ -143,7 +143,7 @@ async def test_what_cloudformation_refuses_is_told_in_its_own_words() -> None:
     class Refusing(Scripted):
         async def __call__(self, service: str, operation: str, **arguments: Any) -> Any:
             if operation == "create_stack":
-                raise Refused("Parameter validation failed: Compute needs an Image")
+                raise InvalidCall("Parameter validation failed: Compute needs an Image")
             return await super().__call__(service, operation, **arguments)
 
     with pytest.raises(Misconfigured, match="Compute needs an Image"):
@@ -154,7 +154,7 @@ async def test_where_there_is_nothing_to_change_nothing_happens() -> None:
     class Unchanged(Scripted):
         async def __call__(self, service: str, operation: str, **arguments: Any) -> Any:
             if operation == "update_stack":
-                raise Refused("No updates are to be performed.")
+                raise InvalidCall("No updates are to be performed.")
             return await super().__call__(service, operation, **arguments)
 
     assert await deployed(Unchanged("CREATE_COMPLETE")) == []

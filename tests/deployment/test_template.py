@@ -8,15 +8,15 @@ import pytest
 from cfnlint.api import ManualArgs, lint
 
 from eventdemo.aws.deployment.alarms import GIVEN_UP
-from eventdemo.aws.deployment.messaging import (
+from eventdemo.aws.deployment.cloudformation import as_body, as_yaml
+from eventdemo.aws.deployment.data_plane import (
     MAX_RECEIVES,
     MAX_RECEIVES_AGAIN,
     queue_id,
     retries_id,
     topic_id,
 )
-from eventdemo.aws.deployment.template import data_plane, template
-from eventdemo.aws.deployment.writing import as_body, as_yaml
+from eventdemo.aws.deployment.template import data_plane_template, template
 from eventdemo.cli.deploying import MAX_BODY_BYTES
 from eventdemo.engines.aws.names import Names
 from eventdemo.flow import FLOW, SERVICES, TOPICS, Row
@@ -43,7 +43,7 @@ def test_what_is_written_is_what_the_code_makes() -> None:
     ("made", "ignored"),
     [
         (template, [NO_NETWORK_BY_DEFAULT]),
-        (data_plane, [UNUSED_PARAMETER, UNUSED_CONDITION]),
+        (data_plane_template, [UNUSED_PARAMETER, UNUSED_CONDITION]),
     ],
     ids=["whole", "data plane"],
 )
@@ -53,7 +53,7 @@ def test_cfn_lint_has_no_word_to_say(made: Any, ignored: list[str]) -> None:
 
 
 def test_the_data_plane_fits_in_one_call() -> None:
-    assert len(as_body(data_plane())) < MAX_BODY_BYTES
+    assert len(as_body(data_plane_template())) < MAX_BODY_BYTES
 
 
 def of_kind(kind: str) -> dict[str, dict[str, Any]]:
@@ -222,4 +222,4 @@ def test_what_runs_is_made_only_where_it_is_asked_for() -> None:
     for name, resource in RESOURCES.items():
         if resource["Type"].removeprefix("AWS::").startswith(running):
             assert "Condition" in resource, name
-    assert not [r for r in data_plane()["Resources"].values() if "Condition" in r]
+    assert not [r for r in data_plane_template()["Resources"].values() if "Condition" in r]

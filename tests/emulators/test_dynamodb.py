@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from eventdemo.engines.aws.dynamodb.table import EXPIRES_AT
-from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.names import EXPIRES_AT, Names
 from tests.emulators import lacks
 from tests.emulators.servers import Aws
 

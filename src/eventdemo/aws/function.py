@@ -1,5 +1,10 @@
-"""Runs one service as a function: called with messages, it answers which are to come again."""
+"""The entry point for AWS Lambda, ``eventdemo.aws.function.handle``: one service as a function.
 
+One process of Lambda serves one service, named by ``EVENTDEMO_SERVICE``, and one call at a time.
+"""
+
+import asyncio
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +14,7 @@ from eventdemo.engines.aws.factory import AwsEngineFactory
 from eventdemo.engines.aws.sqs.lambda_invocations import Calls
 from eventdemo.engines.aws.sqs.messaging import Delivery
 from eventdemo.errors import Misconfigured, StorageError
-from eventdemo.flow import Row, row_of
+from eventdemo.flow import SERVICES, Row, row_of
 from eventdemo.ids import now_us
 from eventdemo.ports import EventPool, SessionCache
 from eventdemo.runtime.composite import CompositeEngine
@@ -20,17 +25,18 @@ from eventdemo.runtime.state import StateCache
 from eventdemo.runtime.wiring import Factories
 from eventdemo.runtime.worker import MESSAGES_PER_BATCH
 from eventdemo.settings import Settings
+from eventdemo.telemetry import logs
 
-Event = Mapping[str, Any]
+LambdaEvent = Mapping[str, Any]
 
 log = structlog.get_logger(__name__)
 
 
 class Function:
-    """One row of the flow, as AWS Lambda calls it with what one of its queues holds.
+    """One row of the flow, called by AWS Lambda with messages of one of its queues.
 
-    What a call brings is handled as a worker handles it. Retries, dead letters and all that the
-    messages cause are durable when the call returns; the queue deletes what is not in its answer.
+    It handles them as a worker does. Retries, dead letters and everything that the messages cause
+    are durable when the call returns; the queue deletes the messages that are not in its answer.
     """
 
     def __init__(
@@ -52,16 +58,16 @@ class Function:
         self._observer = observer
         self._states = StateCache()
 
-    async def __call__(self, event: Event) -> dict[str, Any]:
-        """The answer to an event as SQS sends it: what could not be settled, and so has to come
-        again. An event without messages is the clock's: it asks for what nobody else begins."""
+    async def __call__(self, event: LambdaEvent) -> dict[str, Any]:
+        """Handles an event of SQS; returns the messages that were not settled, which have to come
+        again. An event without messages is the clock's, and sends what is left in the outbox."""
         records = event.get("Records", [])
         if not records:
             await self._calls.sweep()
             return {"batchItemFailures": []}
         queue = records[0]["eventSourceARN"].rpartition(":")[2]
         unsettled = await self._handle(queue, [_delivery(record) for record in records])
-        return {"batchItemFailures": [{"itemIdentifier": each} for each in unsettled]}
+        return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in unsettled]}
 
     async def _handle(self, queue: str, deliveries: list[Delivery]) -> list[str]:
         call = self._calls.of(queue, deliveries)
@@ -107,3 +113,38 @@ def _delivery(record: Mapping[str, Any]) -> Delivery:
         record["body"],
         int(record["attributes"]["ApproximateReceiveCount"]),
     )
+
+
+class _Process:
+    """The state that outlives a call: the event loop, connections, and states of aggregates."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._function: Function | None = None
+
+    def call(self, event: LambdaEvent) -> dict[str, Any]:
+        return self._runner.run(self._call(event))
+
+    async def _call(self, event: LambdaEvent) -> dict[str, Any]:
+        if self._function is None:
+            self._function = await _open()
+        return await self._function(event)
+
+
+_process = _Process()
+
+
+def handle(event: LambdaEvent, context: object) -> dict[str, Any]:
+    """Handles messages of SQS as Lambda passes them; returns those that have to come again."""
+    return _process.call(event)
+
+
+async def _open() -> Function:
+    settings = Settings.load()
+    logs.configure(settings.log_level)
+    service = os.environ.get("EVENTDEMO_SERVICE", "")
+    if service not in SERVICES:
+        raise Misconfigured(
+            f"EVENTDEMO_SERVICE must be one of {', '.join(SERVICES)}, not {service!r}"
+        )
+    return await open_function(settings, service)

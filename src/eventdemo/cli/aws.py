@@ -30,10 +30,12 @@ def template(
 
     Example: [bold]eventdemo aws template > template.yaml[/bold]
     """
-    from eventdemo.aws.deployment import template, writing
+    from eventdemo.aws.deployment import cloudformation, template
 
-    made = template.data_plane() if data_plane else template.template()
-    typer.echo(writing.as_json(made) if as_json else writing.as_yaml(made), nl=as_json)
+    made = template.data_plane_template() if data_plane else template.template()
+    typer.echo(
+        cloudformation.as_json(made) if as_json else cloudformation.as_yaml(made), nl=as_json
+    )
 
 
 def deploy(

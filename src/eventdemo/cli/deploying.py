@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
-from eventdemo.aws.deployment.calls import Calls
-from eventdemo.aws.deployment.stack import Alarm, Event, Stack
-from eventdemo.aws.deployment.template import data_plane, template
-from eventdemo.aws.deployment.watching import Depths, depths
-from eventdemo.aws.deployment.writing import as_body
+from eventdemo.aws.deployment.aws_api import AwsApi
+from eventdemo.aws.deployment.cloudformation import as_body
+from eventdemo.aws.deployment.queue_depths import QueueDepths, queue_depths
+from eventdemo.aws.deployment.stack import Alarm, Stack, StackEvent
+from eventdemo.aws.deployment.template import data_plane_template, template
 from eventdemo.cli.options import print_json
 from eventdemo.cli.show import print_table, say
 from eventdemo.errors import Misconfigured
@@ -30,7 +30,7 @@ class Status(Struct, frozen=True):
     """A deployment at a glance."""
 
     stack: str
-    queues: Mapping[str, Depths]
+    queues: Mapping[str, QueueDepths]
     alarms: list[Alarm]
 
     @property
@@ -47,7 +47,7 @@ async def deploy(prefix: str, parameters: Mapping[str, str], bucket: str | None)
         compute = parameters.get("Compute") or (
             before.parameters.get("Compute", "none") if before else "none"
         )
-        body = as_body(data_plane() if compute == "none" else template())
+        body = as_body(data_plane_template() if compute == "none" else template())
         where = await sent(call, prefix, body, bucket)
         changed = await _shown(stack.deploy(where, parameters))
         if not changed:
@@ -71,21 +71,21 @@ async def status(prefix: str, *, as_json: bool) -> int:
     async with _calls(prefix) as call:
         stack = Stack(prefix, call)
         found = await stack.get()
-        looked = Status(found.status, await depths(call, prefix), await stack.alarms())
+        looked = Status(found.status, await queue_depths(call, prefix), await stack.alarms())
     print_json(looked) if as_json else _print(prefix, looked)
     return 0 if looked.well else 1
 
 
 @asynccontextmanager
-async def _calls(prefix: str) -> AsyncIterator[Calls]:
-    calls = Calls.open(prefix)
+async def _calls(prefix: str) -> AsyncIterator[AwsApi]:
+    calls = AwsApi.open(prefix)
     try:
         yield calls
     finally:
         await calls.close()
 
 
-async def sent(call: Calls, prefix: str, body: str, bucket: str | None) -> dict[str, str]:
+async def sent(call: AwsApi, prefix: str, body: str, bucket: str | None) -> dict[str, str]:
     """The template as an argument: itself, or where it was put. Raises ``Misconfigured``."""
     if len(body) <= MAX_BODY_BYTES:
         return {"TemplateBody": body}
@@ -102,7 +102,7 @@ async def sent(call: Calls, prefix: str, body: str, bucket: str | None) -> dict[
     return {"TemplateURL": f"https://{bucket}.s3.{region}.amazonaws.com{suffix}/{key}"}
 
 
-async def _shown(events: AsyncIterator[Event]) -> bool:
+async def _shown(events: AsyncIterator[StackEvent]) -> bool:
     """Prints each event that ends something; whether there was any."""
     any_event = False
     async for event in events:

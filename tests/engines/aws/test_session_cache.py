@@ -7,7 +7,8 @@ import pytest
 
 from eventdemo.engines.aws.dynamodb import session_cache
 from eventdemo.engines.aws.dynamodb.session_cache import RETENTION_S, DynamoSessionCache
-from eventdemo.engines.aws.dynamodb.table import EXPIRES_AT, Attributes, Key, Put
+from eventdemo.engines.aws.dynamodb.table import Attributes, Key, Put
+from eventdemo.engines.aws.names import EXPIRES_AT
 from eventdemo.errors import StorageError
 from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
 from tests.conformance.samples import AT_US, PATIENCE_S, confirmed

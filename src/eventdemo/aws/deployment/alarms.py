@@ -1,4 +1,4 @@
-"""Alarms of the template: a queue where messages wait for too long, and messages that died."""
+"""Alarms of the template: for messages that wait too long, and for messages that died."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,18 +13,18 @@ from eventdemo.aws.deployment.cloudformation import (
     resource,
     sub,
 )
-from eventdemo.aws.deployment.compute import log_group_id
+from eventdemo.aws.deployment.hosting import log_group_id
 from eventdemo.engines.aws.names import Names
 from eventdemo.flow import Row
 
 NAMES = Names(PREFIX)
 
-#: What a service logs when it gives a message up.
+#: The event that a service logs when it gives a message up.
 GIVEN_UP = "message was given up"
 
 
 def alarms(flow: Sequence[Row]) -> Resources:
-    """Three alarms for each service, and one for what the service itself gave up."""
+    """Returns three alarms for each service, one of them for messages that it gave up itself."""
     made: Resources = {}
     for row in flow:
         queue, retries = NAMES.queue(row.service), NAMES.retries(row.service)
@@ -47,7 +47,7 @@ def alarms(flow: Sequence[Row]) -> Resources:
 
 
 def _given_up(service: str) -> Resources:
-    """A dead letter is an item of a table, so its line of log is what is counted."""
+    """Returns an alarm that counts lines of log, because a dead letter is an item of a table."""
     name = f"given-up-{service}"
     metric = {"MetricNamespace": sub(PREFIX), "MetricName": name, "MetricValue": "1"}
     made = resource(
@@ -59,19 +59,19 @@ def _given_up(service: str) -> Resources:
         },
         Condition="Running",
     )
-    counted = _metric("given", sub(PREFIX), name, "Sum", [])
-    alarm = _alarm(f"{service} gave messages up", [{**counted, "ReturnData": True}], 0)
+    given_up = _metric("given", sub(PREFIX), name, "Sum", [])
+    alarm = _alarm(f"{service} gave messages up", [{**given_up, "ReturnData": True}], 0)
     return {
         logical_id(service, "given-up"): made,
         logical_id(service, "gives-up"): {**alarm, "Condition": "Running"},
     }
 
 
-def _alarm(why: str, metrics: list[dict[str, Any]], threshold: object) -> dict[str, Any]:
+def _alarm(reason: str, metrics: list[dict[str, Any]], threshold: object) -> dict[str, Any]:
     return resource(
         "CloudWatch::Alarm",
         {
-            "AlarmDescription": sub(f"{PREFIX}: {why}"),
+            "AlarmDescription": sub(f"{PREFIX}: {reason}"),
             "Metrics": metrics,
             "ComparisonOperator": "GreaterThanThreshold",
             "Threshold": threshold,
@@ -110,5 +110,5 @@ def _metric(
 
 
 def _most(*labels: str) -> dict[str, Any]:
-    filled = ", ".join(f"FILL({label}, 0)" for label in labels)
-    return {"Id": "most", "Expression": f"MAX([{filled}])", "ReturnData": True}
+    operands = ", ".join(f"FILL({label}, 0)" for label in labels)
+    return {"Id": "most", "Expression": f"MAX([{operands}])", "ReturnData": True}

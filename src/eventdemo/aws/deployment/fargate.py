@@ -12,24 +12,27 @@ from eventdemo.aws.deployment.cloudformation import (
     resource,
     sub,
 )
-from eventdemo.aws.deployment.compute import ENVIRONMENT, IMAGE, log_group_id, role_id
-from eventdemo.aws.deployment.messaging import queue_id
-from eventdemo.aws.deployment.network import (
+from eventdemo.aws.deployment.data_plane import queue_id
+from eventdemo.aws.deployment.hosting import (
     API,
     API_PORT,
     API_SECURITY,
     CLUSTER,
+    ENVIRONMENT,
     EXECUTION,
+    IMAGE,
     LISTENER,
     TARGETS,
     TOKEN,
     WORKERS_SECURITY,
+    log_group_id,
+    role_id,
 )
 
-#: Record batches that wait for each running instance before another one is started.
+#: The number of record batches waiting per instance above which another one is started.
 BACKLOG_PER_TASK = 50
 
-#: How busy the API's processors are, in per cent, before another one is started.
+#: The load of the API's processors, in per cent, above which another instance is started.
 CPU_PERCENT = 60
 
 #: vCPU shares and MiB, in the pairs that Fargate has.
@@ -40,7 +43,7 @@ _DATA = {"SourceVolume": "data", "ContainerPath": "/data"}
 
 
 def fargate(services: Sequence[str]) -> Resources:
-    """The containers, made only where they are wanted."""
+    """Returns the containers, each with the condition under which it is made."""
     made = _api()
     for service in services:
         made |= _worker(service)
@@ -64,9 +67,9 @@ def _worker(service: str) -> Resources:
         "RunningTaskCount",
         {"ClusterName": ref(CLUSTER), "ServiceName": {"Fn::GetAtt": [running, "Name"]}},
     )
-    each = {"Id": "each", "Expression": "waiting / tasks", "ReturnData": True}
+    per_task = {"Id": "each", "Expression": "waiting / tasks", "ReturnData": True}
     backlog = {
-        "CustomizedMetricSpecification": {"Metrics": [waiting, tasks, each]},
+        "CustomizedMetricSpecification": {"Metrics": [waiting, tasks, per_task]},
         "TargetValue": BACKLOG_PER_TASK,
     }
     return resources | _scaling(service, running, backlog, "Fargate")
@@ -77,14 +80,14 @@ def _api() -> Resources:
     serving = _container(API, API, ["serve", "--host", "0.0.0.0"])  # noqa: S104 - in a container
     projecting = _container(API, _READ_MODELS, ["work", _READ_MODELS])
     serving |= {"PortMappings": [{"ContainerPort": API_PORT}], "Secrets": [token]}
-    containers = [each | {"MountPoints": [_DATA]} for each in (serving, projecting)]
-    behind = {
+    containers = [made | {"MountPoints": [_DATA]} for made in (serving, projecting)]
+    balanced = {
         "HealthCheckGracePeriodSeconds": 120,
         "LoadBalancers": [
             {"ContainerName": API, "ContainerPort": API_PORT, "TargetGroupArn": ref(TARGETS)}
         ],
     }
-    busy = {
+    cpu_load = {
         "PredefinedMetricSpecification": {
             "PredefinedMetricType": "ECSServiceAverageCPUUtilization"
         },
@@ -101,10 +104,10 @@ def _api() -> Resources:
         ),
         "ApiTask": _task(API, API_SIZE, containers, "Api", Volumes=[{"Name": "data"}]),
         "ApiService": {
-            **_service(API, "ApiTask", API_SECURITY, "Api", **behind),
+            **_service(API, "ApiTask", API_SECURITY, "Api", **balanced),
             "DependsOn": [LISTENER],
         },
-        **_scaling(API, "ApiService", busy, "Api"),
+        **_scaling(API, "ApiService", cpu_load, "Api"),
     }
 
 
@@ -113,7 +116,7 @@ def _task(
     size: tuple[str, str],
     containers: Sequence[Properties],
     condition: str,
-    **more: object,
+    **properties: object,
 ) -> dict[str, Any]:
     cpu, memory = size
     return resource(
@@ -126,7 +129,7 @@ def _task(
             "ExecutionRoleArn": arn(role_id(EXECUTION)),
             "TaskRoleArn": arn(role_id(name)),
             "ContainerDefinitions": list(containers),
-            **more,
+            **properties,
         },
         Condition=condition,
     )
@@ -152,7 +155,7 @@ def _container(logs: str, name: str, command: list[str]) -> dict[str, Any]:
 
 
 def _service(
-    name: str, task: str, security_group: str, condition: str, **more: object
+    name: str, task: str, security_group: str, condition: str, **properties: object
 ) -> dict[str, Any]:
     network = {
         "AssignPublicIp": ref("PublicIp"),
@@ -170,7 +173,7 @@ def _service(
                 "DeploymentCircuitBreaker": {"Enable": True, "Rollback": True}
             },
             "NetworkConfiguration": {"AwsvpcConfiguration": network},
-            **more,
+            **properties,
         },
         Condition=condition,
     )

@@ -10,26 +10,26 @@ from eventdemo.aws.deployment.cloudformation import (
     resource,
     sub,
 )
-from eventdemo.aws.deployment.compute import ENVIRONMENT, IMAGE, log_group_id, role_id
-from eventdemo.aws.deployment.messaging import FUNCTION_TIMEOUT_S, dead_id, queue_id, retries_id
+from eventdemo.aws.deployment.data_plane import FUNCTION_TIMEOUT_S, dead_id, queue_id, retries_id
+from eventdemo.aws.deployment.hosting import ENVIRONMENT, IMAGE, log_group_id, role_id
 from eventdemo.flow import TASK_QUEUE_TOPIC, Row
 
-#: Where the image has the entry point that calls for work, and what it runs.
+#: The entry point in the image that fetches events of Lambda, and the handler that it calls.
 ENTRY_POINT = ["/app/.venv/bin/python", "-m", "awslambdaric"]
-HANDLER = "eventdemo.aws.serverless.handle"
+HANDLER = "eventdemo.aws.function.handle"
 
 MEMORY_MIB = 512
 
-#: The most that a FIFO queue hands to one call.
+#: The most records of a FIFO queue that Lambda passes to one call.
 RECORDS_PER_CALL = 10
 
-#: What a dead process left in the outbox is sent by whoever hears the task queue, which nobody
-#: calls while nothing arrives.
+#: The function that hears the task queue also sends what a dead process left in the outbox; while
+#: no message arrives, only the clock calls it.
 SWEEP_EVERY = "rate(1 minute)"
 
 
 def functions(flow: Sequence[Row]) -> Resources:
-    """The functions, made only where they are wanted."""
+    """Returns the functions, each with the condition under which it is made."""
     made: Resources = {}
     for row in flow:
         made |= _function(row.service)

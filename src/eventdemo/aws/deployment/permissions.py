@@ -1,12 +1,20 @@
-"""What each service, and the API, may do: made from its row of the flow, and nothing beyond."""
+"""The permissions of each service and of the API: made from the flow, and nothing beyond."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from eventdemo.aggregates import Aggregate, Product, Purchase
 from eventdemo.aws.deployment.cloudformation import allow, arn, ref
-from eventdemo.aws.deployment.messaging import WAKE, dead_id, queue_id, retries_id, topic_id
-from eventdemo.aws.deployment.tables import EVENTS, PURCHASES, SESSION
+from eventdemo.aws.deployment.data_plane import (
+    EVENTS,
+    PURCHASES,
+    SESSION,
+    WAKE,
+    dead_id,
+    queue_id,
+    retries_id,
+    topic_id,
+)
 from eventdemo.facts import EVENT_TYPES, product_stream, purchase_stream
 from eventdemo.flow import (
     DEAD_PURCHASES_TOPIC,
@@ -29,7 +37,7 @@ _PUT_ALL = ["dynamodb:BatchWriteItem", "dynamodb:PutItem"]
 _UPDATE = ["dynamodb:UpdateItem"]
 _DELETE = ["dynamodb:BatchWriteItem", "dynamodb:DeleteItem"]
 
-#: Partitions of the tables, as the adapters name them.
+#: Partitions of the tables, by the names that the adapters give them.
 _STREAMS: dict[type[Aggregate], str] = {
     Product: product_stream("*"),
     Purchase: purchase_stream("*"),
@@ -38,14 +46,15 @@ _CAUSES, _OUTBOX, _HEAD, _LOG = "cause-*", "outbox-*", "log", "log-*"
 _PURCHASES, _KEYS, _ACCEPTED, _COUNTS = "purchase-*", "key-*", "accepted", "counts"
 _LETTERS, _LETTER_NUMBERS = "letter-*", "letters"
 
-#: Where nothing is: whoever opens a table looks there, so that what is wrong shows at once.
+#: An empty partition, read when a table is opened, so that a wrong setup shows at once.
 _NOWHERE = "-"
 
 
 def of_service(row: Row) -> list[Statement]:
-    """The permissions of one service."""
+    """Returns the permissions of one service."""
+    informs_buyers = any(isinstance(sink, SessionCacheSink) for sink in row.says.values())
     streams = [_STREAMS[aggregate] for aggregate in row.reads]
-    kept = [_STREAMS[aggregate] for aggregate in row.reads if aggregate.long_lived]
+    snapshots = [_STREAMS[aggregate] for aggregate in row.reads if aggregate.long_lived]
     return [
         *_opens(),
         allow(_TAKE, _arns(queues_of(row.service))),
@@ -53,15 +62,15 @@ def of_service(row: Row) -> list[Statement]:
         _publishes(topics_of(row)),
         *_handles_messages(),
         *([_items(EVENTS, _READ, streams)] if streams else []),
-        *([_items(EVENTS, _PUT_ALL, kept)] if kept else []),
+        *([_items(EVENTS, _PUT_ALL, snapshots)] if snapshots else []),
         *(_records(streams) if records(row) else []),
-        *([allow(_PUT, [arn(SESSION)])] if _tells_buyers(row) else []),
+        *([allow(_PUT, [arn(SESSION)])] if informs_buyers else []),
         *(_sweeps() if row.hears == TASK_QUEUE_TOPIC else []),
     ]
 
 
 def of_api() -> list[Statement]:
-    """The permissions of the API: it accepts, answers, counts, redrives, and manages products."""
+    """Returns the permissions of the API, which also counts, redrives, and manages products."""
     queues = [queue for service in SERVICES for queue in queues_of(service)]
     products = [_STREAMS[Product]]
     return [
@@ -81,33 +90,27 @@ def of_api() -> list[Statement]:
 
 
 def queues_of(service: str) -> list[str]:
-    """The logical ids of all queues that a service takes from."""
-    return [
-        each
-        for queue in (queue_id(service), retries_id(service))
-        for each in (queue, dead_id(queue))
-    ]
+    """Returns the logical ids of all queues that a service receives from."""
+    queue, retries = queue_id(service), retries_id(service)
+    return [queue, dead_id(queue), retries, dead_id(retries)]
 
 
 def topics_of(row: Row) -> list[Topic]:
-    """Where a service publishes: what it says, and that a purchase died before its outcome."""
-    said = {where.number: where for where in row.says.values() if isinstance(where, Topic)}
+    """Returns the topics that a service publishes to, with the one for purchases that died before
+    their outcome."""
+    topics = {sink.number: sink for sink in row.says.values() if isinstance(sink, Topic)}
     if row.hears.number < DEAD_PURCHASES_TOPIC.number:
-        said[DEAD_PURCHASES_TOPIC.number] = DEAD_PURCHASES_TOPIC
-    return [said[number] for number in sorted(said)]
+        topics[DEAD_PURCHASES_TOPIC.number] = DEAD_PURCHASES_TOPIC
+    return [topics[number] for number in sorted(topics)]
 
 
 def records(row: Row) -> bool:
-    """Whether a service appends to the event pool."""
+    """Returns whether a service appends to the event pool."""
     return not EVENT_TYPES.isdisjoint(row.says)
 
 
-def _tells_buyers(row: Row) -> bool:
-    return any(isinstance(where, SessionCacheSink) for where in row.says.values())
-
-
 def _opens() -> list[Statement]:
-    """Finding out whether the tables are there."""
+    """Returns the permissions to find out whether the tables are there."""
     return [
         _items(table, ["dynamodb:BatchGetItem"], [_NOWHERE])
         for table in (EVENTS, PURCHASES, SESSION)
@@ -115,7 +118,7 @@ def _opens() -> list[Statement]:
 
 
 def _handles_messages() -> list[Statement]:
-    """Counting, leaving the path of a purchase behind, and setting aside what died."""
+    """Returns the permissions to count, to log the path of a purchase, and to keep dead letters."""
     return [
         _items(PURCHASES, _READ, [_PURCHASES, _LETTERS, _LETTER_NUMBERS]),
         _items(PURCHASES, _PUT_ALL, [_PURCHASES, _LETTERS]),
@@ -124,7 +127,8 @@ def _handles_messages() -> list[Statement]:
 
 
 def _sweeps() -> list[Statement]:
-    """Sending what was left in the outbox: purchases to their topic, dead letters to services."""
+    """Returns the permissions to send what was left in the outbox: purchases to their topic, dead
+    letters to services."""
     return [
         _publishes([TASK_QUEUE_TOPIC]),
         allow(_SEND, [arn(retries_id(service)) for service in SERVICES]),
@@ -133,7 +137,8 @@ def _sweeps() -> list[Statement]:
 
 
 def _records(streams: Sequence[str]) -> list[Statement]:
-    """Appending to streams, and moving what was appended into the log: no event is ever removed."""
+    """Returns the permissions to append to streams, and to move appended events into the log; no
+    event is ever removed."""
     return [
         _items(EVENTS, _PUT, [*streams, _CAUSES, _OUTBOX, _LOG, _HEAD]),
         _items(EVENTS, _READ, [_OUTBOX, _HEAD]),

@@ -1,4 +1,4 @@
-"""One deployment's stack: made or changed, followed while that happens, looked at, and removed."""
+"""The CloudFormation stack of one deployment: deployed, followed, described, and destroyed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -6,12 +6,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventdemo.aws.deployment.calls import Calls, Refused
+from eventdemo.aws.deployment.aws_api import AwsApi, InvalidCall
 from eventdemo.aws.deployment.parameters import PARAMETERS
 from eventdemo.errors import EventdemoError, Misconfigured, StorageMissing
 
-#: How often CloudFormation is asked how far it is.
-ASK_EVERY_S = 3.0
+#: The interval at which the events of the stack are polled.
+POLL_EVERY_S = 3.0
 
 TABLE, ALARM = "AWS::DynamoDB::Table", "AWS::CloudWatch::Alarm"
 
@@ -19,7 +19,7 @@ _NOTHING_TO_DO = "No updates are to be performed"
 _NO_STACK = "does not exist"
 _UNDER_WAY = "_IN_PROGRESS"
 
-#: How to get out of the states that no deployment leads out of.
+#: What to do in the states in which no deployment is possible.
 _WAYS_OUT = {
     **dict.fromkeys(
         ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"),
@@ -32,19 +32,19 @@ _WAYS_OUT = {
 
 
 class StackFailed(EventdemoError):
-    """CloudFormation could not do what was asked; the message says how to get out of it."""
+    """CloudFormation failed; the message says what to do next."""
 
 
 class StackBusy(EventdemoError):
-    """Someone else's operation on the stack is not over."""
+    """Another operation on the stack is not over."""
 
 
 class DataInTables(EventdemoError):
-    """There is data that nobody said may be deleted."""
+    """Tables hold data, and the call did not allow to delete it."""
 
 
-class Event(Struct, frozen=True):
-    """Something that happened to a resource of the stack."""
+class StackEvent(Struct, frozen=True):
+    """A change of a resource of the stack."""
 
     id: str
     resource: str
@@ -64,8 +64,8 @@ class Alarm(Struct, frozen=True):
     says: str
 
 
-class Description(Struct, frozen=True):
-    """What CloudFormation says of a stack."""
+class StackDescription(Struct, frozen=True):
+    """The state of a stack, as CloudFormation describes it."""
 
     id: str
     status: str
@@ -76,41 +76,41 @@ class Description(Struct, frozen=True):
 class Stack:
     """The stack of one prefix, which is its name."""
 
-    def __init__(self, prefix: str, call: Calls, ask_every_s: float = ASK_EVERY_S) -> None:
+    def __init__(self, prefix: str, api: AwsApi, poll_every_s: float = POLL_EVERY_S) -> None:
         self._prefix = prefix
-        self._call = call
-        self._ask_every_s = ask_every_s
+        self._api = api
+        self._poll_every_s = poll_every_s
 
-    async def find(self) -> Description | None:
-        """The stack as it is, or None if there is none."""
-        return await self._described(self._prefix)
+    async def find(self) -> StackDescription | None:
+        """Returns the stack as it is, or None if there is none."""
+        return await self._describe(self._prefix)
 
-    async def get(self) -> Description:
-        """The stack as it is; raises ``StorageMissing``."""
-        found = await self.find()
-        if found is None:
+    async def get(self) -> StackDescription:
+        """Returns the stack as it is; raises ``StorageMissing``."""
+        description = await self.find()
+        if description is None:
             raise StorageMissing(
                 f"there is no stack '{self._prefix}': 'eventdemo aws deploy --prefix "
                 f"{self._prefix}' makes it; if it is in another region, set AWS_REGION"
             )
-        return found
+        return description
 
     async def deploy(
         self, template: Mapping[str, str], parameters: Mapping[str, str]
-    ) -> AsyncIterator[Event]:
-        """Makes the stack or changes it; ``template`` is a body or a URL, as the API takes it.
+    ) -> AsyncIterator[StackEvent]:
+        """Creates or updates the stack; ``template`` is a body or a URL, as the API takes it.
 
-        Parameters that are not given keep their values. Raises ``StackFailed``.
+        Yields its events. Parameters that are not given keep their values. Raises ``StackFailed``.
         """
         before = await self.find()
         if before:
             self._refuse_unusable(before.status)
-        known = before.parameters if before else {}
-        kept = {name: value for name, value in known.items() if name in PARAMETERS}
+        present = before.parameters if before else {}
+        kept = {name: value for name, value in present.items() if name in PARAMETERS}
         values = {**kept, "Prefix": self._prefix, **parameters}
         seen = await self._events(before.id) if before else []
         try:
-            answer = await self._call(
+            answer = await self._api(
                 "cloudformation",
                 "update_stack" if before else "create_stack",
                 StackName=self._prefix,
@@ -122,17 +122,17 @@ class Stack:
                 Capabilities=["CAPABILITY_IAM"],
                 Tags=[{"Key": "eventdemo", "Value": self._prefix}],
             )
-        except Refused as refused:
-            if _NOTHING_TO_DO in str(refused):
+        except InvalidCall as error:
+            if _NOTHING_TO_DO in str(error):
                 return
-            raise Misconfigured(f"CloudFormation refuses the template: {refused}") from refused
+            raise Misconfigured(f"CloudFormation refuses the template: {error}") from error
         async for event in self._followed(answer["StackId"], seen):
             yield event
 
-    async def destroy(self, *, with_data: bool) -> AsyncIterator[Event]:
-        """Removes the stack and its tables.
+    async def destroy(self, *, with_data: bool) -> AsyncIterator[StackEvent]:
+        """Removes the stack and its tables; yields its events.
 
-        Raises ``DataInTables`` if one of them holds anything, unless that may go, too; and
+        Raises ``DataInTables`` if one of them holds anything, unless ``with_data``; and
         ``StackFailed``.
         """
         before = await self.get()
@@ -141,58 +141,59 @@ class Stack:
         if not with_data:
             await self._refuse_data(tables)
         for table in tables:
-            await self._call(
+            await self._api(
                 "dynamodb", "update_table", TableName=table, DeletionProtectionEnabled=False
             )
         seen = await self._events(before.id)
-        await self._call("cloudformation", "delete_stack", StackName=self._prefix)
+        await self._api("cloudformation", "delete_stack", StackName=self._prefix)
         async for event in self._followed(before.id, seen):
             yield event
 
     async def alarms(self) -> list[Alarm]:
-        """The stack's alarms, those that ring first."""
+        """Returns the stack's alarms, those that ring first."""
         if not (names := await self._resources(ALARM)):
             return []
-        answer = await self._call("cloudwatch", "describe_alarms", AlarmNames=names)
-        found = [Alarm(e["StateValue"], e["AlarmDescription"]) for e in answer["MetricAlarms"]]
-        return sorted(found, key=lambda alarm: (alarm.state != "ALARM", alarm.says))
+        answer = await self._api("cloudwatch", "describe_alarms", AlarmNames=names)
+        alarms = [Alarm(e["StateValue"], e["AlarmDescription"]) for e in answer["MetricAlarms"]]
+        return sorted(alarms, key=lambda alarm: (alarm.state != "ALARM", alarm.says))
 
-    async def _described(self, name: str) -> Description | None:
+    async def _describe(self, name: str) -> StackDescription | None:
         try:
-            answer = await self._call("cloudformation", "describe_stacks", StackName=name)
-        except Refused as refused:
-            if _NO_STACK in str(refused):
+            answer = await self._api("cloudformation", "describe_stacks", StackName=name)
+        except InvalidCall as error:
+            if _NO_STACK in str(error):
                 return None
             raise
-        found = answer["Stacks"][0]
-        return Description(
-            found["StackId"],
-            found["StackStatus"],
-            {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())},
-            {e["ParameterKey"]: e["ParameterValue"] for e in found.get("Parameters", ())},
+        stack = answer["Stacks"][0]
+        return StackDescription(
+            stack["StackId"],
+            stack["StackStatus"],
+            {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())},
+            {p["ParameterKey"]: p["ParameterValue"] for p in stack.get("Parameters", ())},
         )
 
     async def _resources(self, kind: str) -> list[str]:
-        """What the stack has of one kind, by the names that AWS knows."""
-        found, more = list[str](), dict[str, str]()
+        """Returns the names of the stack's resources of one kind."""
+        names, page = list[str](), dict[str, str]()
         while True:
-            answer = await self._call(
-                "cloudformation", "list_stack_resources", StackName=self._prefix, **more
+            answer = await self._api(
+                "cloudformation", "list_stack_resources", StackName=self._prefix, **page
             )
-            found += [
-                each["PhysicalResourceId"]
-                for each in answer["StackResourceSummaries"]
-                if each["ResourceType"] == kind and each["ResourceStatus"] != "DELETE_COMPLETE"
+            names += [
+                summary["PhysicalResourceId"]
+                for summary in answer["StackResourceSummaries"]
+                if summary["ResourceType"] == kind
+                and summary["ResourceStatus"] != "DELETE_COMPLETE"
             ]
             if not (token := answer.get("NextToken")):
-                return found
-            more = {"NextToken": token}
+                return names
+            page = {"NextToken": token}
 
     async def _refuse_data(self, tables: list[str]) -> None:
         holding = [
             table
             for table in tables
-            if (await self._call("dynamodb", "scan", TableName=table, Limit=1))["Count"]
+            if (await self._api("dynamodb", "scan", TableName=table, Limit=1))["Count"]
         ]
         if holding:
             raise DataInTables(
@@ -202,12 +203,12 @@ class Stack:
 
     # --- following ------------------------------------------------------------------------
 
-    async def _followed(self, stack_id: str, seen: list[Event]) -> AsyncIterator[Event]:
-        """What happens from here on, until it is over; raises ``StackFailed`` if it ends ill."""
+    async def _followed(self, stack_id: str, seen: list[StackEvent]) -> AsyncIterator[StackEvent]:
+        """Yields the events after ``seen`` until the operation is over. Raises ``StackFailed``."""
         known = {event.id for event in seen}
         first_failure = ""
         while True:
-            now = await self._described(stack_id)
+            now = await self._describe(stack_id)
             for event in await self._events(stack_id):
                 if event.id not in known:
                     known.add(event.id)
@@ -216,33 +217,33 @@ class Stack:
                     yield event
             if now is None or not now.status.endswith(_UNDER_WAY):
                 break
-            await asyncio.sleep(self._ask_every_s)
+            await asyncio.sleep(self._poll_every_s)
         if now and (now.status in _WAYS_OUT or "ROLLBACK" in now.status):
             raise StackFailed(self._failure(now.status, first_failure))
 
-    async def _events(self, stack_id: str) -> list[Event]:
-        """All that happened to the stack, oldest first."""
-        found, more = list[dict[str, Any]](), dict[str, str]()
+    async def _events(self, stack_id: str) -> list[StackEvent]:
+        """Returns all events of the stack, oldest first."""
+        events, page = list[dict[str, Any]](), dict[str, str]()
         while True:
-            answer = await self._call(
-                "cloudformation", "describe_stack_events", StackName=stack_id, **more
+            answer = await self._api(
+                "cloudformation", "describe_stack_events", StackName=stack_id, **page
             )
-            found += answer["StackEvents"]
+            events += answer["StackEvents"]
             if not (token := answer.get("NextToken")):
                 break
-            more = {"NextToken": token}
+            page = {"NextToken": token}
         return [
-            Event(
-                each["EventId"],
-                each["LogicalResourceId"],
-                each["ResourceType"],
-                each["ResourceStatus"],
-                each.get("ResourceStatusReason", ""),
+            StackEvent(
+                event["EventId"],
+                event["LogicalResourceId"],
+                event["ResourceType"],
+                event["ResourceStatus"],
+                event.get("ResourceStatusReason", ""),
             )
-            for each in reversed(found)
+            for event in reversed(events)
         ]
 
-    # --- states from which nothing goes on ------------------------------------------------
+    # --- states in which no deployment is possible ---------------------------------------
 
     def _refuse_busy(self, status: str) -> None:
         if status.endswith(_UNDER_WAY):

@@ -1,11 +1,19 @@
-"""The whole template, made from the flow: what is deployed can't be another flow than what runs."""
+"""The whole template, made from the flow, so that the deployed flow is the one that runs."""
 
 from typing import Any
 
-from eventdemo.aws.deployment import alarms, fargate, functions, messaging, permissions, tables
+from eventdemo.aws.deployment import alarms, data_plane, fargate, functions, permissions
 from eventdemo.aws.deployment.cloudformation import Resources, ref, sub
-from eventdemo.aws.deployment.compute import ENVIRONMENT, WORKERS_PRINCIPAL, log_group, role
-from eventdemo.aws.deployment.network import API, BALANCER, TOKEN, network
+from eventdemo.aws.deployment.hosting import (
+    API,
+    BALANCER,
+    ENVIRONMENT,
+    TOKEN,
+    WORKERS_PRINCIPAL,
+    log_group,
+    network,
+    role,
+)
 from eventdemo.aws.deployment.parameters import CONDITIONS, PARAMETERS, RULES
 from eventdemo.flow import FLOW, SERVICES
 
@@ -13,7 +21,7 @@ DESCRIPTION = "eventdemo: purchases over topics and queues, decided on an event 
 
 
 def template() -> dict[str, Any]:
-    """The template as CloudFormation takes it."""
+    """Returns the template as CloudFormation takes it."""
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": DESCRIPTION,
@@ -25,8 +33,8 @@ def template() -> dict[str, Any]:
     }
 
 
-def data_plane() -> dict[str, Any]:
-    """The same without what runs: short enough to be sent in one call."""
+def data_plane_template() -> dict[str, Any]:
+    """Returns the template without containers and functions: short enough for one call."""
     whole = template()
     for part in ("Resources", "Outputs"):
         whole[part] = {k: v for k, v in whole[part].items() if "Condition" not in v}
@@ -34,18 +42,17 @@ def data_plane() -> dict[str, Any]:
 
 
 def _data_plane() -> Resources:
-    """All that messages and events need, wherever the workers are."""
     return {
-        **messaging.topics(),
-        **messaging.queues(FLOW),
-        **messaging.subscriptions(FLOW),
-        **tables.tables(),
+        **data_plane.topics(),
+        **data_plane.queues(FLOW),
+        **data_plane.subscriptions(FLOW),
+        **data_plane.tables(),
         **alarms.alarms(FLOW),
     }
 
 
 def _identities() -> Resources:
-    """Who runs, what each may do, and where it logs."""
+    """Returns the roles and log groups of the API and of each service."""
     made = log_group(API, "Api")
     made |= role(API, "ecs-tasks.amazonaws.com", permissions.of_api(), "Api")
     for row in FLOW:
@@ -59,7 +66,7 @@ def _compute() -> Resources:
 
 
 def _outputs() -> dict[str, Any]:
-    """What to set where API and workers are started by hand, and where to find them if not."""
+    """Returns the settings for processes that are started by hand, and the API's address."""
     settings = {
         logical: {"Description": name, "Value": sub(ENVIRONMENT[name])}
         for logical, name in (

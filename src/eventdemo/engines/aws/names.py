@@ -5,6 +5,9 @@ Adapters and deployment template read these, so that neither can miss what the o
 
 from msgspec import Struct
 
+#: The attribute after whose time, in seconds since 1970, DynamoDB may remove an item.
+EXPIRES_AT = "expires_at"
+
 #: What FIFO queues and topics have to be called.
 FIFO = ".fifo"
 

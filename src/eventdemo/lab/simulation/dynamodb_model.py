@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from math import ceil
 
 from eventdemo.engines.aws.dynamodb.table import (
-    EXPIRES_AT,
     MAX_ACTIONS,
     MAX_ITEM_BYTES,
     MAX_TRANSACTION_BYTES,
@@ -26,6 +25,7 @@ from eventdemo.engines.aws.dynamodb.table import (
     Update,
     Value,
 )
+from eventdemo.engines.aws.names import EXPIRES_AT
 from eventdemo.errors import StorageError
 from eventdemo.lab.simulation.chance import Chance
 from eventdemo.lab.simulation.io import Io, at_once

@@ -7,7 +7,6 @@ from contextlib import suppress
 
 from eventdemo.codec import UNDECODABLE, decode_outcome, encode_text
 from eventdemo.engines.aws.dynamodb.table import (
-    EXPIRES_AT,
     MAX_ACTIONS,
     Attributes,
     ConditionFailed,
@@ -16,6 +15,7 @@ from eventdemo.engines.aws.dynamodb.table import (
     Put,
     Table,
 )
+from eventdemo.engines.aws.names import EXPIRES_AT
 from eventdemo.engines.gathering import gather_bounded
 from eventdemo.errors import StorageError
 from eventdemo.messages import Outcome

@@ -18,9 +18,6 @@ MAX_ACTIONS = 100
 MAX_ITEM_BYTES = 400_000
 MAX_TRANSACTION_BYTES = 4_000_000
 
-#: The attribute after whose time, in seconds since 1970, an item may vanish.
-EXPIRES_AT = "expires_at"
-
 
 class Key(NamedTuple):
     """Where an item is. Items of one partition are ordered by their sort keys' UTF-8 bytes."""

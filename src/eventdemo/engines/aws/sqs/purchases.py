@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from eventdemo.codec import decode_singly
-from eventdemo.engines.aws.dynamodb.table import EXPIRES_AT, Attributes, Item, Key, Table
+from eventdemo.engines.aws.dynamodb.table import Attributes, Item, Key, Table
+from eventdemo.engines.aws.names import EXPIRES_AT
 from eventdemo.engines.aws.sqs.record_batches import json_text
 from eventdemo.messages import Message
 

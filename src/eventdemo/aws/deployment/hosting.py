@@ -1,17 +1,40 @@
-"""What stands around the containers: cluster, load balancer, and who may reach whom."""
+"""The parts that all containers and functions share: image, settings, logs, roles, network."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from eventdemo.aws.deployment.cloudformation import (
     NOTHING,
+    PREFIX,
     Resources,
     allow,
+    arn,
     either,
+    logical_id,
+    policy,
     ref,
     resource,
     sub,
 )
-from eventdemo.aws.deployment.compute import may_log, role
+from eventdemo.engines.aws.names import Names
+
+NAMES = Names(PREFIX)
+
+LOGS_KEPT_DAYS = 30
+
+#: The image, in the registry of the account, as Lambda requires.
+REGISTRY = "${AWS::AccountId}.dkr.ecr.${AWS::Region}.${AWS::URLSuffix}"
+IMAGE = sub(REGISTRY + "/${Image}")
+
+#: The three settings of a deployment on AWS.
+ENVIRONMENT = {
+    "EVENTDEMO_EVENT_POOL": f"dynamodb://{NAMES.events}",
+    "EVENTDEMO_TOPICS": f"aws://{PREFIX}",
+    "EVENTDEMO_SESSION_CACHE": f"dynamodb://{NAMES.session}",
+}
+
+#: Assumes a worker's role: the service of AWS that runs it.
+WORKERS_PRINCIPAL = either("Lambda", "lambda.amazonaws.com", "ecs-tasks.amazonaws.com")
 
 API, API_PORT = "api", 8000
 
@@ -27,14 +50,59 @@ BALANCER_SECURITY, API_SECURITY, WORKERS_SECURITY = (
     "WorkersSecurity",
 )
 
-#: A buyer's long-poll or stream may be silent for as long.
+#: A buyer's long-poll or stream may be silent for this long.
 IDLE_TIMEOUT_S = 120
 
 _PUBLIC_PORT = either("Https", 443, 80)
 
 
+def log_group_id(name: str) -> str:
+    return logical_id(name, "logs")
+
+
+def log_group(name: str, condition: str) -> Resources:
+    """Returns the log group of one service, or of the API."""
+    made = resource(
+        "Logs::LogGroup",
+        {"LogGroupName": sub(f"/eventdemo/{PREFIX}/{name}"), "RetentionInDays": LOGS_KEPT_DAYS},
+        Condition=condition,
+        UpdateReplacePolicy="Delete",
+        DeletionPolicy="Delete",
+    )
+    return {log_group_id(name): made}
+
+
+def role_id(name: str) -> str:
+    return logical_id(name, "role")
+
+
+def role(name: str, principal: object, statements: Sequence[Any], condition: str) -> Resources:
+    """Returns the role of one service, or of the API: the statements are all that it may do."""
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": principal},
+        "Action": ["sts:AssumeRole"],
+    }
+    made = resource(
+        "IAM::Role",
+        {
+            "AssumeRolePolicyDocument": policy(trust),
+            "Policies": [{"PolicyName": "flow", "PolicyDocument": policy(*statements)}],
+        },
+        Condition=condition,
+    )
+    return {role_id(name): made}
+
+
+def may_log(*names: str) -> dict[str, Any]:
+    """Returns the permission to log. The ARN of a log group ends in ``*``, for its streams."""
+    return allow(
+        ["logs:CreateLogStream", "logs:PutLogEvents"], [arn(log_group_id(name)) for name in names]
+    )
+
+
 def network(services: Sequence[str]) -> Resources:
-    """What the containers of the API and of services share."""
+    """Returns the cluster, the security groups and the load balancer."""
     return _cluster(services) | _security_groups() | _load_balancer()
 
 
@@ -50,7 +118,7 @@ def _cluster(services: Sequence[str]) -> Resources:
             ],
             [{"Fn::Join": ["", [sub(registry), repository]]}],
         ),
-        # Whoever signs in signs in to the whole registry: the action takes no other resource.
+        # The action takes no other resource: a login is for the whole registry.
         allow(["ecr:GetAuthorizationToken"], ["*"]),
         may_log(*services),
         either("Api", may_log(API), NOTHING),

@@ -1,4 +1,4 @@
-"""Topics, queues and subscriptions of the template: one of each for every row of the flow."""
+"""The data plane: topics, queues and subscriptions for every row of the flow, and the tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,31 +14,42 @@ from eventdemo.aws.deployment.cloudformation import (
     resource,
     sub,
 )
-from eventdemo.engines.aws.names import FIFO, Names
+from eventdemo.engines.aws.names import EXPIRES_AT, FIFO, Names
 from eventdemo.flow import TOPICS, Row
 
 NAMES = Names(PREFIX)
 
-#: A message that was handed out so often and came back is dangerous for whoever takes it.
+#: A message that was received so often and came back is dangerous for its receivers.
 MAX_RECEIVES = 20
 
-#: What comes again comes alone: who dies of it holds up nobody else. Where functions take it, an
-#: outage of the tables is counted as well, once in six minutes.
+#: The same in a retry queue, whose messages are received one by one, so that a dangerous one harms
+#: no other. Where functions receive them, an outage of the tables is counted too, once in six
+#: minutes.
 MAX_RECEIVES_AGAIN = 100
 
-#: What fits in an item of DynamoDB as a dead letter, with all that is known of it.
+#: The most that fits in an item of DynamoDB as a dead letter, with all that belongs to it.
 MAX_MESSAGE_BYTES = 262_144
 
-#: The longest that SQS keeps a message: what a 202 promised is in one.
+#: The longest time that SQS has, because messages hold what a 202 promised.
 RETENTION_S = 14 * 24 * 3600
 
-#: How long a function may work on one call; SQS wants its queues' messages hidden for six times
-#: as long. Workers that poll say themselves how long they need.
+#: The longest time for one call of a function; SQS wants its queues' messages hidden for six times
+#: as long. Workers that poll set their own visibility timeout.
 FUNCTION_TIMEOUT_S = 60
 VISIBILITY_TIMEOUT_S = 6 * FUNCTION_TIMEOUT_S
 
+WAKE = "WakeTopic"
+
 #: Encrypts what a topic holds for a moment, with no monthly fee and no policy of its own.
 TOPIC_KEY = "alias/aws/sns"
+
+
+#: The two parts of an item's key, in every table.
+PARTITION, SORT = "pk", "sk"
+
+EVENTS, PURCHASES, SESSION = "EventsTable", "PurchasesTable", "SessionTable"
+
+_EXPIRY = {"TimeToLiveSpecification": {"AttributeName": EXPIRES_AT, "Enabled": True}}
 
 
 def topic_id(topic: str) -> str:
@@ -54,15 +65,12 @@ def retries_id(service: str) -> str:
 
 
 def dead_id(queue: str) -> str:
-    """The dead-letter queue of a queue, by their logical ids."""
+    """Returns the logical id of a queue's dead-letter queue."""
     return f"{queue}Dead"
 
 
-WAKE = "WakeTopic"
-
-
 def topics() -> Resources:
-    """The flow's topics, and the one that wakes subscribers over HTTP."""
+    """Returns the flow's topics, and the one that wakes subscribers over HTTP."""
     fifo = {
         topic_id(topic.name): resource(
             "SNS::Topic",
@@ -88,7 +96,7 @@ def topics() -> Resources:
 
 
 def queues(flow: Sequence[Row]) -> Resources:
-    """Of each service: what it hears, what it tries again, and what either could not deliver."""
+    """Returns each service's queue and retry queue, and the dead-letter queues of both."""
     made: Resources = {}
     for row in flow:
         for logical, name, receives in (
@@ -105,7 +113,7 @@ def queues(flow: Sequence[Row]) -> Resources:
 
 
 def subscriptions(flow: Sequence[Row]) -> Resources:
-    """Each service's queue hears its topic, and that topic alone may send to it."""
+    """Returns each service's subscription to its topic, which alone may send to its queue."""
     made: Resources = {}
     for row in flow:
         queue, topic = queue_id(row.service), topic_id(row.hears.name)
@@ -125,7 +133,16 @@ def subscriptions(flow: Sequence[Row]) -> Resources:
     return made
 
 
-def _queue(name: str, more: dict[str, Any]) -> dict[str, Any]:
+def tables() -> Resources:
+    """Returns the tables by their logical ids; items expire in the last two only."""
+    return {
+        EVENTS: _table(NAMES.events, {}),
+        PURCHASES: _table(NAMES.purchases, _EXPIRY),
+        SESSION: _table(NAMES.session, _EXPIRY),
+    }
+
+
+def _queue(name: str, properties: dict[str, Any]) -> dict[str, Any]:
     in_order = {
         "FifoQueue": True,
         "DeduplicationScope": "messageGroup",
@@ -140,7 +157,7 @@ def _queue(name: str, more: dict[str, Any]) -> dict[str, Any]:
             "MaximumMessageSize": MAX_MESSAGE_BYTES,
             "VisibilityTimeout": VISIBILITY_TIMEOUT_S,
             "SqsManagedSseEnabled": True,
-            **more,
+            **properties,
         },
         UpdateReplacePolicy="Delete",
         DeletionPolicy="Delete",
@@ -157,4 +174,25 @@ def _only_from(topic: str, queue: str) -> dict[str, Any]:
                 allow_service("sns.amazonaws.com", ["sqs:SendMessage"], arn(queue), from_topic)
             ),
         },
+    )
+
+
+def _table(name: str, properties: dict[str, Any]) -> dict[str, Any]:
+    # With deletion protection a table stays when its stack is deleted, and the deletion fails:
+    # `eventdemo aws destroy --with-data` lifts it.
+    key = {PARTITION: "HASH", SORT: "RANGE"}
+    return resource(
+        "DynamoDB::Table",
+        {
+            "TableName": sub(name),
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in key],
+            "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in key.items()],
+            "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+            "SSESpecification": {"SSEEnabled": True},
+            "DeletionProtectionEnabled": ref("DeletionProtection"),
+            **properties,
+        },
+        UpdateReplacePolicy="Retain",
+        DeletionPolicy="Delete",
     )

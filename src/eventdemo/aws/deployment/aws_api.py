@@ -1,4 +1,4 @@
-"""Calls of AWS's services for the deployment, with its errors in one line."""
+"""Calls AWS's services for the deployment, with errors that fit in one line."""
 
 from typing import Any, Self
 
@@ -12,12 +12,12 @@ from eventdemo.errors import EventdemoError
 _INVALID = frozenset({"ValidationError", "ValidationException", "InvalidParameterValue"})
 
 
-class Refused(EventdemoError):
-    """The service says that what was asked cannot be; ``args[0]`` is its own sentence."""
+class InvalidCall(EventdemoError):
+    """AWS says that a call is invalid; ``args[0]`` is its own sentence."""
 
 
-class Calls:
-    """Clients of several services, opened when they are first needed."""
+class AwsApi:
+    """The operations of AWS's services; their clients are opened when they are first needed."""
 
     def __init__(self, clients: AwsClients, prefix: str) -> None:
         self._clients = clients
@@ -26,11 +26,11 @@ class Calls:
 
     @classmethod
     def open(cls, prefix: str) -> Self:
-        """With the credentials and the region that the SDK finds."""
+        """Uses the credentials and the region that the SDK finds."""
         return cls(AwsClients(), prefix)
 
     async def __call__(self, service: str, operation: str, **arguments: Any) -> Any:
-        """What an operation answers. Raises ``Refused``, ``Misconfigured`` or a
+        """Returns the answer of an operation. Raises ``InvalidCall``, ``Misconfigured`` or a
         ``StorageError``."""
         if service not in self._opened:
             self._opened[service] = await self._clients.open(service)
@@ -41,7 +41,7 @@ class Calls:
                 return await getattr(client, operation)(**arguments)
             except ClientError as error:
                 if error.response["Error"]["Code"] in _INVALID:
-                    raise Refused(error.response["Error"]["Message"]) from error
+                    raise InvalidCall(error.response["Error"]["Message"]) from error
                 raise
 
         resource = Resource("stack", self._prefix, client.meta.region_name, self._prefix)
