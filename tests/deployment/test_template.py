@@ -1,7 +1,6 @@
-import inspect
-
 """The template is the flow: each row has what it needs, and nothing is there that no row needs."""
 
+import inspect
 from collections import Counter
 from pathlib import Path
 from typing import Any
