@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 
 import apsw
+import msgspec
 
 from benchmarks.feeding import feed
 from benchmarks.filling import fill
@@ -17,7 +18,6 @@ from benchmarks.processes import free_port, system
 from benchmarks.purchases import COUNT_EVERY_S, drain, receipt_of, stock_products
 from benchmarks.report import Case, Section, progress
 from eventdemo.cli.options import run_async
-from eventdemo.codec import encode
 from eventdemo.engines.registry import file_of
 from eventdemo.facts import product_stream
 from eventdemo.flow import SERVICES
@@ -172,7 +172,7 @@ async def _bury_all(engine: Engine) -> None:
                 topic="purchase-requested",
                 message_id=message.id,
                 correlation_id=message.correlation_id,
-                body=encode(message),
+                body=msgspec.json.encode(message),
                 reason="benchmark",
                 stack="",
                 attempts=5,

@@ -6,8 +6,6 @@ to one purchase is ever spread over two of them.
 
 from zlib import crc32
 
-from eventdemo.messages import Message
-
 SLOTS = 1_024
 
 _MAX_REMEMBERED = 100_000
@@ -28,15 +26,3 @@ def slot_of(product_id: str) -> int:
 def slot_of_request(request_id: str) -> int:
     """Returns the slot that a request id holds; a random one for ids of early versions."""
     return int(request_id[15:18], 16) % SLOTS
-
-
-def slot_of_message(message: Message) -> int:
-    """Returns the slot by which a message is routed: the one that its request id holds.
-
-    The product that a message names does not count, since a refusal may name none; the request id
-    was made with the product's slot. Only a message that belongs to no purchase goes by product.
-    """
-    try:
-        return slot_of_request(message.correlation_id)
-    except ValueError:
-        return slot_of(message.data.product_id)

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from eventdemo.audit import audit
 from eventdemo.audit.receipt import Receipt
 from eventdemo.flow import FLOW, SERVICES, Row
-from eventdemo.ids import new_request_id, now_us
+from eventdemo.ids import now_us
 from eventdemo.messages import DeadLetter, Outcome, Received
 from eventdemo.ports import Engine
-from eventdemo.runtime.commands import put_product, restock_product, task_of
+from eventdemo.runtime.commands import new_task, put_product, restock_product
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.observer import UNOBSERVED, Observer
 from eventdemo.runtime.retries import RetryPolicy
@@ -18,7 +18,6 @@ from eventdemo.runtime.state import StateCache
 from eventdemo.runtime.worker import run_services
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
-from eventdemo.slots import slot_of
 
 PATIENCE_S = 30.0
 
@@ -73,10 +72,8 @@ async def stock(engine: Engine, product_id: str, units: int, price_cents: int = 
 
 async def buy(engine: Engine, product_id: str, quantity: int = 1) -> str:
     """A purchase that is accepted; returns its request id."""
-    at_us = now_us()
-    request_id = new_request_id(at_us, slot_of(product_id))
-    await engine.queue.enqueue(task_of(BuyRequest(product_id, quantity), request_id, at_us))
-    return request_id
+    task = new_task(BuyRequest(product_id, quantity), now_us())
+    return (await engine.queue.enqueue(task)).request_id
 
 
 async def buy_three(engine: Engine) -> tuple[str, str, str]:

@@ -20,13 +20,12 @@ from eventdemo.api.views import purchase_status
 from eventdemo.http.bodies import Body, Receive
 from eventdemo.http.origin_check import Gate, fields_of
 from eventdemo.http.problems import PROBLEM_JSON, FieldError, Problem, invalid, problem_of
-from eventdemo.ids import new_request_id, now_us
+from eventdemo.ids import now_us
 from eventdemo.messages import Accepted, IdempotencyKey, Outcome
 from eventdemo.ports import TaskQueue
-from eventdemo.runtime.commands import task_of
+from eventdemo.runtime.commands import new_task
 from eventdemo.runtime.purchase_status import Lookup
 from eventdemo.services.buy_request import BuyRequest
-from eventdemo.slots import slot_of
 
 PATH = "/purchases"
 MAX_WAIT_S = 30.0
@@ -101,16 +100,16 @@ class PurchaseDoor:
         return _pending(accepted.request_id)
 
     async def _accept(self, buy: BuyRequest, idempotency_key: str | None) -> Accepted:
-        at_us = now_us()
-        request_id = new_request_id(at_us, slot_of(buy.product_id))
-        message = task_of(buy, request_id, at_us)
+        message = new_task(buy, now_us())
         key = None
         if idempotency_key is not None:
             key = IdempotencyKey(idempotency_key, _digest(buy))
         try:
             accepted = await self._enqueue(message, key)
         except Exception:
-            bind_contextvars(request_id=request_id)  # for the log of whoever tells the buyer
+            bind_contextvars(
+                request_id=message.correlation_id
+            )  # for the log of whoever tells the buyer
             raise
         self._backpressure.accepted()
         return accepted

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from eventdemo.messages import Message
-from eventdemo.slots import slot_of_message
+from eventdemo.slots import slot_of, slot_of_request
 
 T = TypeVar("T")
 
@@ -36,3 +36,15 @@ def limited_runs(
         runs[-1].append(item)
         left_bytes -= size
     return runs
+
+
+def slot_of_message(message: Message) -> int:
+    """Returns the slot by which a message is routed: the one that its request id holds.
+
+    The product that a message names does not count, since a refusal may name none; the request id
+    was made with the product's slot. Only a message that belongs to no purchase goes by product.
+    """
+    try:
+        return slot_of_request(message.correlation_id)
+    except ValueError:
+        return slot_of(message.data.product_id)

@@ -9,13 +9,14 @@ from eventdemo.aggregates import Product
 from eventdemo.errors import Conflict, NotFound
 from eventdemo.facts import ProductEvent, product_stream
 from eventdemo.flow import TASK_QUEUE_TOPIC
-from eventdemo.ids import message_id, now_us
+from eventdemo.ids import message_id, new_request_id, now_us
 from eventdemo.messages import Message, Recording, Write
 from eventdemo.ports import EventPool
 from eventdemo.runtime.state import StateCache, StateLoader
 from eventdemo.services import product_management
 from eventdemo.services.buy_request import BuyRequest, accept
 from eventdemo.services.product_management import ProductDetails, Restock
+from eventdemo.slots import slot_of
 
 #: A command that loses this many races in a row gives up; each is lost to a batch that succeeded.
 MAX_CONFLICTS = 50
@@ -27,6 +28,19 @@ class ProductChange(Struct, frozen=True):
     product: Product
     position: int
     recorded: bool
+
+
+def first_stock(
+    causation_id: str, product_id: str, details: ProductDetails, units: int
+) -> Recording:
+    """Makes the recording that registers a product and puts its first units on the shelf."""
+    facts: tuple[ProductEvent, ...] = product_management.put(product_id, details, Product())
+    if units:
+        registered = Product().evolve(facts[0])
+        facts += product_management.restock(product_id, Restock(units), registered)
+    stream = product_stream(product_id)
+    writes = tuple(Write(stream, version, fact) for version, fact in enumerate(facts))
+    return Recording(causation_id, causation_id, now_us(), writes)
 
 
 async def put_product(
@@ -97,8 +111,14 @@ async def _command(
     raise Conflict(f"{product_id} changed too often meanwhile: try again")
 
 
+def new_task(buy: BuyRequest, at_us: int) -> Message:
+    """Makes the message that a purchase enters the task queue as; its request id is new, and holds
+    the slot of the product."""
+    return task_of(buy, new_request_id(at_us, slot_of(buy.product_id)), at_us)
+
+
 def task_of(buy: BuyRequest, request_id: str, at_us: int) -> Message:
-    """The message that a purchase enters the task queue as."""
+    """Makes the message of a purchase whose request id was made."""
     return Message(
         message_id(request_id, TASK_QUEUE_TOPIC.number),
         request_id,

@@ -2,14 +2,10 @@
 
 from msgspec import Struct
 
-from eventdemo.aggregates import Product
 from eventdemo.errors import Conflict
-from eventdemo.facts import ProductEvent
-from eventdemo.ids import now_us
-from eventdemo.messages import Recording, Write
 from eventdemo.ports import EventPool
-from eventdemo.services import product_management
-from eventdemo.services.product_management import ProductDetails, Restock
+from eventdemo.runtime.commands import first_stock
+from eventdemo.services.product_management import ProductDetails
 
 
 class Sample(Struct, frozen=True):
@@ -34,20 +30,14 @@ async def add_samples(pool: EventPool) -> bool:
     if await pool.head():
         return False
     try:
-        await pool.append([_recording(sample) for sample in SAMPLES])
+        await pool.append(
+            [
+                first_stock(
+                    f"sample/{sample.product_id}", sample.product_id, sample.details, sample.units
+                )
+                for sample in SAMPLES
+            ]
+        )
     except Conflict:
         return False  # Another process, started at the same moment, was first.
     return True
-
-
-def _recording(sample: Sample) -> Recording:
-    facts: tuple[ProductEvent, ...] = product_management.put(
-        sample.product_id, sample.details, Product()
-    )
-    if sample.units:
-        registered = Product().evolve(facts[0])
-        restock = Restock(sample.units)
-        facts += product_management.restock(sample.product_id, restock, registered)
-    cause = f"sample/{sample.product_id}"
-    writes = tuple(Write(fact.stream, version, fact) for version, fact in enumerate(facts))
-    return Recording(cause, cause, now_us(), writes)
