@@ -1,8 +1,8 @@
 """Counts how often execution moves from one file of the source to another.
 
 A move is a call of a function in another file than the call before it, in the same thread. Calls
-of comprehensions and generators count as well; returns and resumed coroutines do not, and what
-libraries do is not seen. The thread of the event loop and those of the database are followed.
+of generators count as well; returns, resumed coroutines and comprehensions (which later versions
+of Python do not call) do not, and what libraries do is not seen. The thread of the event loop and those of the database are followed.
 
 - A hop is ``Handler.handle`` of ``process_order`` for one message, its caches warm, on the
   embedded engine in memory.
@@ -34,6 +34,8 @@ import structlog
 import eventdemo
 
 SOURCE = str(Path(eventdemo.__file__).parent)
+
+COMPREHENSIONS = {"<listcomp>", "<dictcomp>", "<setcomp>"}
 
 #: Before and while it is counted, so that caches are warm and one disturbance does not show.
 WARM_UP, COUNTED = 5, 7
@@ -67,7 +69,8 @@ class Follower:
 
     def _note(self, frame: FrameType, event: str, argument: object) -> None:
         code = frame.f_code
-        if self.on and event == "call" and code.co_filename.startswith(SOURCE):
+        ours = code.co_filename.startswith(SOURCE) and code.co_name not in COMPREHENSIONS
+        if self.on and event == "call" and ours:
             resumed = opcode.opname[code.co_code[frame.f_lasti]] == "RESUME" and (
                 code.co_code[frame.f_lasti + 1] & 3
             )
