@@ -2,7 +2,8 @@
 
 A move is a call of a function in another file than the call before it, in the same thread. Calls
 of generators count as well; returns, resumed coroutines and comprehensions (which later versions
-of Python do not call) do not, and what libraries do is not seen. The thread of the event loop and those of the database are followed.
+of Python do not call) do not, and what libraries do is not seen. The thread of the event loop and
+those of the database are followed.
 
 - A hop is ``Handler.handle`` of ``process_order`` for one message, its caches warm, on the
   embedded engine in memory.
