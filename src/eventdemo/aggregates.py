@@ -41,7 +41,7 @@ class Product(Struct, frozen=True, gc=False):
         return product_stream(message.product_id)
 
     def evolve(self, event: Event) -> Self:
-        """The state after one more event of the product's stream."""
+        """Returns the state after one more event of the product's stream."""
         version, registered, name = self.version + 1, self.registered, self.name
         price_cents, received, reserved = self.price_cents, self.received, self.reserved
         match event:
@@ -75,7 +75,7 @@ class Purchase(Struct, frozen=True, gc=False):
         return purchase_stream(message.request_id)
 
     def evolve(self, event: Event) -> Self:
-        """The state after one more event of the purchase's stream."""
+        """Returns the state after one more event of the purchase's stream."""
         version = self.version + 1
         match event:
             case PurchaseApproved():

@@ -29,7 +29,7 @@ class StorageError(EventdemoError):
 
 
 class StorageMissing(StorageError):
-    """There is no data where it was looked for."""
+    """There is no data in the named place."""
 
 
 class StorageFull(StorageError):
@@ -61,7 +61,7 @@ class StorageThrottled(StorageError):
 
 
 class StorageUnreachable(StorageError):
-    """No answer comes from where the service should be."""
+    """No answer comes from the service's address."""
 
 
 class HistoryUnreadable(StorageError):
@@ -81,4 +81,4 @@ class IdempotencyMismatch(EventdemoError):
 
 
 class NotFound(EventdemoError):
-    """What was asked for does not exist."""
+    """The resource does not exist."""

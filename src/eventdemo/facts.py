@@ -27,7 +27,7 @@ PurchaseQuantity = Annotated[int, Meta(ge=1, le=MAX_QUANTITY_PER_PURCHASE)]
 
 
 class FailureCode(StrEnum):
-    """Why a purchase failed, as the buyer is told."""
+    """The reason of a failed purchase, as the buyer reads it."""
 
     OUT_OF_STOCK = "out_of_stock"
     UNKNOWN_PRODUCT = "unknown_product"
@@ -35,12 +35,12 @@ class FailureCode(StrEnum):
 
 
 def product_stream(product_id: str) -> str:
-    """The stream that holds a product's history."""
+    """Names the stream that holds a product's history."""
     return f"product-{product_id}"
 
 
 def purchase_stream(request_id: str) -> str:
-    """The stream that takes a purchase's one outcome, at version 1."""
+    """Names the stream that takes a purchase's one outcome, at version 1."""
     return f"purchase-{request_id}"
 
 
@@ -53,7 +53,7 @@ class _ProductFact(Struct, frozen=True, gc=False, tag_field="type"):
 
 
 class _PurchaseFact(Struct, frozen=True, gc=False, tag_field="type"):
-    """What every hop of one purchase carries along."""
+    """The fields that every hop of one purchase carries along."""
 
     request_id: str
     product_id: str

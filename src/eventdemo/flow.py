@@ -55,7 +55,7 @@ TOPICS = (
 
 
 class SessionCacheSink(Struct, frozen=True):
-    """Where the buyer's page picks the outcome up."""
+    """The session cache, from which the buyer's page reads the outcome."""
 
     def __str__(self) -> str:
         return "session cache"
@@ -144,5 +144,5 @@ SERVICES = tuple(row.service for row in FLOW)
 
 
 def row_of(service: str) -> Row:
-    """The row of a service by its module's name; ``KeyError`` if there is none."""
+    """Returns the row of a service by its module's name; ``KeyError`` if there is none."""
     return {row.service: row for row in FLOW}[service]

@@ -38,22 +38,22 @@ def is_request_id(text: str) -> bool:
 
 
 def requested_at_us(request_id: str) -> int:
-    """When a request id was made, in microseconds, from the milliseconds that it carries."""
+    """Returns the time of a request id in microseconds, from the milliseconds that it holds."""
     return int(request_id[:8] + request_id[9:13], 16) * 1_000
 
 
 def message_id(correlation_id: str, topic_number: int) -> str:
-    """A purchase passes each topic at most once, so a message said twice has one id."""
+    """Derives a message's id, the same for a repeat: a purchase passes each topic once at most."""
     return f"{correlation_id}/{topic_number}"
 
 
 def event_id(causation_id: str, ordinal: int) -> str:
-    """The nth fact that one message caused: a repeat collides with itself."""
+    """Derives the id of the nth fact that one message caused: a repeat collides with itself."""
     return f"{causation_id}.{ordinal}"
 
 
 def order_id(request_id: str) -> str:
-    """75 bits of a hash of the request id, as three groups of five: ``7KQ2M-9XD4T-RAP3H``.
+    """Derives an order id: 75 bits of a hash of the request id, such as ``7KQ2M-9XD4T-RAP3H``.
 
     Two of a hundred million orders share an id with a probability of about 1 in 10 million.
     """

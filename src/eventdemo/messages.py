@@ -19,8 +19,8 @@ from eventdemo.ids import event_id
 
 
 class Message(Struct, frozen=True, array_like=True, gc=False):
-    """One fact on its way. ``at_us`` is when it was said, in microseconds since 1970 UTC;
-    ``traceparent`` is the W3C trace context in which it was, empty if nobody traces it."""
+    """One fact on its way. ``at_us`` is the time of its publication, in microseconds since 1970
+    UTC; ``traceparent`` is the W3C trace context of that, empty if nobody traces it."""
 
     id: str
     correlation_id: str
@@ -101,7 +101,7 @@ class Snapshot(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True, gc=False, omit_defaults=True):
-    """What became of a purchase, as the session cache keeps it."""
+    """The outcome of a purchase, as the session cache keeps it."""
 
     request_id: str
     product_id: str
@@ -156,7 +156,7 @@ class DeadLetter(Struct, frozen=True):
 
 
 class DeadLetterState(StrEnum):
-    """What an operator did with a dead letter: nothing so far, or the last of the others."""
+    """The state of a dead letter: untouched, or the last that an operator did with it."""
 
     DEAD = "dead"
     DISCARDED = "discarded"
@@ -164,7 +164,7 @@ class DeadLetterState(StrEnum):
 
 
 class DeadLetterFilter(Struct, frozen=True):
-    """Which dead letters: those that meet all that is given.
+    """Conditions for dead letters, all of which have to be met.
 
     ``reason`` is a part of the reason, in capitals or not; ``up_to_id`` keeps a walk through all
     of them from meeting those that came to be while it was under way.
@@ -201,7 +201,7 @@ class Accepted(Struct, frozen=True):
 
 
 class IdempotencyKey(Struct, frozen=True):
-    """What the buyer calls this purchase, and a digest of what was asked under that name."""
+    """The buyer's key of a purchase, and a digest of the request that it was used for."""
 
     key: str
     digest: str
@@ -217,7 +217,7 @@ class HopCounts(Struct, frozen=True):
 
 
 def outcome_of(fact: Fact, at_us: int) -> Outcome | None:
-    """What the buyer is told when this fact is recorded; None if it settles nothing."""
+    """Returns the outcome for the buyer when this fact is recorded; None if it decides nothing."""
     if isinstance(fact, OrderCreated):
         return Outcome(
             fact.request_id, fact.product_id, fact.quantity, at_us, order_id=fact.order_id
@@ -235,7 +235,7 @@ def outcome_of(fact: Fact, at_us: int) -> Outcome | None:
 
 
 def outcome_in(stream: Iterable[RecordedEvent]) -> Outcome | None:
-    """The outcome that a purchase's stream holds."""
+    """Returns the outcome that a purchase's stream holds."""
     for event in stream:
         if outcome := outcome_of(event.data, event.at_us):
             return outcome

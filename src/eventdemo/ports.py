@@ -44,40 +44,40 @@ class EventPool(Protocol):
         """
 
     async def read_streams(self, after: Mapping[str, int]) -> list[RecordedEvent]:
-        """The events of each named stream after its version, in order within a stream."""
+        """Returns the events of each named stream after its version, in order within a stream."""
 
     async def read_stream(
         self, stream: str, *, after_version: int = 0, limit: int = 100
     ) -> list[RecordedEvent]:
-        """A page of one stream's history, oldest first."""
+        """Returns a page of one stream's history, oldest first."""
 
     async def read_all(self, *, after_position: int, limit: int) -> list[RecordedEvent]:
-        """A page of the whole pool in the order of positions."""
+        """Returns a page of the whole pool in the order of positions."""
 
     async def caused_by(self, causation_id: str) -> list[RecordedEvent]:
-        """What a message or command caused to be recorded, in order."""
+        """Returns the events that a message or command caused to be recorded, in order."""
 
     async def head(self) -> int:
-        """The last position, not before that of any event that was appended before the call; 0
-        for an empty pool."""
+        """Returns the last position, not before that of any event that was appended before the
+        call; 0 for an empty pool."""
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         """Keeps states; losing them costs time only."""
 
     async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
-        """The latest kept state of each stream that has one in today's shape."""
+        """Returns the latest kept state of each stream that has one in today's shape."""
 
     async def snapshot_before(
         self, stream: str, *, at_version: int | None = None, at_us: int | None = None
     ) -> Snapshot | None:
-        """The latest kept state not after a version and not after a time."""
+        """Returns the latest kept state not after a version and not after a time."""
 
     async def wait(self, timeout_s: float) -> None:
         """Returns when something may have been appended since the last call, or on time-out."""
 
 
 class TaskQueue(Protocol):
-    """Where purchases enter. What is accepted is durable, and published on its topic by itself."""
+    """Takes purchases in. An accepted one is durable, and published on its topic by itself."""
 
     async def enqueue(self, message: Message, key: IdempotencyKey | None = None) -> Accepted:
         """Accepts a purchase once per idempotency key.
@@ -86,10 +86,10 @@ class TaskQueue(Protocol):
         """
 
     async def find(self, request_id: str) -> Message | None:
-        """The accepted purchase, as long as the queue remembers it."""
+        """Returns the accepted purchase, as long as the queue remembers it."""
 
     async def accepted(self) -> int:
-        """How many purchases were ever accepted."""
+        """Returns the number of purchases that were ever accepted."""
 
 
 class Topics(Protocol):
@@ -109,9 +109,9 @@ class Topics(Protocol):
         """Makes messages durable and visible to every subscribed service."""
 
     async def receive(self, service: str, limit: int) -> Received | None:
-        """About ``limit`` messages that wait for the service (a few more where they were stored
-        together), or some that are due for a retry, or None when there are none. Where there are
-        both they take turns, so that neither holds the other up."""
+        """Returns about ``limit`` messages that wait for the service (a few more where they were
+        stored together), or some that are due for a retry, or None when there are none. Where
+        there are both they take turns, so that neither holds the other up."""
 
     async def settle(
         self, received: Received, retries: Sequence[Retry], dead: Sequence[DeadLetter]
@@ -168,7 +168,7 @@ class MessageLog(Protocol):
 
 
 class FlowStatus(Protocol):
-    """How many messages are where, as near as the engine can count them."""
+    """Counts messages by service, as near as the engine can."""
 
     @property
     def counts_all(self) -> bool:
@@ -189,13 +189,13 @@ class SessionCache(Protocol):
         """Keeps outcomes; the first one kept for a request stays."""
 
     async def get(self, request_id: str) -> Outcome | None:
-        """The outcome, or None if it is not in the cache."""
+        """Returns the outcome, or None if it is not in the cache."""
 
     async def wait(self, request_id: str, timeout_s: float) -> Outcome | None:
-        """The outcome as soon as the cache has it, or None on time-out."""
+        """Returns the outcome as soon as the cache has it, or None on time-out."""
 
     def scan(self) -> AsyncIterator[list[Outcome]]:
-        """All outcomes, in pages and in no particular order, for the audit."""
+        """Yields all outcomes, in pages and in no particular order, for the audit."""
 
 
 class MessagingParts(NamedTuple):

@@ -1,4 +1,4 @@
-"""Reads the statements of a ``.sql`` file by name, so that SQL lives where SQL is read."""
+"""Statements of ``.sql`` files by name, so that SQL lives where SQL is read."""
 
 import re
 from importlib.resources import files
@@ -7,7 +7,7 @@ _HEADER = re.compile(r"^-- name: *(?P<name>[a-z][a-z0-9_]*) *$", re.MULTILINE)
 
 
 def load(package: str, filename: str) -> dict[str, str]:
-    """The statements of a file that lies in a package, by name, each without its comments.
+    """Reads the statements of a file that lies in a package, by name, each without its comments.
 
     A statement begins at a line ``-- name: foo`` and ends at the next one; the comment lines
     under its name say what it is for. Raises ``ValueError`` for a file without names, with the

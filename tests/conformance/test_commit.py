@@ -10,7 +10,7 @@ from eventdemo.errors import AlreadyHandled, Conflict, StorageUnreachable
 from eventdemo.flow import STOCK_AVAILABLE
 from eventdemo.messages import Batch, Message, Outcome, Received, Retry, Snapshot
 from eventdemo.ports import Engine
-from eventdemo.runtime.composite import ForeignCacheEngine
+from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.wiring import open_embedded
 from tests.adapters import Site, everywhere, where_one_transaction
 from tests.conformance.samples import (
@@ -153,7 +153,8 @@ async def test_a_foreign_cache_that_fails_holds_nothing_up_and_loses_nothing(
     tmp_path: Path,
 ) -> None:
     embedded, cache = await open_embedded(tmp_path / "eventdemo.db"), FailingCache()
-    engine = ForeignCacheEngine(embedded, cache, embedded.close)  # type: ignore[arg-type]
+    parts = (embedded.pool, embedded.messaging, cache, embedded.close)
+    engine = CompositeEngine(*parts, embedded.commit)  # type: ignore[arg-type]
     await engine.commit(batch_of(await waiting(engine)))
     assert cache.puts == 1
     assert await traces(embedded) == [["product-vase", "product-lamp"], 1, True, None, 1]

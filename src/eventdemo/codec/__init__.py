@@ -14,7 +14,7 @@ from eventdemo.messages import Message, Outcome, Undecodable
 
 
 class _Envelope(msgspec.Struct, array_like=True):
-    """What a message says of itself, whatever it carries."""
+    """The fields that every message has, whatever it carries."""
 
     id: str
     correlation_id: str
@@ -22,8 +22,7 @@ class _Envelope(msgspec.Struct, array_like=True):
     at_us: int
 
 
-#: What a decoder raises for bytes that are not what they should be; for lists in lists without end
-#: it is the recursion limit.
+#: The errors of a decoder for bytes of another form; lists without end hit the recursion limit.
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _encoder = msgspec.json.Encoder()
@@ -37,17 +36,17 @@ _product = msgspec.json.Decoder(Product)
 
 
 def encode(value: object) -> bytes:
-    """JSON in UTF-8."""
+    """Encodes as JSON in UTF-8."""
     return _encoder.encode(value)
 
 
 def encode_text(value: object) -> str:
-    """JSON as SQLite's text."""
+    """Encodes as JSON text."""
     return _encoder.encode(value).decode()
 
 
 def decode_messages(body: bytes | str, name: str) -> tuple[Sequence[Message], list[Undecodable]]:
-    """A stored list of messages. One that cannot be decoded leaves the others unharmed.
+    """Decodes a stored list of messages. One that cannot be decoded leaves the others unharmed.
 
     ``name`` is how a list that is no list at all is called in its dead letter.
     """
@@ -58,7 +57,7 @@ def decode_messages(body: bytes | str, name: str) -> tuple[Sequence[Message], li
 
 
 def decode_singly(body: bytes, name: str) -> tuple[Sequence[Message], list[Undecodable]]:
-    """A message that was stored alone: a list of it, or of what cannot be decoded."""
+    """Decodes a message that was stored alone into a list of it, or of what can't be decoded."""
     try:
         return [_message.decode(body)], []
     except UNDECODABLE as error:
@@ -95,15 +94,15 @@ def decode_events(bodies: Sequence[str]) -> list[StoredEvent]:
 
 
 def decode_outcome(body: str) -> Outcome:
-    """An outcome as the session cache stored it."""
+    """Decodes an outcome of the session cache."""
     return _outcome.decode(body)
 
 
 def decode_product(body: bytes | str) -> Product:
-    """A product's state from its snapshot."""
+    """Decodes a product's state from its snapshot."""
     return _product.decode(body)
 
 
 def encode_event(event: Event) -> str:
-    """An event in today's shape."""
+    """Encodes an event in today's shape."""
     return _encoder.encode(event).decode()

@@ -34,7 +34,7 @@ StoredEvent = Event | ProductRegisteredV1
 
 
 def upcast(stored: StoredEvent) -> Event:
-    """The event in its current shape."""
+    """Returns the event in its current shape."""
     step = UPCASTERS.get(type(stored))
     return step(stored) if step else stored  # type: ignore[return-value]
 
@@ -48,5 +48,5 @@ _SCHEMA_VERSIONS = {shape: _version_in_tag(shape) for shape in get_args(StoredEv
 
 
 def schema_version(event: StoredEvent) -> int:
-    """The version of an event's shape: what its tag says, 1 where it says nothing."""
+    """Returns the version of an event's shape: the one in its tag, else 1."""
     return _SCHEMA_VERSIONS[type(event)]

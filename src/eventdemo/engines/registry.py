@@ -50,7 +50,7 @@ class EngineFactory(Protocol):
 
 
 class FactoryOptions(Struct, frozen=True):
-    """What every factory is made with: each service's topic, the topic of the task queue, and
+    """The arguments of every factory: each service's topic, the topic of the task queue, and
     whether data has to be there already."""
 
     subscriptions: Mapping[str, str]

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from eventdemo.errors import StorageError
 from eventdemo.messages import Batch
-from eventdemo.ports import Engine, EventPool, MessagingParts, SessionCache
+from eventdemo.ports import EventPool, MessagingParts, SessionCache
 
 log = structlog.get_logger(__name__)
 
@@ -16,7 +16,11 @@ class CompositeEngine:
     """Records, publishes, writes the cache, then settles.
 
     A crash between two steps leaves the messages unsettled: they come again, and what they
-    recorded is found and said again. Only settling ends that, so it comes last.
+    recorded is found and published again. Only settling ends that, so it comes last.
+
+    Where all but the cache live in one place, ``transaction`` does their steps at once, and the
+    cache is written after it. An outcome that does not reach it is read from the event pool, so a
+    cache that is away holds nothing up and loses nothing.
     """
 
     def __init__(
@@ -25,6 +29,7 @@ class CompositeEngine:
         messaging: MessagingParts,
         cache: SessionCache,
         close: Callable[[], Awaitable[None]],
+        transaction: Callable[[Batch], Awaitable[None]] | None = None,
     ) -> None:
         self.pool = pool
         self.queue = messaging.queue
@@ -34,8 +39,15 @@ class CompositeEngine:
         self.flow_status = messaging.flow_status
         self.cache = cache
         self._close = close
+        self._transaction = transaction
+        self._cache_fails = False
 
     async def commit(self, batch: Batch) -> None:
+        if self._transaction:
+            await self._transaction(replace(batch, outcomes=[]))
+            if batch.outcomes:
+                await self._put_outcomes(batch)
+            return
         if batch.recordings:
             await self.pool.append(batch.recordings)
         if batch.snapshots:
@@ -49,32 +61,7 @@ class CompositeEngine:
     async def close(self) -> None:
         await self._close()
 
-
-class ForeignCacheEngine:
-    """An engine that commits a batch in one transaction, with a session cache that lives elsewhere.
-
-    The cache is written after the commit. An outcome that does not reach it is read from the event
-    pool, so a cache that is away holds nothing up and loses nothing.
-    """
-
-    def __init__(
-        self, engine: Engine, cache: SessionCache, close: Callable[[], Awaitable[None]]
-    ) -> None:
-        self.pool = engine.pool
-        self.queue = engine.queue
-        self.topics = engine.topics
-        self.dead_letters = engine.dead_letters
-        self.message_log = engine.message_log
-        self.flow_status = engine.flow_status
-        self.cache = cache
-        self._engine = engine
-        self._close = close
-        self._cache_fails = False
-
-    async def commit(self, batch: Batch) -> None:
-        await self._engine.commit(replace(batch, outcomes=[]))
-        if not batch.outcomes:
-            return
+    async def _put_outcomes(self, batch: Batch) -> None:
         try:
             await self.cache.put(batch.outcomes)
         except StorageError as error:
@@ -83,6 +70,3 @@ class ForeignCacheEngine:
             self._cache_fails = True
         else:
             self._cache_fails = False
-
-    async def close(self) -> None:
-        await self._close()

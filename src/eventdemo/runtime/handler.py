@@ -1,7 +1,7 @@
 """Handles one batch of one service: fold state, decide, commit; whole for all, alone for the bad.
 
-The same for every service and engine. What a message caused to be recorded before is said again
-and not decided again, so that a redelivered message changes nothing.
+The same for every service and engine. The facts that a message caused before are
+published again and not decided again, so that a redelivered message changes nothing.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""Who watches how batches are handled: metrics and traces hook in here, once per batch.
+"""Observers of how batches are handled: metrics and traces hook in here, once per batch.
 
-An observer neither waits nor raises; what it is told costs the flow next to nothing.
+An observer neither waits nor raises, and costs the flow next to nothing.
 """
 
 from typing import Protocol
@@ -12,29 +12,29 @@ class Observation(Protocol):
     """One batch, from its receipt to its commit."""
 
     def traceparent(self, message: Message, topic: str) -> str:
-        """The trace context for what a traced message causes to be said on a topic."""
+        """Returns the trace context of the message that a traced message causes on a topic."""
 
     def decided(self, batch: Batch, repeated: int) -> None:
-        """An attempt to commit begins; ``repeated`` messages only say again what they said."""
+        """Notes an attempt to commit; ``repeated`` messages only repeat their facts."""
 
     def lost(self, error: Exception) -> None:
-        """The attempt changed nothing: a ``Conflict``, ``AlreadyHandled``, or trouble."""
+        """Notes that the attempt changed nothing."""
 
     def committed(self) -> None:
-        """What was decided last is durable."""
+        """Notes that the last attempt is durable."""
 
 
 class Observer(Protocol):
-    """What a process tells of all that its services do."""
+    """Observes all services of a process."""
 
     def received(self, received: Received) -> Observation:
-        """A batch is about to be handled."""
+        """Notes that a batch is about to be handled, and returns its observation."""
 
     def storage_failed(self, part: str) -> None:
-        """A part of the system could not use the storage."""
+        """Notes that a part of the system could not use the storage."""
 
     def applied(self, seconds: float) -> None:
-        """The read models took a page of events over."""
+        """Notes that the read models applied a page of events."""
 
 
 class Unobserved:

@@ -1,4 +1,4 @@
-"""When a message that failed is tried again, when it is given up, and what is kept of the cause."""
+"""The policy of retries, and the part of an error that is kept."""
 
 import random
 import traceback
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-#: What is kept of an exception, at most: its line, and the end of its stack.
+#: The most characters that are kept of an exception: its line, and the end of its stack.
 MAX_REASON_CHARS, MAX_STACK_CHARS = 1_000, 20_000
 
 
@@ -25,7 +25,7 @@ class RetryPolicy(Struct, frozen=True):
     jitter: Callable[[], float] = random.random
 
     def due_at_us(self, attempt: int, now_us: int) -> int | None:
-        """When to try again after this attempt failed; None when it was the last."""
+        """Returns when to try again after this attempt failed; None when it was the last."""
         if attempt >= self.max_attempts:
             return None
         delay_us = min(self.max_delay_us, self.first_delay_us << 2 * (attempt - 1))
@@ -33,19 +33,19 @@ class RetryPolicy(Struct, frozen=True):
 
 
 def reason_of(error: BaseException) -> str:
-    """An exception in a line, whatever it says of itself."""
+    """Returns an exception as one line, whatever its own text is."""
     try:
-        said = str(error)
+        text = str(error)
     except Exception:  # noqa: BLE001 - the cause of trouble is not to be trusted
-        said = "it cannot be told"
-    return _storable(f"{type(error).__name__}: {said}")[:MAX_REASON_CHARS]
+        text = "it has no text"
+    return _storable(f"{type(error).__name__}: {text}")[:MAX_REASON_CHARS]
 
 
 def stack_of(error: BaseException) -> str:
-    """Where an exception came from."""
+    """Returns the end of an exception's stack."""
     return _storable("".join(traceback.format_exception(error)))[-MAX_STACK_CHARS:]
 
 
 def _storable(text: str) -> str:
-    """Text that is UTF-8: names of files, for instance, need not be."""
+    """Makes text encodable as UTF-8, which names of files, for instance, need not be."""
     return text.encode(errors="backslashreplace").decode()

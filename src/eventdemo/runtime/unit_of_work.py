@@ -1,4 +1,4 @@
-"""One batch while it is decided: states as they evolve, and what is to be committed."""
+"""A unit of work: one batch while it is decided, from its messages to what is committed."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ class UnexpectedMessageType(Exception):
 
 
 class UnitOfWork:
-    """One batch while it is decided: the states as they evolve, and what is to be committed."""
+    """One batch while it is decided: its states as they evolve, and its changes."""
 
     def __init__(
         self,

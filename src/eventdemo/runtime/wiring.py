@@ -8,7 +8,7 @@ from eventdemo.engines.sqlite.engine import SqliteEngine
 from eventdemo.engines.sqlite.factory import open_file
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
 from eventdemo.ports import Engine
-from eventdemo.runtime.composite import CompositeEngine, ForeignCacheEngine
+from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.settings import Settings
 
 #: The topic of each service.
@@ -35,11 +35,10 @@ async def open_engine(settings: Settings, *, must_exist: bool = False) -> Engine
         await factories.close()
         raise
     engine = pools.transactional(settings.event_pool, settings.topics)
-    if engine is None:
-        return CompositeEngine(pool, messaging, cache, factories.close)
-    if engine.cache is cache:
+    if engine and engine.cache is cache:
         return engine
-    return ForeignCacheEngine(engine, cache, factories.close)
+    transaction = engine.commit if engine else None
+    return CompositeEngine(pool, messaging, cache, factories.close, transaction)
 
 
 async def open_embedded(path: Path | None, *, must_exist: bool = False) -> SqliteEngine:

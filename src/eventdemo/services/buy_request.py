@@ -6,12 +6,12 @@ from eventdemo.facts import ProductId, PurchaseQuantity, PurchaseRequested
 
 
 class BuyRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a buyer sends: which product, and how many units of it."""
+    """A buyer's request: a product, and the number of units."""
 
     product_id: ProductId
     quantity: PurchaseQuantity = 1
 
 
 def accept(buy: BuyRequest, request_id: str) -> PurchaseRequested:
-    """The task that enters the queue; the buyer is told its request id once it is durable."""
+    """Makes the task that enters the queue; the buyer reads its request id once it is durable."""
     return PurchaseRequested(request_id, buy.product_id, buy.quantity)

@@ -19,7 +19,7 @@ MAX_RECEIVED_UNITS = MAX_COUNT
 
 
 class ProductDetails(Struct, frozen=True, forbid_unknown_fields=True):
-    """What an operator says of a product."""
+    """An operator's description of a product."""
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     price_cents: Annotated[int, Meta(ge=0, le=100_000_000_000)] = 0

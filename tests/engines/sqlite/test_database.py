@@ -8,9 +8,13 @@ from pathlib import Path
 import apsw
 import pytest
 
-from eventdemo.engines.sqlite.database import MAX_UNITS_PER_COMMIT, Database, ThreadedDatabase
+from eventdemo.engines.sqlite.database import (
+    MAX_UNITS_PER_COMMIT,
+    Database,
+    ThreadedDatabase,
+    WriteLock,
+)
 from eventdemo.engines.sqlite.file import Schema, Unit, rows
-from eventdemo.engines.sqlite.write_lock import WriteLock
 from eventdemo.errors import StorageBusy, StorageError, StorageFull
 
 pytestmark = pytest.mark.anyio

@@ -1,16 +1,22 @@
 """The two threads of one SQLite file: one writes in group commits, one reads."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
-from eventdemo.engines.sqlite.file import Schema, Store, Unit, translated
-from eventdemo.engines.sqlite.write_lock import WriteLock
+from eventdemo.engines.sqlite.file import Schema, SqliteFile, Unit, translated
 from eventdemo.errors import StorageBusy, StorageError
+
+try:
+    import fcntl
+except ImportError:  # no POSIX locks: SQLite's own lock still excludes, just without fairness
+    fcntl = None  # type: ignore[assignment]
 
 #: Work that waits for the next transaction goes into it up to here, so that none grows too long.
 MAX_UNITS_PER_COMMIT = 64
@@ -21,9 +27,11 @@ TURN_TIMEOUT_S = 10.0
 #: How long closing waits for a transaction that is under way.
 CLOSE_TIMEOUT_S = 4.0
 
+_PID_BYTES = 12
+
 
 class Database(Protocol):
-    """Where an adapter's units of work and queries are run."""
+    """Runs an adapter's units of work and its queries."""
 
     @property
     def path(self) -> Path | None: ...
@@ -54,7 +62,7 @@ class ThreadedDatabase:
     def __init__(self, path: Path | None, schema: Schema, *, must_exist: bool = False) -> None:
         """Opens or creates the file; ``path`` None keeps everything in memory."""
         self.path = path
-        self._store = Store(path, schema, must_exist=must_exist)
+        self._store = SqliteFile(path, schema, must_exist=must_exist)
         with translated(path):
             self._lock = WriteLock(path) if path else None
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
@@ -154,3 +162,47 @@ def _resolve(pairs: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
             done.set_exception(result)
         else:
             done.set_result(result)
+
+
+class WriteLock:
+    """A fair lock around a file's write transactions, released when its process dies.
+
+    SQLite lets writers wait by sleeping and trying again, so a process that writes all the time
+    starves the others. Here who waits holds the turnstile: whoever just wrote must queue behind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptors = [_open(path, end) for end in ("-turnstile", "-lock")] if fcntl else []
+        self._name = f"{os.getpid()}".ljust(_PID_BYTES).encode()
+
+    def __enter__(self) -> None:
+        if fcntl:
+            turnstile, lock = self._descriptors
+            fcntl.flock(turnstile, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(turnstile, fcntl.LOCK_UN)
+            with suppress(OSError):  # a full disk has no room even for a name
+                os.pwrite(lock, self._name, 0)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if fcntl:
+            fcntl.flock(self._descriptors[1], fcntl.LOCK_UN)
+
+    def holder(self) -> str:
+        """Names the process that had the lock last."""
+        pid = os.pread(self._descriptors[1], _PID_BYTES, 0).decode().strip() if fcntl else ""
+        return f"process {pid}" if pid else "another process"
+
+    def close(self) -> None:
+        """Lets go of the files."""
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+
+
+def _open(path: Path, end: str) -> int:
+    return os.open(path.with_name(path.name + end), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

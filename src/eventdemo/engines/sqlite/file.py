@@ -29,7 +29,7 @@ Unit = Callable[[apsw.Connection], Any]
 
 
 class Schema(NamedTuple):
-    """What a new file holds, and after how many pages its log is copied into it.
+    """The tables of a new file, and after how many pages its log is copied into it.
 
     Copying seldom makes commits cheap (a page that changes often is copied once) and leaves a
     longer log to read when the file is opened after a crash. ``upgrades`` are the statements that
@@ -41,7 +41,7 @@ class Schema(NamedTuple):
     upgrades: Mapping[int, str] = MappingProxyType({})
 
 
-class Store:
+class SqliteFile:
     """The connections of one process to one file: one that writes, one that reads.
 
     Not for use by two threads at once, but for one thread that writes and one that queries.
@@ -56,12 +56,12 @@ class Store:
             self._reader = _connect(path, schema) if path else self._writer
 
     def query(self, query: Unit) -> Any:
-        """The result of a query against what is committed."""
+        """Returns the result of a query against what is committed."""
         with translated(self.path):
             return query(self._reader)
 
     def commit(self, units: Sequence[Unit]) -> list[Any]:
-        """The result or the exception of each unit, once all that succeeded is durable.
+        """Returns the result or the exception of each unit, once all that succeeded is durable.
 
         A unit that raises is undone alone; trouble with the file undoes the whole transaction and
         raises the ``StorageError``.
@@ -194,15 +194,15 @@ def _check_length(connection: apsw.Connection, path: Path) -> None:
 
 
 def rows(connection: apsw.Connection, sql: str, bindings: Any = None) -> list[Any]:
-    """All rows of a query, as tuples."""
-    found: list[Any] = connection.execute(sql, bindings).fetchall()
-    return found
+    """Returns all rows of a query, as tuples."""
+    result: list[Any] = connection.execute(sql, bindings).fetchall()
+    return result
 
 
 def value(connection: apsw.Connection, sql: str, bindings: Any = None) -> Any:
-    """The one value that a query of one row and column finds; None for no row."""
-    found = rows(connection, sql, bindings)
-    return found[0][0] if found else None
+    """Returns the one value of a query of one row and column; None for no row."""
+    result = rows(connection, sql, bindings)
+    return result[0][0] if result else None
 
 
 # --- errors -----------------------------------------------------------------------------------

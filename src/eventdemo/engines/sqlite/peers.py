@@ -1,4 +1,4 @@
-"""Neighbours on one machine: each process has a Unix datagram socket in a folder of the data's.
+"""Neers on one machine: each process has a Unix datagram socket in a folder of the data's.
 
 A socket whose process died refuses connections, so nobody has to send heartbeats. The last process
 that stops removes the folder; what killed ones left is removed by the next that starts.
@@ -25,7 +25,7 @@ _UNBORN = ".new"
 
 
 class SocketPeers:
-    """This process's place among those that share the data; ``path`` None has no neighbours."""
+    """The membership of this process among those on one file; ``path`` None has no peers."""
 
     def __init__(self, path: Path | None) -> None:
         self._channels: dict[str, list[asyncio.Event]] = {}
@@ -103,7 +103,7 @@ class SocketPeers:
             self._socket = None
 
     def _mark(self) -> None:
-        """Says which services run here; if the folder is lost just now, ``rank`` says it anew."""
+        """Marks the services that run here; if the folder is lost, ``rank`` does it anew."""
         if self._folder:
             with contextlib.suppress(OSError):
                 for service in self._services:
@@ -123,7 +123,7 @@ class SocketPeers:
                 event.set()
 
     def _others(self) -> list[str]:
-        """Whom to nudge. Never raises: what is nudged about is done already."""
+        """Returns the peers to notify. Never raises: the news is committed already."""
         assert self._folder
         try:
             changed = self._folder.stat().st_mtime_ns
@@ -137,7 +137,7 @@ class SocketPeers:
         return self._known[1]
 
     def _appear_again(self) -> None:
-        """Temporary folders are swept now and then; whoever is still there says so anew."""
+        """Joins anew: temporary folders are swept now and then."""
         self._known = (0, [])
         self._hang_up()
         with contextlib.suppress(OSError, Misconfigured):
@@ -150,7 +150,7 @@ class SocketPeers:
         try:
             self._socket.sendto(payload, str(self._folder / name))
         except BlockingIOError:
-            pass  # its buffer is full of nudges: it will look anyway
+            pass  # its buffer is full of notifications: it will look anyway
         except OSError:
             _forget(self._folder, name)
 
@@ -163,7 +163,7 @@ class SocketPeers:
 
 
 def _bound(folder: Path, name: str) -> socket.socket:
-    """A socket in the folder, which is made for it."""
+    """Binds a socket in the folder, which is made for it."""
     path, unborn = folder / name, folder / f"{name}{_UNBORN}"
     while True:
         with contextlib.suppress(FileExistsError):
@@ -184,7 +184,7 @@ def _bound(folder: Path, name: str) -> socket.socket:
 
 
 def _answers(path: Path) -> bool:
-    """Whether a process holds the socket. Where that can't be seen, it does."""
+    """Returns whether a process holds the socket, also where that can't be seen."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
             probe.connect(str(path))
@@ -230,7 +230,7 @@ def _user() -> int:
 
 
 def _folder_for(path: Path) -> Path:
-    """Where those who share the data meet; it is made by the first who listens."""
+    """Names the folder of all peers on one file; the first of them makes it."""
     digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=8).hexdigest()
     name = f"eventdemo-{_user()}-{digest}"
     folder = Path(tempfile.gettempdir()) / name

@@ -21,8 +21,8 @@ SQL = load("eventdemo.engines.sqlite", "set_aside.sql")
 
 
 class RetryReceipt(NamedTuple):
-    """Which retries at which attempt were handed out, and which messages among them are redriven
-    from which dead letter."""
+    """The retries that were handed out, each with its attempt, and the dead letters from which
+    messages among them were redriven."""
 
     taken: Sequence[tuple[int, int]]
     redriven_from: Mapping[str, int]
@@ -31,20 +31,20 @@ class RetryReceipt(NamedTuple):
 def due(
     connection: apsw.Connection, service: str, now_us: int, limit: int
 ) -> tuple[list[Any], int | None]:
-    """Retries that are due, all of one attempt, and when to look again."""
+    """Returns retries that are due, all of one attempt, and when to look again."""
     bindings = {
         "service": service,
         "now_us": now_us,
         "furthest_us": MAX_RETRY_DELAY_US,
         "limit": min(limit, RETRIES_PER_DELIVERY),
     }
-    found = rows(connection, SQL["due_retries"], bindings)
-    together = [row for row in found if row[1] == found[0][1]]
+    due_rows = rows(connection, SQL["due_retries"], bindings)
+    together = [row for row in due_rows if row[1] == due_rows[0][1]]
     return together, value(connection, SQL["next_retry_due"], (service,))
 
 
-def delivery(service: str, found: Sequence[Any]) -> Received:
-    """Due retries as they are handed out."""
+def delivery(service: str, due_rows: Sequence[Any]) -> Received:
+    """Returns due retries as a service receives them."""
     deliveries = [
         Delivery(
             (retry_id, attempt),
@@ -52,7 +52,7 @@ def delivery(service: str, found: Sequence[Any]) -> Received:
             attempt,
             redriven,
         )
-        for retry_id, attempt, redriven, body in found
+        for retry_id, attempt, redriven, body in due_rows
     ]
     taken = [delivery.stored for delivery in deliveries]
     return as_received(service, deliveries, RetryReceipt(taken, redriven_letters(deliveries)))
@@ -60,8 +60,8 @@ def delivery(service: str, found: Sequence[Any]) -> Received:
 
 def take(connection: apsw.Connection, service: str, receipt: RetryReceipt) -> None:
     """Acknowledges retries within the transaction under way; raises ``AlreadyHandled``."""
-    for taken in receipt.taken:
-        connection.execute(SQL["take_retry"], taken)
+    for retry in receipt.taken:
+        connection.execute(SQL["take_retry"], retry)
         if not connection.changes():
             raise AlreadyHandled(f"{service}: a retry was handled by another instance")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 import apsw
 
 from eventdemo.codec import decode_messages
-from eventdemo.engines.assignment import Assignment
-from eventdemo.engines.peers import Peers
+from eventdemo.engines.deliveries import Delivery, as_received
+from eventdemo.engines.peers import Assignment, Peers
 from eventdemo.engines.sqlite import dead_letters, topic_log
 from eventdemo.engines.sqlite import retries as retry_table
 from eventdemo.engines.sqlite.database import Database
@@ -15,7 +15,7 @@ from eventdemo.engines.sqlite.file import rows
 from eventdemo.engines.sqlite.retries import RetryReceipt
 from eventdemo.engines.sqlite.topic_log import RecordBatch, Span
 from eventdemo.errors import AlreadyHandled
-from eventdemo.messages import DeadLetter, Message, Received, Retry, Undecodable
+from eventdemo.messages import DeadLetter, Received, Retry
 from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "flow.sql")
@@ -96,21 +96,18 @@ class Subscription:
         if not starts:
             return None
         batches = await self._log.read(lambda c: topic_log.read(c, self._topic, starts, limit))
-        return self._delivery(batches) if batches else None
+        return self._received(batches) if batches else None
 
-    def _delivery(self, batches: Sequence[RecordBatch]) -> Received:
-        messages: list[Message] = []
-        undecodable: list[Undecodable] = []
-        spans: dict[int, Span] = {}
+    def _received(self, batches: Sequence[RecordBatch]) -> Received:
+        deliveries, spans = [], dict[int, Span]()
         for batch in batches:
             partition, start = batch.partition, batch.base_offset
-            decoded, damaged = decode_messages(batch.body, f"{self._topic}/{partition}/{start}")
-            messages += decoded
-            undecodable += damaged
+            decoded = decode_messages(batch.body, f"{self._topic}/{partition}/{start}")
+            deliveries.append(Delivery(batch, *decoded))
             if partition in spans:
                 start = spans[partition].start
             spans[partition] = Span(partition, start, batch.end_offset)
-        return Received(self._service, messages, undecodable, 1, tuple(spans.values()))
+        return as_received(self._service, deliveries, tuple(spans.values()))
 
     async def _due_retries(self, limit: int) -> Received | None:
         now_us = self._clock()

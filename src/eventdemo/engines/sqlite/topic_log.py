@@ -53,7 +53,7 @@ class Span(NamedTuple):
 
 
 def batches_of(topic: str, messages: Sequence[Message]) -> list[NewRecordBatch]:
-    """Messages as record batches, encoded ahead of the transaction that will hold them."""
+    """Makes record batches of messages, encoded ahead of the transaction that will hold them."""
     return [
         _batch(topic, partition, run)
         for partition, partition_messages in by_partition(messages, PARTITIONS).items()
@@ -75,7 +75,7 @@ def append(connection: apsw.Connection, batches: Sequence[NewRecordBatch]) -> No
 def read(
     connection: apsw.Connection, topic: str, offsets: Sequence[tuple[int, int]], limit: int
 ) -> list[RecordBatch]:
-    """About ``limit`` messages from each partition's offset on, taken from all in turn."""
+    """Reads about ``limit`` messages from each partition's offset on, taken from all in turn."""
     cursors = [
         (partition, connection.execute(SQL["read"], (topic, partition, offset)))
         for partition, offset in offsets
@@ -99,7 +99,7 @@ def read(
 
 
 def end_offsets(connection: apsw.Connection, topic: str) -> list[int]:
-    """The end of each partition: how many messages it ever took."""
+    """Returns the end of each partition: the number of messages it ever took."""
     rows = (
         connection.execute(SQL["end_offset"], (topic, partition)).fetchone()
         for partition in range(PARTITIONS)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eventdemo.engines.sqlite.file import Schema, Store, Unit
+from eventdemo.engines.sqlite.file import Schema, SqliteFile, Unit
 from eventdemo.errors import StorageError
 from eventdemo.lab.simulation.process import Process
 
@@ -48,7 +48,7 @@ class Disk:
     def __init__(self, name: str, schema: Schema) -> None:
         self.name = name
         self.faults = Faults()
-        self.store = Store(None, schema)
+        self.store = SqliteFile(None, schema)
 
 
 class SimulatedDatabase:
