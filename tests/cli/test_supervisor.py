@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from eventdemo.cli import supervisor
-from eventdemo.cli.supervisor import MAX_QUICK_DEATHS, Worker, WorkersKeepDying, supervise
+from eventdemo.cli import lifecycle
+from eventdemo.cli.lifecycle import MAX_QUICK_DEATHS, Worker, WorkersKeepDying, supervise
 from eventdemo.settings import Settings
 
 
@@ -17,7 +17,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text(f'#!/bin/sh\necho "$EVENTDEMO_PORT $*" >> {tmp_path}/starts\n')
     path.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(path))
-    monkeypatch.setattr(supervisor, "FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr(lifecycle, "FIRST_BACKOFF_S", 0.001)
     return path
 
 
@@ -45,7 +45,7 @@ def test_the_signal_that_killed_it_is_told(program: Path) -> None:
 def test_one_that_lived_longer_is_always_started_again(
     program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "QUICK_DEATH_S", 0.0)
+    monkeypatch.setattr(lifecycle, "QUICK_DEATH_S", 0.0)
 
     async def until_started_often() -> None:
         stop = asyncio.Event()
@@ -62,7 +62,7 @@ def test_one_that_lived_longer_is_always_started_again(
 def test_one_that_does_not_drain_is_killed(
     program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "DRAIN_S", 0.05)
+    monkeypatch.setattr(lifecycle, "DRAIN_S", 0.05)
     program.write_text(program.read_text() + "exec sleep 60 < /dev/null\n")
 
     async def stopped_once_it_runs() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eventdemo.cli.deploying import MAX_BODY_BYTES, sent
+from eventdemo.cli.aws import MAX_BODY_BYTES, template_argument
 from eventdemo.errors import Misconfigured
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ class Bucket:
 
 
 async def test_a_short_template_is_sent_as_it_is() -> None:
-    assert await sent(Bucket(None), "shop", "{}", None) == {"TemplateBody": "{}"}  # type: ignore[arg-type]
+    assert await template_argument(Bucket(None), "shop", "{}", None) == {"TemplateBody": "{}"}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ async def test_a_short_template_is_sent_as_it_is() -> None:
 )
 async def test_a_long_template_goes_through_a_bucket(region: str | None, host: str) -> None:
     bucket, body = Bucket(region), "x" * (MAX_BODY_BYTES + 1)
-    where = await sent(bucket, "shop", body, "mine")  # type: ignore[arg-type]
+    where = await template_argument(bucket, "shop", body, "mine")  # type: ignore[arg-type]
     assert bucket.put["Bucket"] == "mine"
     assert bucket.put["Body"] == body.encode()
     assert where == {"TemplateURL": f"https://{host}/{bucket.put['Key']}"}
@@ -48,7 +48,7 @@ async def test_a_long_template_goes_through_a_bucket(region: str | None, host: s
 
 async def test_without_a_bucket_a_long_template_is_refused_with_the_way_out() -> None:
     with pytest.raises(Misconfigured, match="--bucket"):
-        await sent(Bucket(None), "shop", "x" * (MAX_BODY_BYTES + 1), None)  # type: ignore[arg-type]
+        await template_argument(Bucket(None), "shop", "x" * (MAX_BODY_BYTES + 1), None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from eventdemo.aws.deployment.data_plane import (
     topic_id,
 )
 from eventdemo.aws.deployment.template import data_plane_template, template
-from eventdemo.cli.deploying import MAX_BODY_BYTES
+from eventdemo.cli.aws import MAX_BODY_BYTES
 from eventdemo.engines.aws.names import Names
 from eventdemo.flow import FLOW, SERVICES, TOPICS, Row
 from eventdemo.runtime import handling_log

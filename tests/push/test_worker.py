@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from eventdemo.aws.push.endpoint import LIVE_PATH, PATH
-from eventdemo.cli import pushing
+from eventdemo.cli.worker_process import check_push
 from eventdemo.engines.aws.names import Names
 from eventdemo.errors import Misconfigured
 from eventdemo.runtime.wiring import open_engine
@@ -42,7 +42,7 @@ def topic_of(prefix: str) -> str:
 )
 def test_settings_by_which_nobody_is_woken_are_refused(settings: Settings, said: str) -> None:
     with pytest.raises(Misconfigured, match=said):
-        pushing.check(settings)
+        check_push(settings)
 
 
 def test_a_worker_listens_and_stops(aws_prefix: str, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def _heard(aws: Aws, topic_arn: str) -> "partial[Any]":
     sqs, sns = aws.client("sqs"), aws.client("sns")
     queue = sqs.create_queue(QueueName=topic_arn.rpartition(":")[2])["QueueUrl"]
     wanted = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
-    sns.subscribe(TopicArn=topic_arn, Protocol="sqs", PushEndpoint=wanted["Attributes"]["QueueArn"])
+    sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=wanted["Attributes"]["QueueArn"])
     return partial(_wake_up, sqs, queue)
 
 

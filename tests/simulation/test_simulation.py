@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from eventdemo.cli.app import run
-from eventdemo.cli.simulating import run_seeds
+from eventdemo.cli.simulate import run_seeds
 from eventdemo.lab.simulation import steps
 from eventdemo.lab.simulation.plan import DEPLOYMENTS, plan_of
 from eventdemo.lab.simulation.simulate import shorten, simulate

@@ -1,4 +1,4 @@
-"""The command line: ``eventdemo --help`` lists the commands, each file here holds some of them."""
+"""The command line: ``eventdemo --help`` lists the commands."""
 
 from eventdemo.cli.app import main
 

@@ -1,4 +1,4 @@
-"""The application: all commands in the order of ``--help``, and what the shell is told."""
+"""The application: all commands in the order of ``--help``, exit codes, and errors in one line."""
 
 import os
 import sys
@@ -12,24 +12,23 @@ from typer.exceptions import TyperException
 from eventdemo import __version__
 from eventdemo.cli import (
     aws,
-    buyer,
     dead_letters,
     lookups,
     maintenance,
-    operator,
     processes,
-    simulating,
-    soaking,
+    shop,
+    simulate,
+    soak,
 )
 from eventdemo.cli.options import Commands
-from eventdemo.cli.show import printable
+from eventdemo.cli.output import printable
 from eventdemo.errors import EventdemoError
 
 INTERRUPTED = 130
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"eventdemo {__version__}")
         raise typer.Exit
 
@@ -52,13 +51,13 @@ def eventdemo(
 
 PANELS: tuple[tuple[str, Commands], ...] = (
     ("Run", processes.COMMANDS),
-    ("Buy", buyer.COMMANDS),
+    ("Buy", shop.BUYER_COMMANDS),
     ("Look", lookups.COMMANDS),
-    ("Operate", {**operator.COMMANDS, **dead_letters.COMMANDS}),
-    ("Maintain and prove", {**maintenance.COMMANDS, **simulating.COMMANDS, **soaking.COMMANDS}),
+    ("Operate", {**shop.OPERATOR_COMMANDS, **dead_letters.COMMANDS}),
+    ("Maintain and prove", {**maintenance.COMMANDS, **simulate.COMMANDS, **soak.COMMANDS}),
 )
 
-#: Commands of commands: the panel of each, what it says of itself, and what it has.
+#: Groups of commands: the panel, name, help and commands of each.
 GROUPS: tuple[tuple[str, str, str, Commands], ...] = (
     ("Run", "aws", "Deploy to AWS, look at what is there, and remove it.", aws.COMMANDS),
 )
@@ -69,13 +68,12 @@ def _application() -> typer.Typer:
     app.callback(help=_reflowed(eventdemo.__doc__))(eventdemo)
     for panel, commands in PANELS:
         for name, command in commands.items():
-            help_text = _reflowed(command.__doc__)
-            app.command(name, help=help_text, rich_help_panel=panel)(command)
-    for panel, name, said, commands in GROUPS:
+            app.command(name, help=_reflowed(command.__doc__), rich_help_panel=panel)(command)
+    for panel, name, help_text, commands in GROUPS:
         group = _typer()
         for sub_name, command in commands.items():
             group.command(sub_name, help=_reflowed(command.__doc__))(command)
-        app.add_typer(group, name=name, help=said, rich_help_panel=panel)
+        app.add_typer(group, name=name, help=help_text, rich_help_panel=panel)
     return app
 
 
@@ -89,7 +87,7 @@ def _typer() -> typer.Typer:
 
 
 def _reflowed(text: str | None) -> str:
-    """Paragraphs as lines: where they break is for the width of the terminal to say."""
+    """Joins the lines of each paragraph, so that the terminal's width decides where they break."""
     paragraphs = cleandoc(text or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
 
@@ -106,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # Who read our output has seen enough; Python would complain when it flushes at exit.
+        # The reader of our output has seen enough; Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code if isinstance(code, int) else 0
@@ -120,8 +118,8 @@ def main() -> None:
 def _usage(error: TyperException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "eventdemo"
-    said = error.format_message().removesuffix(".") or "which command"
-    return f"{command}: {said}. Try '{command} --help'."
+    message = error.format_message().removesuffix(".") or "which command"
+    return f"{command}: {message}. Try '{command} --help'."
 
 
 def _fail(line: str, code: int) -> int:

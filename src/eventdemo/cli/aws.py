@@ -1,16 +1,34 @@
 """Commands that deploy to AWS: ``aws template``, ``deploy``, ``status`` and ``destroy``."""
 
+import hashlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
 from eventdemo.aws.deployment.parameters import COMPUTE, PARAMETERS
 from eventdemo.cli.options import Commands, Json, run_async
+from eventdemo.cli.output import print_json, print_table, say
 from eventdemo.engines.registry import scheme_of
 from eventdemo.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from eventdemo.aws.deployment.aws_api import AwsApi
+    from eventdemo.aws.deployment.queue_depths import QueueDepths
+    from eventdemo.aws.deployment.stack import Alarm, Stack, StackEvent
+
+#: CloudFormation takes a longer template from a bucket only.
+MAX_BODY_BYTES = 51_200
+
+#: The settings that hold outputs of the stack.
+SETTINGS = {
+    "EventPool": "EVENTDEMO_EVENT_POOL",
+    "Topics": "EVENTDEMO_TOPICS",
+    "SessionCache": "EVENTDEMO_SESSION_CACHE",
+}
 
 Prefix = Annotated[
     str,
@@ -18,6 +36,19 @@ Prefix = Annotated[
         "--prefix", metavar="PREFIX", help="How the names of everything begin, and the stack's."
     ),
 ]
+
+
+class DeploymentStatus(Struct, frozen=True):
+    """A deployment at a glance."""
+
+    stack: str
+    queues: "Mapping[str, QueueDepths]"
+    alarms: "list[Alarm]"
+
+    @property
+    def healthy(self) -> bool:
+        complete = self.stack.endswith("_COMPLETE") and not self.stack.startswith("ROLLBACK")
+        return complete and not any(alarm.state == "ALARM" for alarm in self.alarms)
 
 
 def template(
@@ -32,10 +63,9 @@ def template(
     """
     from eventdemo.aws.deployment import cloudformation, template
 
-    made = template.data_plane_template() if data_plane else template.template()
-    typer.echo(
-        cloudformation.as_json(made) if as_json else cloudformation.as_yaml(made), nl=as_json
-    )
+    document = template.data_plane_template() if data_plane else template.template()
+    dump = cloudformation.as_json if as_json else cloudformation.as_yaml
+    typer.echo(dump(document), nl=as_json)
 
 
 def deploy(
@@ -49,7 +79,7 @@ def deploy(
             show_default=False,
         ),
     ] = None,
-    given: Annotated[
+    assignments: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
@@ -75,14 +105,12 @@ def deploy(
 
     Example: [bold]eventdemo aws deploy --prefix shop[/bold]
     """
-    parameters = _parameters(given or [])
+    parameters = _parameters(assignments or [])
     if compute is not None:
         if compute not in COMPUTE:
             raise Misconfigured(f"--compute can be {', '.join(COMPUTE)}, not {compute!r}")
         parameters["Compute"] = compute
-    with _extra():
-        from eventdemo.cli import deploying
-    run_async(deploying.deploy(_checked(prefix), parameters, bucket))
+    run_async(_deploy(_checked(prefix), parameters, bucket))
 
 
 def status(prefix: Prefix = "eventdemo", as_json: Json = False) -> int:
@@ -92,9 +120,7 @@ def status(prefix: Prefix = "eventdemo", as_json: Json = False) -> int:
 
     Example: [bold]eventdemo aws status --prefix shop[/bold]
     """
-    with _extra():
-        from eventdemo.cli import deploying
-    return run_async(deploying.status(_checked(prefix), as_json=as_json))
+    return run_async(_status(_checked(prefix), as_json=as_json))
 
 
 def destroy(
@@ -114,9 +140,7 @@ def destroy(
     _checked(prefix)
     if not yes:
         _confirm(prefix)
-    with _extra():
-        from eventdemo.cli import deploying
-    run_async(deploying.destroy(prefix, with_data=with_data))
+    run_async(_destroy(prefix, with_data=with_data))
 
 
 COMMANDS: Commands = {
@@ -135,13 +159,15 @@ def _checked(prefix: str) -> str:
     return prefix
 
 
-def _parameters(given: list[str]) -> dict[str, str]:
+def _parameters(assignments: list[str]) -> dict[str, str]:
     parameters = {}
-    for each in given:
-        name, separator, value = each.partition("=")
+    for assignment in assignments:
+        name, separator, value = assignment.partition("=")
         if not separator or name not in PARAMETERS or name == "Prefix":
             known = ", ".join(known for known in PARAMETERS if known != "Prefix")
-            raise Misconfigured(f"--set takes NAME=VALUE, not {each!r}; NAME is one of {known}")
+            raise Misconfigured(
+                f"--set takes NAME=VALUE, not {assignment!r}; NAME is one of {known}"
+            )
         parameters[name] = value
     return parameters
 
@@ -154,11 +180,101 @@ def _confirm(prefix: str) -> None:
         raise Misconfigured("that is another prefix: nothing was removed")
 
 
-@contextmanager
-def _extra() -> Iterator[None]:
+@asynccontextmanager
+async def _opened(prefix: str) -> "AsyncIterator[tuple[AwsApi, Stack]]":
     try:
-        yield
+        from eventdemo.aws.deployment.aws_api import AwsApi
+        from eventdemo.aws.deployment.stack import Stack
     except ModuleNotFoundError as error:
         raise Misconfigured(
             f"this needs {error.name}: run 'make aws' in a clone, or pip install 'eventdemo[aws]'"
         ) from None
+    api = AwsApi.open(prefix)
+    try:
+        yield api, Stack(prefix, api)
+    finally:
+        await api.close()
+
+
+async def _deploy(prefix: str, parameters: dict[str, str], bucket: str | None) -> None:
+    from eventdemo.aws.deployment import cloudformation, template
+
+    async with _opened(prefix) as (call, stack):
+        before = await stack.find()
+        compute = parameters.get("Compute") or (
+            before.parameters.get("Compute", "none") if before else "none"
+        )
+        document = template.data_plane_template() if compute == "none" else template.template()
+        argument = await template_argument(call, prefix, cloudformation.as_body(document), bucket)
+        if not await _print_events(stack.deploy(argument, parameters)):
+            say(f"nothing to change: '{prefix}' is as it should be")
+        outputs = (await stack.get()).outputs
+    for name, variable in SETTINGS.items():
+        say(f"export {variable}={outputs[name]}")
+    for name in sorted(set(outputs) - set(SETTINGS)):
+        say(f"# {name}: {outputs[name]}")
+
+
+async def _destroy(prefix: str, *, with_data: bool) -> None:
+    async with _opened(prefix) as (_, stack):
+        await _print_events(stack.destroy(with_data=with_data))
+    say(f"'{prefix}' is gone")
+
+
+async def _status(prefix: str, *, as_json: bool) -> int:
+    async with _opened(prefix) as (call, stack):
+        from eventdemo.aws.deployment.queue_depths import queue_depths
+
+        state = (await stack.get()).status
+        report = DeploymentStatus(state, await queue_depths(call, prefix), await stack.alarms())
+    print_json(report) if as_json else _print_status(prefix, report)
+    return 0 if report.healthy else 1
+
+
+async def template_argument(
+    call: "AwsApi", prefix: str, body: str, bucket: str | None
+) -> dict[str, str]:
+    """The template as an argument: itself, or its address in the bucket, where it is put.
+
+    Raises ``Misconfigured`` if it needs a bucket and there is none.
+    """
+    if len(body) <= MAX_BODY_BYTES:
+        return {"TemplateBody": body}
+    if not bucket:
+        raise Misconfigured(
+            "the template with API and workers is too long for one call: name an S3 bucket in "
+            "the same region with --bucket ('aws s3 mb s3://BUCKET' makes one)"
+        )
+    key = f"{prefix}-{hashlib.sha256(body.encode()).hexdigest()[:16]}.json"
+    await call("s3", "put_object", Bucket=bucket, Key=key, Body=body.encode())
+    location = await call("s3", "get_bucket_location", Bucket=bucket)
+    region = location.get("LocationConstraint") or "us-east-1"
+    suffix = ".cn" if region.startswith("cn-") else ""
+    return {"TemplateURL": f"https://{bucket}.s3.{region}.amazonaws.com{suffix}/{key}"}
+
+
+async def _print_events(events: "AsyncIterator[StackEvent]") -> bool:
+    """Prints each event that ends something; returns whether there was any."""
+    any_event = False
+    async for event in events:
+        any_event = True
+        if event.is_over:
+            reason = f": {event.reason}" if event.reason else ""
+            say(f"{event.status.lower().replace('_', ' '):24} {event.resource}{reason}")
+    return any_event
+
+
+def _print_status(prefix: str, report: DeploymentStatus) -> None:
+    say(f"stack {prefix}: {report.stack}")
+    print_table(
+        ("service", "waiting#", "in flight#", "retries#", "dead#"),
+        (
+            (service, depth.waiting, depth.in_flight, depth.retries, depth.dead)
+            for service, depth in report.queues.items()
+        ),
+        "record batches, about",
+    )
+    ringing = [alarm for alarm in report.alarms if alarm.state == "ALARM"]
+    say(f"alarms: {len(ringing)} of {len(report.alarms)} ring")
+    for alarm in ringing:
+        say(f"  {alarm.says}")

@@ -13,19 +13,19 @@ from eventdemo.errors import EventdemoError, Misconfigured
 TIMEOUT_S = 30.0
 #: How long one request may wait for an outcome; a longer wait is several requests.
 LONGEST_WAIT_S = 10.0
-#: The problem type of an answer that the read models cannot give yet, and how it is met.
+#: The problem type of an answer that the read models cannot give yet, and how it is retried.
 BEHIND = "/problems/behind"
 CATCHING_UP_S = 10.0
-ASK_AGAIN_S = 0.1
+RETRY_S = 0.1
 
 
 class Unreachable(EventdemoError):
-    """Nothing answers, or what answers does not speak as eventdemo does."""
+    """Nothing answers at the URL, or something that is not eventdemo."""
 
     exit_code = 5
 
 
-class Refused(EventdemoError):
+class ApiProblem(EventdemoError):
     """The API answered with a problem: its detail is the message."""
 
     def __init__(self, message: str, type_: str) -> None:
@@ -34,7 +34,7 @@ class Refused(EventdemoError):
 
 
 class Client:
-    """Calls one API. Every call raises ``Refused`` or ``Unreachable``."""
+    """Calls one API. Every call raises ``ApiProblem`` or ``Unreachable``."""
 
     def __init__(self, url: str | None = None) -> None:
         settings = settings_of({})
@@ -53,23 +53,23 @@ class Client:
         self._base = parts.path
 
     def get(self, path: str, **parameters: str | float | None) -> Any:
-        """What a path answers; parameters that are None are left out.
+        """The JSON at a path; parameters that are None are left out.
 
-        Asks again while the read models say that they are catching up, as after a start.
+        Retries while the read models are catching up, as after a start.
         """
-        given = [f"{k}={quote(str(v), safe='')}" for k, v in parameters.items() if v is not None]
-        path = "?".join((path, "&".join(given))) if given else path
+        query = [f"{k}={quote(str(v), safe='')}" for k, v in parameters.items() if v is not None]
+        path = "?".join((path, "&".join(query))) if query else path
         deadline = time.monotonic() + CATCHING_UP_S
         while True:
             try:
                 return self.call("GET", path)
-            except Refused as refused:
-                if refused.type != BEHIND or time.monotonic() > deadline:
+            except ApiProblem as problem:
+                if problem.type != BEHIND or time.monotonic() > deadline:
                     raise
-                time.sleep(ASK_AGAIN_S)
+                time.sleep(RETRY_S)
 
     def pages(self, path: str, key: str, **parameters: str | int | None) -> Iterator[Any]:
-        """The items of all pages, each of which says where the next one is."""
+        """The items of all pages; each page links to the next one."""
         page = self.get(path, **parameters)
         yield from page[key]
         while following := page["next"]:
@@ -83,15 +83,15 @@ class Client:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """The JSON that is answered to one request."""
-        sent = {"Accept": "application/json", **(headers or {})}
+        """The JSON of the answer to one request."""
+        fields = {"Accept": "application/json", **(headers or {})}
         if self._token:
-            sent["Authorization"] = f"Bearer {self._token}"
+            fields["Authorization"] = f"Bearer {self._token}"
         if body is not None:
-            sent["Content-Type"] = "application/json"
+            fields["Content-Type"] = "application/json"
         encoded = None if body is None else json.dumps(body).encode()
         try:
-            self._connection.request(method, self._base + path, encoded, sent)
+            self._connection.request(method, self._base + path, encoded, fields)
             response = self._connection.getresponse()
             answer = response.read()
         except ConnectionRefusedError:
@@ -102,7 +102,7 @@ class Client:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise Unreachable(f"{self.url} did not answer: {reason}") from None
         finally:
-            self._connection.close()  # a watcher's would be closed by the server between two looks
+            self._connection.close()  # between two looks of a watcher the server would close it
         return self._read(response, answer)
 
     def _read(self, response: http.client.HTTPResponse, answer: bytes) -> Any:
@@ -115,9 +115,9 @@ class Client:
         if not isinstance(value, dict) or "detail" not in value:
             raise Unreachable(f"what answers at {self.url} is not eventdemo")
         message = f"{value.get('title', 'refused')}: {value['detail']}"
-        raise Refused(message, str(value.get("type", "")))
+        raise ApiProblem(message, str(value.get("type", "")))
 
 
 def path_of(*segments: str | int) -> str:
-    """An address's path with its segments quoted."""
+    """The path of an address, with its segments quoted."""
     return "".join(f"/{quote(str(segment), safe='')}" for segment in segments)

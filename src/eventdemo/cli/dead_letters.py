@@ -1,4 +1,4 @@
-"""The command for messages that were given up: list, show, redrive, discard."""
+"""The command for dead letters: list, show, redrive, discard."""
 
 import sys
 from enum import StrEnum
@@ -9,18 +9,18 @@ import msgspec
 import typer
 
 from eventdemo.cli.client import Client, path_of
-from eventdemo.cli.options import Commands, Json, Url, print_json
-from eventdemo.cli.show import moment, print_table, say
+from eventdemo.cli.options import Commands, Json, Url
+from eventdemo.cli.output import moment, print_json, print_table, say
 from eventdemo.errors import Misconfigured
 from eventdemo.flow import SERVICES, TOPICS
 
 PATH = "/dead-letters"
-#: So many are listed unless more are asked for, and counted before all are changed.
+#: How many are listed by default, and counted before all are changed.
 LISTED, COUNTED = 100, 1_000
 
 
-class Action(StrEnum):
-    """What is done with dead letters."""
+class LetterAction(StrEnum):
+    """What the command does with dead letters."""
 
     LIST = "list"
     SHOW = "show"
@@ -28,8 +28,8 @@ class Action(StrEnum):
     DISCARD = "discard"
 
 
-class State(StrEnum):
-    """What was done with them."""
+class LetterState(StrEnum):
+    """What was done with dead letters so far."""
 
     DEAD = "dead"
     REDRIVEN = "redriven"
@@ -37,44 +37,51 @@ class State(StrEnum):
     ALL = "all"
 
 
-_DONE = {Action.REDRIVE: "sent again", Action.DISCARD: "discarded"}
+_DONE = {LetterAction.REDRIVE: "sent again", LetterAction.DISCARD: "discarded"}
+
+Action = Annotated[
+    LetterAction,
+    typer.Argument(metavar="[list|show|redrive|discard]", help="What to do with them."),
+]
+LetterId = Annotated[
+    int | None, typer.Argument(metavar="[ID]", min=1, help="Which one.", show_default=False)
+]
+Every = Annotated[bool, typer.Option("--all", help="Redrive or discard all that meet the filter.")]
+Service = Annotated[
+    str | None, typer.Option("--service", help=f"Only those of one: {', '.join(SERVICES)}.")
+]
+Topic = Annotated[
+    str | None,
+    typer.Option("--topic", help=f"Only those of one: {', '.join(t.name for t in TOPICS)}."),
+]
+Reason = Annotated[
+    str | None, typer.Option("--reason", metavar="TEXT", help="Only with this in the reason.")
+]
+Request = Annotated[
+    str | None, typer.Option("--request", metavar="REQUEST_ID", help="Only of one purchase.")
+]
+Product = Annotated[
+    str | None, typer.Option("--product", metavar="PRODUCT", help="Only of one product.")
+]
+State = Annotated[LetterState, typer.Option("--state", help="What was done with them so far.")]
+Limit = Annotated[
+    int, typer.Option("--limit", min=1, max=1_000, help="How many are listed, at most.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing before --all.")]
 
 
 def dead_letters(
-    action: Annotated[
-        Action,
-        typer.Argument(metavar="[list|show|redrive|discard]", help="What to do with them."),
-    ] = Action.LIST,
-    dead_letter_id: Annotated[
-        int | None,
-        typer.Argument(metavar="[ID]", min=1, help="Which one.", show_default=False),
-    ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Redrive or discard all that meet the filter.")
-    ] = False,
-    service: Annotated[
-        str | None, typer.Option("--service", help=f"Only those of one: {', '.join(SERVICES)}.")
-    ] = None,
-    topic: Annotated[
-        str | None,
-        typer.Option("--topic", help=f"Only those of one: {', '.join(t.name for t in TOPICS)}."),
-    ] = None,
-    reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Only with this in the reason.")
-    ] = None,
-    request: Annotated[
-        str | None, typer.Option("--request", metavar="REQUEST_ID", help="Only of one purchase.")
-    ] = None,
-    product: Annotated[
-        str | None, typer.Option("--product", metavar="PRODUCT", help="Only of one product.")
-    ] = None,
-    state: Annotated[
-        State, typer.Option("--state", help="What was done with them so far.")
-    ] = State.DEAD,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=1_000, help="How many are listed, at most.")
-    ] = LISTED,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing before --all.")] = False,
+    action: Action = LetterAction.LIST,
+    dead_letter_id: LetterId = None,
+    every: Every = False,
+    service: Service = None,
+    topic: Topic = None,
+    reason: Reason = None,
+    request: Request = None,
+    product: Product = None,
+    state: State = LetterState.DEAD,
+    limit: Limit = LISTED,
+    yes: Yes = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -86,7 +93,8 @@ def dead_letters(
     Example: [bold]eventdemo dead-letters redrive --all --reason "Connection refused"[/bold]
     """
     _check(action, dead_letter_id, every)
-    wanted: dict[str, str | int | None] = {
+    client = Client(url)
+    filter_: dict[str, str | None] = {
         "service": service,
         "topic": topic,
         "reason": reason,
@@ -94,46 +102,42 @@ def dead_letters(
         "product_id": product,
         "state": state.value,
     }
-    client = Client(url)
-    match action:
-        case Action.LIST:
-            _list(client, wanted, limit, as_json)
-        case Action.SHOW:
-            _show(client.get(path_of("dead-letters", dead_letter_id or 0)), as_json)
-        case Action.REDRIVE | Action.DISCARD:
-            if every:
-                if not yes and sys.stdin.isatty():
-                    _confirm(client, wanted, action)
-                changed = _change_all(client, wanted, action)
-            else:
-                path = path_of("dead-letters", dead_letter_id or 0, action.value)
-                changed = int(client.call("POST", path)["changed"])
-            print_json({"changed": changed}) if as_json else say(f"{_DONE[action]}: {changed:,}")
+    if action is LetterAction.LIST:
+        _list(client, filter_, limit, as_json)
+    elif action is LetterAction.SHOW:
+        _show(client.get(path_of("dead-letters", dead_letter_id or 0)), as_json)
+    elif every:
+        if not yes and sys.stdin.isatty():
+            _confirm(client, filter_, action)
+        _print_changed(action, _change_all(client, filter_, action), as_json)
+    else:
+        path = path_of("dead-letters", dead_letter_id or 0, action.value)
+        _print_changed(action, client.call("POST", path)["changed"], as_json)
 
 
 COMMANDS: Commands = {"dead-letters": dead_letters}
 
 
-def _check(action: Action, dead_letter_id: int | None, every: bool) -> None:
-    """Raises ``Misconfigured`` unless it is said which are meant, as the action needs it."""
+def _check(action: LetterAction, dead_letter_id: int | None, every: bool) -> None:
+    """Raises ``Misconfigured`` unless the action has the id, or the --all, that it needs."""
     named = dead_letter_id is not None
-    if action is Action.LIST and (named or every):
+    if action is LetterAction.LIST and (named or every):
         raise Misconfigured("an id and --all are for `eventdemo dead-letters redrive` and the like")
-    if action is Action.SHOW and (every or not named):
+    if action is LetterAction.SHOW and (every or not named):
         raise Misconfigured("say which one dead letter: `eventdemo dead-letters list`")
     if action in _DONE and named == every:
         raise Misconfigured("say which dead letter, or --all: `eventdemo dead-letters list`")
 
 
-def _confirm(client: Client, wanted: dict[str, Any], action: Action) -> None:
+def _confirm(client: Client, filter_: dict[str, str | None], action: LetterAction) -> None:
     """Asks on the terminal; raises ``typer.Abort`` at a no."""
-    page = client.get(PATH, **wanted, limit=COUNTED)
+    page = client.get(PATH, **filter_, limit=COUNTED)
     count = f"{'more than ' if page['next'] else ''}{len(page['dead_letters']):,}"
     typer.confirm(f"{action.value} {count} dead letters?", abort=True)
 
 
-def _change_all(client: Client, wanted: dict[str, Any], action: Action) -> int:
-    query = urlencode({name: value for name, value in wanted.items() if value is not None})
+def _change_all(client: Client, filter_: dict[str, str | None], action: LetterAction) -> int:
+    query = urlencode({name: value for name, value in filter_.items() if value is not None})
     following, changed = f"{PATH}/{action.value}?{query}", 0
     while following:
         answer = client.call("POST", following)
@@ -141,11 +145,15 @@ def _change_all(client: Client, wanted: dict[str, Any], action: Action) -> int:
     return changed
 
 
-def _list(client: Client, wanted: dict[str, Any], limit: int, as_json: bool) -> None:
-    page = client.get(PATH, **wanted, limit=limit)
-    found = page["dead_letters"]
+def _print_changed(action: LetterAction, changed: int, as_json: bool) -> None:
+    print_json({"changed": changed}) if as_json else say(f"{_DONE[action]}: {changed:,}")
+
+
+def _list(client: Client, filter_: dict[str, str | None], limit: int, as_json: bool) -> None:
+    page = client.get(PATH, **filter_, limit=limit)
+    letters = page["dead_letters"]
     if as_json:
-        print_json(found)
+        print_json(letters)
         return
     print_table(
         ("id#", "given up", "service", "request", "attempts#", "reason", "state"),
@@ -159,7 +167,7 @@ def _list(client: Client, wanted: dict[str, Any], limit: int, as_json: bool) -> 
                 letter["reason"],
                 letter["state"],
             )
-            for letter in found
+            for letter in letters
         ),
     )
     if page["next"]:

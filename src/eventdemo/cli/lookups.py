@@ -1,7 +1,6 @@
-"""Commands that look: products as they are or were, histories, traces, the flow alive."""
+"""Commands that query: products as they are or were, histories, traces, the live flow."""
 
 import time
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -9,9 +8,8 @@ from rich.live import Live
 from rich.table import Table
 
 from eventdemo.cli.client import Client, path_of
-from eventdemo.cli.operator import ProductArgument
-from eventdemo.cli.options import Commands, Json, Url, print_json
-from eventdemo.cli.show import moment, money, out, print_table, say, table
+from eventdemo.cli.options import Commands, Json, ProductArgument, RequestArgument, Url
+from eventdemo.cli.output import moment, money, out, print_json, print_table, say, table
 from eventdemo.errors import Misconfigured
 
 #: The history of a product grows for ever: without --limit, this much of it is shown.
@@ -41,25 +39,25 @@ def products(
     if product is None:
         if at_version is not None or at is not None:
             raise Misconfigured("--at-version and --at need a product: `eventdemo products ID`")
-        found = list(client.pages("/products", "products", limit=1_000))
+        rows = list(client.pages("/products", "products", limit=1_000))
     else:
-        found = [client.get(path_of("products", product), at_version=at_version, at=at)]
+        rows = [client.get(path_of("products", product), at_version=at_version, at=at)]
     if as_json:
-        print_json(found if product is None else found[0])
+        print_json(rows if product is None else rows[0])
         return
     print_table(
         ("product", "name", "price#", "received#", "reserved#", "available#", "version#"),
         (
             (
-                each["product_id"],
-                each["name"],
-                money(each["price_cents"]),
-                each["received"],
-                each["reserved"],
-                each["available"],
-                each["version"],
+                row["product_id"],
+                row["name"],
+                money(row["price_cents"]),
+                row["received"],
+                row["reserved"],
+                row["available"],
+                row["version"],
             )
-            for each in found
+            for row in rows
         ),
     )
 
@@ -87,20 +85,16 @@ def history(
     print_table(
         ("version#", "at", "event", "what"),
         (
-            (each["version"], moment(each["at"]), each["type"], _facts(each["data"]))
-            for each in page["events"]
+            (event["version"], moment(event["at"]), event["type"], _fields(event["data"]))
+            for event in page["events"]
         ),
     )
     if page["next"]:
-        last = page["events"][-1]["version"]
-        say(f"there is more: --after-version {last}")
+        say(f"there is more: --after-version {page['events'][-1]['version']}")
 
 
 def trace(
-    request_id: Annotated[
-        str,
-        typer.Argument(metavar="REQUEST_ID", help="What `buy` answered with.", show_default=False),
-    ],
+    request_id: RequestArgument,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -108,9 +102,9 @@ def trace(
 
     Example: [bold]eventdemo trace 0190f6a1-7c4e-7b1a-9d7e-3f8f2f0c5a11[/bold]
     """
-    found = Client(url).get(path_of("purchases", request_id, "trace"))
+    purchase = Client(url).get(path_of("purchases", request_id, "trace"))
     if as_json:
-        print_json(found)
+        print_json(purchase)
         return
     print_table(
         ("topic", "heard by", "at", "after ms#", "recorded"),
@@ -120,14 +114,17 @@ def trace(
                 hop["service"],
                 moment(hop["at"]),
                 float(hop["since_previous_ms"]),
-                _caused(hop),
+                _recorded(hop),
             )
-            for hop in found["path"]
+            for hop in purchase["path"]
         ),
     )
-    for letter in found.get("given_up", ()):
-        say(_given_up(letter))
-    say(_outcome(found))
+    for letter in purchase.get("given_up", ()):
+        say(
+            f"given up by {letter['service']} at attempt {letter['attempts']}: {letter['reason']} "
+            f"(dead letter {letter['id']}, {letter['state']})"
+        )
+    say(_outcome(purchase))
 
 
 def flow(
@@ -143,16 +140,16 @@ def flow(
     Example: [bold]eventdemo flow --watch[/bold]
     """
     client = Client(url)
-    found = client.get("/flow")
+    view = client.get("/flow")
     if as_json:
-        print_json(found)
+        print_json(view)
         while watch:
             time.sleep(every_s)
             print_json(client.get("/flow"))
     elif not watch:
-        out.print(_flow_table(found))
+        out.print(_flow_table(view))
     else:
-        with Live(_flow_table(found), console=out, auto_refresh=False) as live:
+        with Live(_flow_table(view), console=out, auto_refresh=False) as live:
             while True:
                 time.sleep(every_s)
                 live.update(_flow_table(client.get("/flow")), refresh=True)
@@ -161,34 +158,27 @@ def flow(
 COMMANDS: Commands = {"products": products, "history": history, "trace": trace, "flow": flow}
 
 
-def _facts(data: dict[str, Any], leave_out: Iterable[str] = ("product_id",)) -> str:
-    return "  ".join(f"{name}={value}" for name, value in data.items() if name not in leave_out)
+def _fields(data: dict[str, Any]) -> str:
+    return "  ".join(f"{name}={value}" for name, value in data.items() if name != "product_id")
 
 
-def _caused(hop: dict[str, Any]) -> str:
+def _recorded(hop: dict[str, Any]) -> str:
     lines = [f"{event['type']} {event['stream']}@{event['version']}" for event in hop["caused"]]
     if refused := hop.get("refused"):
         lines.append(f"refused: {refused['code']}")
     return "\n".join(lines)
 
 
-def _given_up(letter: dict[str, Any]) -> str:
-    return (
-        f"given up by {letter['service']} at attempt {letter['attempts']}: {letter['reason']} "
-        f"(dead letter {letter['id']}, {letter['state']})"
-    )
-
-
-def _outcome(found: dict[str, Any]) -> str:
-    took = f" after {found['total_ms']} ms" if found.get("total_ms") is not None else ""
-    if failure := found.get("failure"):
-        return f"failed{took}: {failure['code']}: {failure['detail']}"
-    if order_id := found.get("order_id"):
-        return f"confirmed{took}: order {order_id}"
+def _outcome(purchase: dict[str, Any]) -> str:
+    latency = f" after {purchase['total_ms']} ms" if purchase.get("total_ms") is not None else ""
+    if failure := purchase.get("failure"):
+        return f"failed{latency}: {failure['code']}: {failure['detail']}"
+    if order_id := purchase.get("order_id"):
+        return f"confirmed{latency}: order {order_id}"
     return "pending"
 
 
-def _flow_table(found: dict[str, Any]) -> Table:
+def _flow_table(view: dict[str, Any]) -> Table:
     hops = (
         (
             hop["hears"],
@@ -200,10 +190,10 @@ def _flow_table(found: dict[str, Any]) -> Table:
             hop["dead"],
             float(hop["oldest_waiting_ms"]),
         )
-        for hop in found["hops"]
+        for hop in view["hops"]
     )
     return table(
         ("hears", "service", "says", "waiting#", "in flight#", "done#", "dead#", "oldest ms#"),
         hops,
-        title=f"{found['door']}: {found['totals']['accepted']:,} accepted",
+        title=f"{view['door']}: {view['totals']['accepted']:,} accepted",
     )

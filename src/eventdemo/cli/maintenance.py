@@ -1,4 +1,4 @@
-"""Commands that rebuild and prove: ``rebuild`` read models, ``audit`` promises, make ``load``."""
+"""Commands for maintenance and proof: ``rebuild`` read models, ``audit`` promises, ``load``."""
 
 from typing import Annotated
 
@@ -12,10 +12,10 @@ from eventdemo.cli.options import (
     SessionCache,
     Topics,
     Url,
-    print_json,
     run_async,
     settings_of,
 )
+from eventdemo.cli.output import print_json
 
 
 def audit(
@@ -32,10 +32,10 @@ def audit(
     Example: [bold]eventdemo audit --json[/bold]
     """
     settings = settings_of(locals())
-    from eventdemo.cli import proving
+    from eventdemo.cli import reports
 
-    receipt = run_async(proving.audit_of(settings))
-    print_json(receipt) if as_json else proving.print_receipt(receipt)
+    receipt = run_async(reports.audit_of(settings))
+    print_json(receipt) if as_json else reports.print_receipt(receipt)
     return 0 if receipt.clean else 1
 
 
@@ -51,58 +51,65 @@ def rebuild(
     Example: [bold]eventdemo rebuild --data /var/lib/eventdemo[/bold]
     """
     settings = settings_of(locals())
-    from eventdemo.cli import proving
+    from eventdemo.cli import reports
 
-    position = run_async(proving.rebuild(settings))
+    position = run_async(reports.rebuild(settings))
     if as_json:
         print_json({"position": position})
     else:
         typer.echo(f"the read models in {settings.read_models} are at position {position:,}")
 
 
+Rate = Annotated[float, typer.Option("--rate", min=0.1, max=100_000, help="Purchases per second.")]
+Duration = Annotated[
+    float, typer.Option("--duration", min=0.1, max=86_400, help="Seconds of load.")
+]
+Products = Annotated[
+    int, typer.Option("--products", min=1, max=10_000, help="Products made for this run.")
+]
+Hot = Annotated[
+    float, typer.Option("--hot", min=0, max=1, help="Share of all purchases, of one product.")
+]
+Quantity = Annotated[int, typer.Option("--quantity", min=1, max=10_000, help="Units per purchase.")]
+Stock = Annotated[
+    int | None,
+    typer.Option(
+        "--stock",
+        min=0,
+        max=1_000_000_000,
+        help="Units of each product. [dim]\\[default: enough][/dim]",
+    ),
+]
+Connections = Annotated[
+    int, typer.Option("--connections", min=1, max=10_000, help="Connections to the API.")
+]
+Drain = Annotated[
+    float, typer.Option("--drain", min=0, max=86_400, help="Seconds to wait for outcomes.")
+]
+Check = Annotated[
+    int | None,
+    typer.Option(
+        "--check",
+        min=0,
+        help="How many purchases to look up afterwards. [dim]\\[default: all][/dim]",
+    ),
+]
+Audited = Annotated[
+    bool, typer.Option("--audit/--no-audit", help="End with the receipt, if the data is here.")
+]
+
+
 def load(
-    rate: Annotated[
-        float, typer.Option("--rate", min=0.1, max=100_000, help="Purchases per second.")
-    ] = 500,
-    duration_s: Annotated[
-        float, typer.Option("--duration", min=0.1, max=86_400, help="Seconds of load.")
-    ] = 10,
-    products: Annotated[
-        int, typer.Option("--products", min=1, max=10_000, help="Products made for this run.")
-    ] = 100,
-    hot: Annotated[
-        float,
-        typer.Option("--hot", min=0, max=1, help="Share of all purchases, of one product."),
-    ] = 0.0,
-    quantity: Annotated[
-        int, typer.Option("--quantity", min=1, max=10_000, help="Units per purchase.")
-    ] = 1,
-    stock: Annotated[
-        int | None,
-        typer.Option(
-            "--stock",
-            min=0,
-            max=1_000_000_000,
-            help="Units of each product. [dim]\\[default: enough][/dim]",
-        ),
-    ] = None,
-    connections: Annotated[
-        int, typer.Option("--connections", min=1, max=10_000, help="Connections to the API.")
-    ] = 128,
-    drain_s: Annotated[
-        float, typer.Option("--drain", min=0, max=86_400, help="Seconds to wait for outcomes.")
-    ] = 60,
-    check: Annotated[
-        int | None,
-        typer.Option(
-            "--check",
-            min=0,
-            help="How many purchases to look up afterwards. [dim]\\[default: all][/dim]",
-        ),
-    ] = None,
-    audited: Annotated[
-        bool, typer.Option("--audit/--no-audit", help="End with the receipt, if the data is here.")
-    ] = True,
+    rate: Rate = 500,
+    duration_s: Duration = 10,
+    products: Products = 100,
+    hot: Hot = 0.0,
+    quantity: Quantity = 1,
+    stock: Stock = None,
+    connections: Connections = 128,
+    drain_s: Drain = 60,
+    check: Check = None,
+    audited: Audited = True,
     url: Url = None,
     data: Data = None,
     event_pool: EventPool = None,
@@ -119,7 +126,7 @@ def load(
     Example: [bold]eventdemo load --rate 2000 --duration 30 --products 1000 --hot 0.5[/bold]
     """
     settings = settings_of(locals())
-    from eventdemo.cli import proving
+    from eventdemo.cli import reports
     from eventdemo.lab.load.workload import Workload
 
     workload = Workload(
@@ -133,9 +140,9 @@ def load(
         drain_s=drain_s,
         check=check,
     )
-    report = run_async(proving.load(settings, url or settings.url, workload, audited=audited))
-    print_json(report) if as_json else proving.print_report(report)
-    return 0 if report.kept else 1
+    report = run_async(reports.load(settings, url or settings.url, workload, audited=audited))
+    print_json(report) if as_json else reports.print_report(report)
+    return 0 if report.promises_kept else 1
 
 
 COMMANDS: Commands = {"rebuild": rebuild, "audit": audit, "load": load}

@@ -1,4 +1,4 @@
-"""What commands share: options read through the settings' table, and how output is shown."""
+"""The options and arguments that commands share, and how a command's coroutine is run."""
 
 import asyncio
 import sys
@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, TypeVar
 
-import msgspec
 import typer
 
 from eventdemo.settings import SETTINGS, Settings
@@ -22,7 +21,7 @@ _ROWS = {setting.name: setting for setting in SETTINGS}
 
 
 def _option(name: str) -> Any:
-    """The option of a row. It has no default of its own: the table's sources come after it."""
+    """The option of a setting. It has no default of its own: the setting's other sources follow."""
     row = _ROWS[name]
     return typer.Option(
         row.option,
@@ -33,7 +32,7 @@ def _option(name: str) -> Any:
     )
 
 
-# Values stay text until the table reads them, so that every source is checked and told alike.
+# Values stay text until the table of settings reads them, so that every source is checked alike.
 Host = Annotated[str | None, _option("host")]
 Port = Annotated[str | None, _option("port")]
 Data = Annotated[str | None, _option("data")]
@@ -62,21 +61,27 @@ Url = Annotated[
         show_default=False,
     ),
 ]
+ProductArgument = Annotated[
+    str, typer.Argument(metavar="PRODUCT", help="Its id.", show_default=False)
+]
+RequestArgument = Annotated[
+    str, typer.Argument(metavar="REQUEST_ID", help="What `buy` answered with.", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def settings_of(parameters: Mapping[str, object]) -> Settings:
-    """The settings in force; a command's parameters that are no settings are passed over.
+    """The settings in force; parameters of a command that are no settings are ignored.
 
     Raises ``Misconfigured``.
     """
     return Settings.load(parameters)
 
 
-def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a command's work on uvloop where there is one."""
-    # A thread that wrote to the disk waits this long for its turn to go on, at most; with
-    # Python's default of 5 ms it would wait longer for its turn than for the disk.
+def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a command's coroutine, on uvloop where it is installed."""
+    # A thread that wrote to the disk waits at most this long for the interpreter lock; with
+    # Python's default of 5 ms it would wait longer for the lock than for the disk.
     sys.setswitchinterval(THREAD_SWITCH_S)
     factory = None
     if find_spec("uvloop"):
@@ -84,9 +89,4 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(work)
-
-
-def print_json(value: object) -> None:
-    """Prints a value as JSON, undisturbed by the width or colours of a terminal."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        return runner.run(coroutine)

@@ -30,8 +30,7 @@ from eventdemo.cli.options import (
 from eventdemo.errors import Misconfigured
 from eventdemo.flow import SERVICES
 from eventdemo.settings import Settings
-
-PROJECTOR = "readmodels"
+from eventdemo.telemetry.instruments import READ_MODELS
 
 
 def up(
@@ -71,9 +70,9 @@ def up(
     Example: [bold]eventdemo up --port 8080 --data /var/lib/eventdemo[/bold]
     """
     settings = _loaded(locals())
-    from eventdemo.cli import serving
+    from eventdemo.cli import api_process
 
-    run_async(serving.up(settings, workers, samples, until_eof=stop_on_eof))
+    run_async(api_process.up(settings, workers, samples, until_eof=stop_on_eof))
 
 
 def serve(
@@ -99,9 +98,9 @@ def serve(
     Example: [bold]eventdemo serve --port 8080[/bold]
     """
     settings = _loaded(locals())
-    from eventdemo.cli import serving
+    from eventdemo.cli import api_process
 
-    run_async(serving.serve(settings))
+    run_async(api_process.serve(settings))
 
 
 def work(
@@ -109,7 +108,7 @@ def work(
         list[str] | None,
         typer.Argument(
             metavar="[SERVICE]...",
-            help=f"Rows of the flow to run: {', '.join((*SERVICES, PROJECTOR))}.",
+            help=f"Rows of the flow to run: {', '.join((*SERVICES, READ_MODELS))}.",
             show_default=False,
         ),
     ] = None,
@@ -147,20 +146,20 @@ def work(
 
     Example: [bold]eventdemo work stock_check process_order[/bold]
     """
-    names = _named(services or [], all_services)
+    names = _selected(services or [], all_services)
     settings = _loaded(locals())
-    from eventdemo.cli import working
+    from eventdemo.cli import worker_process
 
-    telling = working.Telling(metrics_host, metrics_port, count_into)
-    run_async(working.work(settings, names, telling, until_eof=stop_on_eof))
+    target = worker_process.MetricsTarget(metrics_host, metrics_port, count_into)
+    run_async(worker_process.work(settings, names, target, until_eof=stop_on_eof))
 
 
 COMMANDS: Commands = {"up": up, "serve": serve, "work": work}
 
 
-def _named(services: list[str], all_services: bool) -> list[str]:
-    """What to run, each once; raises ``Misconfigured`` for names that the flow doesn't have."""
-    valid = (*SERVICES, PROJECTOR)
+def _selected(services: list[str], all_services: bool) -> list[str]:
+    """The rows to run, without repeats; raises ``Misconfigured`` for names not in the flow."""
+    valid = (*SERVICES, READ_MODELS)
     unknown = [name for name in services if name not in valid]
     if unknown:
         raise Misconfigured(f"no service is called {unknown[0]!r}: there are {', '.join(valid)}")
@@ -170,6 +169,7 @@ def _named(services: list[str], all_services: bool) -> list[str]:
 
 
 def _loaded(parameters: dict[str, object]) -> Settings:
+    """The settings in force, with logs configured by them."""
     from eventdemo.telemetry import logs
 
     settings = settings_of(parameters)

@@ -1,18 +1,19 @@
-"""The processes that answer: the API alone, or with worker processes beside it."""
+"""The API's process, alone or with worker processes beside it."""
 
 import asyncio
 from collections.abc import Sequence
 
 from eventdemo import __version__
 from eventdemo.api.metrics import ApiMetrics
-from eventdemo.cli.lifetime import (
+from eventdemo.cli.lifecycle import (
+    Worker,
+    freeze_gc,
     opened,
-    spare_the_collector,
     stop_on_eof,
     stop_on_signals,
+    supervise,
     together,
 )
-from eventdemo.cli.supervisor import Worker, supervise
 from eventdemo.engines.registry import file_of
 from eventdemo.http import server
 from eventdemo.ports import Engine
@@ -23,23 +24,23 @@ from eventdemo.telemetry.tracing_setup import tracing
 
 
 async def up(settings: Settings, workers: int, samples: bool, *, until_eof: bool) -> None:
-    """The API in this process, and worker processes that end with it."""
+    """Runs the API in this process, and worker processes that end with it."""
     server.bind(settings.host, settings.port).close()  # before anything is created
     stop = stop_on_signals()
     if until_eof:
         await stop_on_eof(stop)
-    crew = [Worker(number) for number in range(1, workers + 1)]
+    supervised = [Worker(number) for number in range(1, workers + 1)]
     async with opened(settings) as engine:
         added = samples and await add_samples(engine.pool)
         await together(
             stop,
-            _serve(settings, engine, stop, crew, added=added),
-            *(supervise(settings, worker, stop) for worker in crew),
+            _serve(settings, engine, stop, supervised, samples_added=added),
+            *(supervise(settings, worker, stop) for worker in supervised),
         )
 
 
 async def serve(settings: Settings) -> None:
-    """The API alone."""
+    """Runs the API alone."""
     server.bind(settings.host, settings.port).close()  # before anything is created
     stop = stop_on_signals()
     async with opened(settings) as engine:
@@ -50,15 +51,15 @@ async def _serve(
     settings: Settings,
     engine: Engine,
     stop: asyncio.Event,
-    crew: Sequence[Worker],
+    workers: Sequence[Worker],
     *,
-    added: bool = False,
+    samples_added: bool = False,
 ) -> None:
-    read_models, metrics = ReadModels(settings.read_models), ApiMetrics(crew)
+    read_models, metrics = ReadModels(settings.read_models), ApiMetrics(workers)
 
     def greet(_: int) -> None:
-        spare_the_collector()
-        print(_greeting(settings, added=added), flush=True)
+        freeze_gc()
+        print(_greeting(settings, samples_added=samples_added), flush=True)
 
     try:
         async with tracing() as tracer:
@@ -75,19 +76,15 @@ async def _serve(
         await read_models.close()
 
 
-def _data(settings: Settings) -> str:
-    """Where the events are."""
-    return str(settings.data) if file_of(settings.event_pool) else settings.event_pool
-
-
-def _greeting(settings: Settings, *, added: bool) -> str:
-    samples = " (sample products were added)" if added else ""
+def _greeting(settings: Settings, *, samples_added: bool) -> str:
+    data = settings.data if file_of(settings.event_pool) else settings.event_pool
+    samples = " (sample products were added)" if samples_added else ""
     json = "-H 'Content-Type: application/json'"
     curl = f'curl -i {settings.url}/purchases {json} -d \'{{"product_id": "sku-1"}}\''
     return "\n".join(
         (
             f"eventdemo {__version__} answers at {settings.url}",
-            f"  data   {_data(settings)}{samples}",
+            f"  data   {data}{samples}",
             f"  API    {settings.url}/schema",
             f"  buy    {curl}",
             f"  watch  eventdemo flow --watch --url {settings.url}",

@@ -1,15 +1,17 @@
-"""How answers look to people: tables on standard output, times and money as they are said."""
+"""How answers are shown: tables, times and money for people, JSON for programs."""
 
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+import msgspec
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-#: Where no terminal says how wide it is, an id should still fit into its column.
+#: Wide enough for an id in its column where the output is no terminal.
 PIPE_WIDTH = 160
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
@@ -19,24 +21,24 @@ Cell = str | int | float | None
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], title: str = "") -> Table:
-    """A table whose numbers stand on the right: those in columns whose name ends in #."""
-    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    """A table; columns whose name ends in # are aligned to the right."""
+    result = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for name in columns:
-        made.add_column(
+        result.add_column(
             name.removesuffix("#"),
             justify="right" if name.endswith("#") else "left",
             overflow="fold",
         )
     for row in rows:
-        made.add_row(*(_text(cell) for cell in row))
-    return made
+        result.add_row(*(_text(cell) for cell in row))
+    return result
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], title: str = "") -> None:
     """Prints a table, or that there is nothing to show."""
-    made = table(columns, rows, title)
-    if made.row_count:
-        out.print(made)
+    result = table(columns, rows, title)
+    if result.row_count:
+        out.print(result)
     else:
         say("nothing to show")
 
@@ -53,13 +55,18 @@ def moment(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text as others sent it, without what would steer the terminal."""
+    """Replaces what would steer the terminal in text that may come from others."""
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
 
 
 def say(line: str) -> None:
     """Prints one line as it is, however long."""
     out.print(printable(line), markup=False, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """Prints a value as JSON, undisturbed by the width or colours of a terminal."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def _text(cell: Cell) -> Text:

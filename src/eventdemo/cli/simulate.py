@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
-from eventdemo.cli.options import Commands, Json, print_json
-from eventdemo.cli.show import err, say
+from eventdemo.cli.options import Commands, Json
+from eventdemo.cli.output import err, print_json, say
 from eventdemo.errors import Misconfigured
 
 if TYPE_CHECKING:
     from eventdemo.lab.simulation.simulate import Run
 
-#: Seeds that a process is given at a time.
-SEEDS_PER_TURN = 10
+#: Seeds that are handed to a process at a time.
+SEEDS_PER_CHUNK = 10
 
 
 class SimulationReport(Struct, frozen=True):
-    """What came of a range of seeds. ``replay`` is the command that shows the first failure."""
+    """The result of a range of seeds. ``replay`` is the command that shows the first failure."""
 
     first: int
     last: int
@@ -36,40 +36,47 @@ class SimulationReport(Struct, frozen=True):
     trace: list[str]
 
 
+Seeds = Annotated[
+    int, typer.Option("--seeds", min=1, max=100_000_000, help="How many seeds to run.")
+]
+Start = Annotated[int, typer.Option("--start", min=0, max=2**62, help="The first of them.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        min=0,
+        max=2**62,
+        help="Runs this one alone and prints its trace.",
+        show_default=False,
+    ),
+]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only",
+        metavar="N,…",
+        help="Leaves out all steps of --seed but these.",
+        show_default=False,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        min=1,
+        max=1_000,
+        help="Seeds run at once. [dim]\\[default: one per processor][/dim]",
+        show_default=False,
+    ),
+]
+
+
 def simulate(
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, max=100_000_000, help="How many seeds to run.")
-    ] = 100,
-    start: Annotated[int, typer.Option("--start", min=0, max=2**62, help="The first of them.")] = 0,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            min=0,
-            max=2**62,
-            help="Runs this one alone and prints its trace.",
-            show_default=False,
-        ),
-    ] = None,
-    only: Annotated[
-        str | None,
-        typer.Option(
-            "--only",
-            metavar="N,…",
-            help="Leaves out all steps of --seed but these.",
-            show_default=False,
-        ),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            min=1,
-            max=1_000,
-            help="Seeds run at once. [dim]\\[default: one per processor][/dim]",
-            show_default=False,
-        ),
-    ] = None,
+    seeds: Seeds = 100,
+    start: Start = 0,
+    seed: Seed = None,
+    only: Only = None,
+    jobs: Jobs = None,
     as_json: Json = False,
 ) -> int:
     """Prove the promises: run the flow in simulated time, where every step can fail.
@@ -118,7 +125,7 @@ def _runs(start: int, seeds: int, jobs: int) -> "Iterator[Run]":
         yield from map(simulate_seed, numbers)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(simulate_seed, numbers, chunksize=SEEDS_PER_TURN)
+        yield from pool.map(simulate_seed, numbers, chunksize=SEEDS_PER_CHUNK)
 
 
 def _report(
@@ -138,11 +145,11 @@ def _report(
         steps = ",".join(map(str, shortest.kept))
         replay = f"eventdemo simulate --seed {shortest.seed} --only {steps}"
         broken, trace = shortest.broken, shortest.lines
-    bought = faults.pop("Buy", 0)
+    purchases = faults.pop("Buy", 0)
     return SimulationReport(
         first,
         last,
-        bought,
+        purchases,
         dict(sorted(outcomes.items())),
         dict(sorted(faults.items())),
         simulated_s,
@@ -186,8 +193,8 @@ def _print_report(report: SimulationReport) -> None:
     say("outcomes: " + ", ".join(f"{n:,} {name}" for name, n in report.outcomes.items()))
     say("around them: " + ", ".join(f"{n:,} {name}" for name, n in report.faults.items()))
     if report.failed_seeds:
-        shown = ", ".join(map(str, report.failed_seeds[:20]))
-        say(f"{len(report.failed_seeds):,} seeds broke a promise: {shown}")
+        first_seeds = ", ".join(map(str, report.failed_seeds[:20]))
+        say(f"{len(report.failed_seeds):,} seeds broke a promise: {first_seeds}")
     _print_verdict(report.broken)
 
 

@@ -1,4 +1,4 @@
-"""How audits, rebuilds and loads are run and shown: progress while they last, tables at the end."""
+"""Audits, rebuilds and loads, run and reported: progress meanwhile, tables at the end."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from eventdemo.audit import Receipt, audit
 from eventdemo.cli.client import Unreachable
-from eventdemo.cli.lifetime import opened
-from eventdemo.cli.show import err, print_table, say
+from eventdemo.cli.lifecycle import opened
+from eventdemo.cli.output import err, print_table, say
 from eventdemo.engines.registry import file_of
 from eventdemo.errors import Misconfigured
 from eventdemo.lab.load.load import Load
@@ -21,7 +21,7 @@ from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.readmodels.rebuild import rebuild as rebuild_read_models
 from eventdemo.settings import Settings, is_loopback
 
-#: A receipt's table shows so many products; --json has them all.
+#: The products in the table of a receipt; --json has them all.
 PRODUCTS_SHOWN = 20
 REFRESH_S = 0.25
 
@@ -34,13 +34,13 @@ class LoadReport(Struct, frozen=True):
     no_receipt: str | None
 
     @property
-    def kept(self) -> bool:
-        """Whether nothing was lost and no promise is known to be broken."""
+    def promises_kept(self) -> bool:
+        """Whether no purchase was lost and no promise is known to be broken."""
         return not self.load.outcomes.lost and (self.receipt is None or self.receipt.clean)
 
 
 async def audit_of(settings: Settings) -> Receipt:
-    """The receipt of the data that the settings name. Raises a ``StorageError``."""
+    """Audits the data that the settings name. Raises a ``StorageError``."""
     async with opened(settings, must_exist=True) as engine:
         read_models = ReadModels(settings.read_models)
         try:
@@ -66,26 +66,26 @@ async def load(settings: Settings, url: str, workload: Workload, *, audited: boo
     host, port = _address(url)
     run = Load(host, port, workload, settings.operator_token)
     with _progress("sent") as (progress, bar):
-        watching = asyncio.ensure_future(_watch(run, progress, bar))
+        updates = asyncio.ensure_future(_show_progress(run, progress, bar))
         try:
             result = await run.run()
         except OSError as error:
             reason = "start it with `eventdemo up`" if _refused(error) else str(error)
             raise Unreachable(f"nothing answers at {url}: {reason}") from None
         finally:
-            watching.cancel()
+            updates.cancel()
     if not audited:
         return LoadReport(result, None, "it was not asked for")
     file = file_of(settings.event_pool)
     if not is_loopback(host) or (file and not file.exists()):
         return LoadReport(result, None, "the data is not here: run `eventdemo audit` where it is")
-    if not await _knows(settings, run.request_ids[0]):
+    if not await _accepted_here(settings, run.request_ids[0]):
         return LoadReport(result, None, f"{url} keeps its data elsewhere: name it with --data")
     return LoadReport(result, await audit_of(settings), None)
 
 
 def print_receipt(receipt: Receipt) -> None:
-    """The receipt for people."""
+    """Prints the sums, the products sold most, and the broken promises of a receipt."""
     say(
         f"accepted {receipt.accepted:,} = confirmed {receipt.confirmed:,} + "
         f"failed {receipt.failed:,} + pending {receipt.pending:,}"
@@ -93,7 +93,7 @@ def print_receipt(receipt: Receipt) -> None:
     most_sold = sorted(receipt.products.items(), key=lambda item: -item[1].reserved)
     print_table(
         ("product", "received#", "reserved#"),
-        ((name, each.received, each.reserved) for name, each in most_sold[:PRODUCTS_SHOWN]),
+        ((name, stock.received, stock.reserved) for name, stock in most_sold[:PRODUCTS_SHOWN]),
     )
     if (more := len(most_sold) - PRODUCTS_SHOWN) > 0:
         say(f"and {more:,} more products: --json lists all")
@@ -106,7 +106,7 @@ def print_receipt(receipt: Receipt) -> None:
 
 
 def print_report(report: LoadReport) -> None:
-    """A load run for people: the clocks, then what became of the purchases, then the receipt."""
+    """Prints the clocks of a load run, then the outcomes of its purchases, then the receipt."""
     result, outcomes = report.load, report.load.outcomes
     print_table(
         ("clock", "count#", "per second#", "p50 ms#", "p90 ms#", "p99 ms#", "p99.9 ms#", "max ms#"),
@@ -140,19 +140,19 @@ def print_report(report: LoadReport) -> None:
         say(f"no receipt: {report.no_receipt}")
 
 
-async def _knows(settings: Settings, request_id: str) -> bool:
-    """Whether the data is that of the system which accepted this purchase."""
+async def _accepted_here(settings: Settings, request_id: str) -> bool:
+    """Returns whether the data is that of the system which accepted this purchase."""
     async with opened(settings, must_exist=True) as engine:
         return await engine.queue.find(request_id) is not None
 
 
 def _clock(name: str, count: int, per_s: float, latency: Latency) -> tuple[str | float, ...]:
     percentiles = (latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.p999_ms, latency.max_ms)
-    return (name, count, float(per_s), *(float(each) for each in percentiles))
+    return (name, count, float(per_s), *map(float, percentiles))
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[tuple[Progress, TaskID]]:
+def _progress(description: str) -> Iterator[tuple[Progress, TaskID]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -160,11 +160,11 @@ def _progress(what: str) -> Iterator[tuple[Progress, TaskID]]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        yield progress, progress.add_task(what, total=None, note="")
+        yield progress, progress.add_task(description, total=None, note="")
 
 
-async def _watch(run: Load, progress: Progress, bar: TaskID) -> None:
-    """Shows how the run goes; a terminal is looked at a few times a second."""
+async def _show_progress(run: Load, progress: Progress, bar: TaskID) -> None:
+    """Updates the bar a few times a second, on a terminal only."""
     while not progress.disable:
         refused = f"  {sum(run.errors.values()):,} not accepted" if run.errors else ""
         progress.update(

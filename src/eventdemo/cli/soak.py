@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eventdemo.cli.options import Commands, Json, print_json, run_async
-from eventdemo.cli.show import err, print_table, say
+from eventdemo.cli.options import Commands, Json, run_async
+from eventdemo.cli.output import err, print_json, print_table, say
 from eventdemo.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def soak(
     plan = Plan(minutes, kills, rate, _kinds(faults), new_seed() if seed is None else seed)
     err.print(f"seed {plan.seed}")
     try:
-        report = run_async(_watched(plan))
+        report = run_async(_run(plan))
     except asyncio.CancelledError:  # SIGTERM
         return INTERRUPTED
     print_json(report) if as_json else _print_report(report)
@@ -77,18 +77,18 @@ def _kinds(faults: str) -> "tuple[Kind, ...]":
         raise Misconfigured(f"--faults: {error}: there are {ALL_FAULTS}") from None
 
 
-async def _watched(plan: "Plan") -> "SoakReport":
-    """Runs it with live progress; SIGTERM ends it as Ctrl-C does."""
+async def _run(plan: "Plan") -> "SoakReport":
+    """Runs the soak with live progress; SIGTERM ends it as Ctrl-C does."""
     from eventdemo.lab.soak.soak import Soak
 
-    this = asyncio.current_task()
-    assert this
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    task = asyncio.current_task()
+    assert task
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with err.status("starting") as status:
-        return await Soak(plan, phase=status.update, tell=_tell).run()
+        return await Soak(plan, phase=status.update, tell=_print_fault).run()
 
 
-def _tell(fault: "FaultReport") -> None:
+def _print_fault(fault: "FaultReport") -> None:
     also = f", in its middle {fault.also}" if fault.also else ""
     line = (
         f"{fault.at_s:7.1f} s  {fault.done}{also}: {fault.in_flight} in flight; "
@@ -100,8 +100,8 @@ def _tell(fault: "FaultReport") -> None:
 
 
 def _print_report(report: "SoakReport") -> None:
-    """A soak for people: the faults by kind, the totals, the receipt, what was broken."""
-    from eventdemo.cli.proving import print_receipt
+    """Prints the faults by kind, the totals, the receipt, and the broken promises."""
+    from eventdemo.cli.reports import print_receipt
 
     print_table(
         (
@@ -135,7 +135,7 @@ def _print_report(report: "SoakReport") -> None:
         say(f"  buyers saw {count:,} times {error}")
     for line in report.skipped:
         say(f"SKIPPED: {line}")
-    ends = Counter((each.role, each.how, each.last_line) for each in report.ended_by_themselves)
+    ends = Counter((end.role, end.how, end.last_line) for end in report.ended_by_themselves)
     for (role, how, last_line), count in ends.items():
         say(f"  {role} ended {count:,} times {how}: {last_line}")
     for line in report.tracebacks:
@@ -152,8 +152,8 @@ def _print_report(report: "SoakReport") -> None:
 
 
 def _spread(spread: "Spread", form: str) -> str:
-    most = "never" if spread.max is None else format(spread.max, form)
-    return f"{format(spread.median, form)} … {most}"
+    largest = "never" if spread.max is None else format(spread.max, form)
+    return f"{format(spread.median, form)} … {largest}"
 
 
 def _seconds(seconds: float | None) -> str:

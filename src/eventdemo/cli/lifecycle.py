@@ -1,0 +1,183 @@
+"""How processes live: they open the engine, run their parts, drain and stop in time; worker
+processes beside an API are started with its settings and restarted when they die."""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import structlog
+
+from eventdemo.errors import EventdemoError
+from eventdemo.ports import Engine
+from eventdemo.runtime.wiring import open_engine
+from eventdemo.settings import Settings
+from eventdemo.telemetry.instruments import Meter, shared_memory
+
+#: The promise is 5 s from SIGTERM to the end of the process; the rest is for closing files.
+STOP_WITHIN_S = 4.5
+#: How long a worker may finish its batch; then it is killed, which loses nothing.
+DRAIN_S = 4.0
+QUICK_DEATH_S = 5.0
+MAX_QUICK_DEATHS = 5
+FIRST_BACKOFF_S = 0.1
+
+log = structlog.get_logger(__name__)
+
+
+class WorkersKeepDying(EventdemoError):
+    """A worker process ended again and again soon after its start."""
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, must_exist: bool = False) -> AsyncIterator[Engine]:
+    """Opens the engine that the settings name, and closes it. Raises a ``StorageError``."""
+    engine = await open_engine(settings, must_exist=must_exist)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def together(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None:
+    """Runs parts until one ends or ``stop`` is set, then stops all; the first error is raised."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    _, late = await asyncio.wait(tasks, timeout=STOP_WITHIN_S)
+    for task in late:
+        log.warning("a part did not stop in time", part=task.get_coro().__qualname__)  # type: ignore[union-attr]
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, ExceptionGroup):
+            raise result.exceptions[0]
+        if isinstance(result, Exception):
+            raise result
+
+
+def freeze_gc() -> None:
+    """Exempts all objects made at the start from garbage collection.
+
+    A full collection would traverse them now and then, and stop a buyer's request for tens of
+    milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Returns an event that SIGTERM and Ctrl-C set; a second Ctrl-C ends the process at once."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def interrupted() -> None:
+        stop.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    return stop
+
+
+class _StopAtEof(asyncio.Protocol):
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop.set()
+
+
+async def stop_on_eof(stop: asyncio.Event) -> None:
+    """Sets ``stop`` when the process at the other end of standard input ends, even by kill -9."""
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: _StopAtEof(stop), sys.stdin)
+
+
+class Worker:
+    """A worker process and its successors, which share one meter."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.memory = shared_memory()
+        self.meter = Meter(self.memory)
+        self.restarts = 0
+        self.process: Process | None = None
+
+    @property
+    def name(self) -> str:
+        return f"worker-{self.number}"
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process that runs; None while there is none."""
+        alive = self.process and self.process.returncode is None
+        return self.process.pid if self.process and alive else None
+
+
+async def supervise(settings: Settings, worker: Worker, stop: asyncio.Event) -> None:
+    """Keeps one worker process running until ``stop``; raises ``WorkersKeepDying``."""
+    quick_deaths = 0
+    while not stop.is_set():
+        started = time.monotonic()
+        process = worker.process = await _start(settings, worker)
+        try:
+            await _ended_or_stopped(process, stop)
+        finally:
+            await _end(process)
+        if stop.is_set():
+            return
+        quick_deaths = quick_deaths + 1 if time.monotonic() - started < QUICK_DEATH_S else 1
+        code = process.returncode or 0
+        ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        if quick_deaths == MAX_QUICK_DEATHS:
+            raise WorkersKeepDying(
+                f"worker {worker.number} ended {quick_deaths} times soon after its start, the "
+                f"last time {ended}: its own messages above say why"
+            )
+        backoff_s = FIRST_BACKOFF_S * 2**quick_deaths
+        log.warning(
+            "worker died, starting it again",
+            worker=worker.number,
+            ended=ended,
+            backoff_s=backoff_s,
+        )
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), backoff_s)
+        worker.restarts += 1
+
+
+async def _start(settings: Settings, worker: Worker) -> Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "eventdemo", "work", "--all", "--stop-on-eof", "--count-into", str(worker.memory)),
+        stdin=PIPE,
+        pass_fds=[worker.memory],
+        env={**os.environ, **settings.environment()},
+    )
+
+
+async def _ended_or_stopped(process: Process, stop: asyncio.Event) -> None:
+    waits = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(stop.wait())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def _end(process: Process) -> None:
+    """Lets the process drain, and kills it if it takes too long."""
+    if process.stdin:
+        process.stdin.close()
+    try:
+        await asyncio.wait_for(process.wait(), DRAIN_S)
+    except TimeoutError:
+        log.warning("worker did not stop in time and is killed", pid=process.pid)
+        process.kill()
+        await process.wait()

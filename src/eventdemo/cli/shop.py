@@ -1,0 +1,150 @@
+"""Commands of buyers, ``buy`` and ``status``, and of operators, ``put-product`` and ``restock``."""
+
+import time
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+import typer
+
+from eventdemo.cli.client import LONGEST_WAIT_S, Client, path_of
+from eventdemo.cli.options import Commands, Json, ProductArgument, RequestArgument, Url
+from eventdemo.cli.output import money, print_json, say
+from eventdemo.errors import Misconfigured
+
+PURCHASE_FAILED = 6
+
+Wait = Annotated[
+    float | None,
+    typer.Option(
+        "--wait", metavar="SECONDS", min=0, max=86_400, help="Wait so long for the outcome."
+    ),
+]
+
+
+def buy(
+    product: ProductArgument,
+    quantity: Annotated[int, typer.Option("-q", "--quantity", help="How many units.")] = 1,
+    wait: Wait = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="Your name for this purchase: under one name it is bought once.",
+        ),
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> int:
+    """Buy a product. The answer comes at once, the outcome a moment later.
+
+    Exits with 6 if the purchase failed within the time that was waited.
+
+    Example: [bold]eventdemo buy sku-1 -q 2 --wait 5[/bold]
+    """
+    headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+    client = Client(url)
+    body = {"product_id": product, "quantity": quantity}
+    purchase = client.call("POST", "/purchases", body, headers)
+    if wait:
+        purchase = _decided(client, purchase, wait)
+    return _print_purchase(purchase, as_json)
+
+
+def status(
+    request_id: RequestArgument,
+    wait: Wait = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> int:
+    """Say where a purchase stands: pending, confirmed with its order id, or failed and why.
+
+    Exits with 6 if the purchase failed.
+
+    Example: [bold]eventdemo status 0190f6a1-7c4e-7b1a-9d7e-3f8f2f0c5a11 --wait 10[/bold]
+    """
+    client = Client(url)
+    purchase = client.get(path_of("purchases", request_id))
+    return _print_purchase(_decided(client, purchase, wait or 0), as_json)
+
+
+def put_product(
+    product: ProductArgument,
+    name: Annotated[str, typer.Option("--name", help="What buyers call it.", show_default=False)],
+    price: Annotated[
+        str, typer.Option("--price", metavar="AMOUNT", help="Price of one unit, such as 12.50.")
+    ] = "0",
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Register a product, or change its name and price.
+
+    Example: [bold]eventdemo put-product sku-9 --name "Oak stool" --price 79.90[/bold]
+    """
+    body = {"name": name, "price_cents": _cents(price)}
+    _print_product(Client(url).call("PUT", path_of("products", product), body), as_json)
+
+
+def restock(
+    product: ProductArgument,
+    quantity: Annotated[
+        int, typer.Argument(metavar="N", help="Units that arrived.", show_default=False)
+    ],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Put units of a product on the shelf.
+
+    Example: [bold]eventdemo restock sku-sold-out 500[/bold]
+    """
+    path = path_of("products", product, "stock")
+    _print_product(Client(url).call("POST", path, {"quantity": quantity}), as_json)
+
+
+BUYER_COMMANDS: Commands = {"buy": buy, "status": status}
+OPERATOR_COMMANDS: Commands = {"put-product": put_product, "restock": restock}
+
+
+def _decided(client: Client, purchase: dict[str, Any], wait_s: float) -> dict[str, Any]:
+    """Returns the purchase as soon as it is decided, or as it is when the time is over."""
+    path = path_of("purchases", purchase["request_id"])
+    deadline = time.monotonic() + wait_s
+    while purchase["status"] == "pending" and (left_s := deadline - time.monotonic()) > 0:
+        purchase = client.get(path, wait=f"{min(left_s, LONGEST_WAIT_S):.3f}")
+    return purchase
+
+
+def _print_purchase(purchase: dict[str, Any], as_json: bool) -> int:
+    failure = purchase.get("failure")
+    if as_json:
+        print_json(purchase)
+    elif failure:
+        say(f"failed     {failure['code']}: {failure['detail']}")
+    elif order_id := purchase.get("order_id"):
+        say(f"confirmed  order {order_id}")
+    else:
+        say(f"pending    request {purchase['request_id']}")
+    return PURCHASE_FAILED if failure else 0
+
+
+def _cents(amount: str) -> int:
+    """Raises ``Misconfigured`` unless the text is an amount of money."""
+    try:
+        cents = Decimal(amount) * 100
+    except InvalidOperation:
+        cents = Decimal("NaN")
+    if not cents.is_finite() or cents != cents.to_integral_value() or cents < 0:
+        raise Misconfigured(f"--price must be an amount such as 12.50, not {amount!r}")
+    return int(cents)
+
+
+def _print_product(answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+        return
+    product = answer["product"]
+    unchanged = "" if answer["recorded"] else " (it was so already)"
+    say(
+        f"{product['product_id']}  {product['name']}  {money(product['price_cents'])}  "
+        f"{product['available']:,} of {product['received']:,} units left{unchanged}"
+    )
