@@ -8,8 +8,8 @@ from eventdemo.runtime.commands import first_stock
 from eventdemo.services.product_management import ProductDetails
 
 
-class Sample(Struct, frozen=True):
-    """A product, and how many units of it are on the shelf at first."""
+class SampleProduct(Struct, frozen=True):
+    """A product, and the units of it that are on the shelf at first."""
 
     product_id: str
     details: ProductDetails
@@ -17,16 +17,16 @@ class Sample(Struct, frozen=True):
 
 
 SAMPLES = (
-    Sample("sku-1", ProductDetails("Enamel mug", 1_250), 1_000_000),
-    Sample("sku-2", ProductDetails("Canvas bag", 2_400), 10_000),
-    Sample("sku-3", ProductDetails("Wool blanket", 8_900), 250),
-    Sample("sku-last-one", ProductDetails("Signed print, the last one", 45_000), 1),
-    Sample("sku-sold-out", ProductDetails("Concert ticket", 6_600), 0),
+    SampleProduct("sku-1", ProductDetails("Enamel mug", 1_250), 1_000_000),
+    SampleProduct("sku-2", ProductDetails("Canvas bag", 2_400), 10_000),
+    SampleProduct("sku-3", ProductDetails("Wool blanket", 8_900), 250),
+    SampleProduct("sku-last-one", ProductDetails("Signed print, the last one", 45_000), 1),
+    SampleProduct("sku-sold-out", ProductDetails("Concert ticket", 6_600), 0),
 )
 
 
 async def add_samples(pool: EventPool) -> bool:
-    """Records the samples, all or none, in a pool that holds no event; True if it did."""
+    """Records the samples, all or none, in an empty pool; returns whether it did."""
     if await pool.head():
         return False
     try:

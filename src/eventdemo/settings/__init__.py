@@ -29,7 +29,7 @@ TOML_PATH = Path("eventdemo.toml")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What a command runs with. URLs left empty mean the database in the data folder."""
+    """The settings of a command. URLs left empty mean the database in the data folder."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -63,8 +63,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def url(self) -> str:
-        """Where a client on this machine reaches the API."""
-        every_address = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked, not bound
+        """The address at which a client on this machine reaches the API."""
+        every_address = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
         host = every_address.get(self.host, self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
@@ -85,10 +85,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         values: dict[str, Any] = {}
         options, from_file = options or {}, _read_toml(toml_path)
         for setting in SETTINGS:
-            if (given := options.get(setting.name)) is not None:
-                source, value = setting.option or setting.name, given
-            elif given := environ.get(setting.environment):
-                source, value = setting.environment, given
+            if (option := options.get(setting.name)) is not None:
+                source, value = setting.option or setting.name, option
+            elif variable := environ.get(setting.environment):
+                source, value = setting.environment, variable
             elif setting.toml in from_file:
                 source, value = f"{setting.toml} in {toml_path}", from_file[setting.toml]
                 if setting.is_number and isinstance(value, str):
@@ -103,7 +103,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine reach the host; of names, only localhost says so."""
+    """Returns whether the host is an address of this machine only; as a name, just localhost is."""
     if host.lower() == "localhost":
         return True
     try:
@@ -144,7 +144,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 class Setting(Struct, frozen=True):
-    """One row of the table: where a setting comes from, what it is without one, what it does.
+    """One row of the table: the sources of a setting, its default and its purpose.
 
     ``option`` is None for a secret, which the list of processes would show.
     """
@@ -170,7 +170,7 @@ class Setting(Struct, frozen=True):
 
     @property
     def is_number(self) -> bool:
-        """Whether it is written as a number where there are numbers; elsewhere all is text."""
+        """Whether TOML holds it as a number; the other sources hold text."""
         return isinstance(getattr(_DEFAULTS, self.name), int)
 
 

@@ -1,4 +1,4 @@
-"""What a source says of a setting, checked.
+"""Readers, which check the value that a source has for a setting.
 
 Each reader takes text from the environment, or a typed value from TOML or an option, and returns
 the value, or raises ``ValueError`` with the rest of a sentence about it.
@@ -20,15 +20,15 @@ def url(part: Part) -> Callable[[object], str]:
     """Returns a reader of URLs of the engines that can hold a part."""
 
     def read(value: object) -> str:
-        given = text(value)
+        address = text(value)
         schemes = schemes_of(part)
-        if any(scheme.fits(given) for scheme in schemes):
-            return given
+        if any(scheme.fits(address) for scheme in schemes):
+            return address
         # The rest of a URL may hold a password, which stays out of messages.
-        prefix, separator, _ = given.partition("://")
-        shown = f"{prefix}://…" if separator else repr(given)
+        prefix, separator, _ = address.partition("://")
+        redacted = f"{prefix}://…" if separator else repr(address)
         can_be = ", ".join(scheme.form for scheme in schemes)
-        raise ValueError(f"can be {can_be}, not {shown}")
+        raise ValueError(f"can be {can_be}, not {redacted}")
 
     return read
 
@@ -45,9 +45,9 @@ def host(value: object) -> str:
 
 def host_and_port(value: object) -> str:
     """An address to listen on, as ``split_address`` reads it."""
-    listed = text(value)
-    split_address(listed)
-    return listed
+    address = text(value)
+    split_address(address)
+    return address
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -97,7 +97,7 @@ def networks(value: object) -> str:
 def networks_in(listed: str) -> tuple[Network, ...]:
     """The networks of a list such as ``10.0.0.0/8, ::1``."""
     try:
-        return tuple(ipaddress.ip_network(each.strip()) for each in listed.split(","))
+        return tuple(ipaddress.ip_network(network.strip()) for network in listed.split(","))
     except ValueError:
         example = "10.0.0.0/8,::1"
         raise ValueError(f"must be addresses or networks like {example}, not {listed!r}") from None
