@@ -36,8 +36,8 @@ class Bench(DelegatingEngine):
     async def accept(self, *requests: str) -> None:
         """Purchases enter the queue and wait there."""
         for request in requests:
-            asked = PurchaseRequested(request, "apple", 1)
-            await self.queue.enqueue(Message(f"{request}/1", request, "", START_US, asked))
+            purchase = PurchaseRequested(request, "apple", 1)
+            await self.queue.enqueue(Message(f"{request}/1", request, "", START_US, purchase))
 
     async def take(self) -> Received:
         received = await self.topics.receive("purchase_task", 1_000)
@@ -45,12 +45,12 @@ class Bench(DelegatingEngine):
         return received
 
     async def settle(self) -> None:
-        """What waits is acknowledged, as if it had gone all the way."""
+        """Acknowledges all waiting messages, as if they had gone all the way."""
         while received := await self.topics.receive("purchase_task", 1_000):
             await self.topics.settle(received, [], [])
 
     async def bury(self) -> None:
-        """What waits dies."""
+        """Makes dead letters of all waiting messages."""
         received = await self.take()
         dead = [
             DeadLetter(
@@ -68,13 +68,13 @@ class Bench(DelegatingEngine):
         ]
         await self.topics.settle(received, [], dead)
 
-    async def tell(self, *outcomes: Outcome) -> None:
+    async def cache_outcomes(self, *outcomes: Outcome) -> None:
         await self.cache.put(outcomes)
 
-    async def tell_recorded(self) -> None:
+    async def cache_recorded(self) -> None:
         """The session cache holds what the history says."""
         recorded = [outcome_in([event]) for event in self.history.events]
-        await self.tell(*(outcome for outcome in recorded if outcome))
+        await self.cache_outcomes(*(outcome for outcome in recorded if outcome))
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ async def test_a_whole_history_has_a_clean_receipt(
     bench: Bench, models: ReadModels, tmp_path: Path
 ) -> None:
     whole(bench.history)
-    await bench.tell_recorded()
+    await bench.cache_recorded()
     await project(tmp_path / "readmodels", bench.history.events)
     receipt = await receipt_of(bench, models)
     assert receipt == Receipt(
@@ -112,11 +112,11 @@ async def test_progress_ends_at_the_head(bench: Bench) -> None:
     assert seen[-1] == (7, 7)
 
 
-async def audit_while_one_is_confirmed(bench: Bench, told: Outcome) -> Receipt:
+async def audit_while_one_is_confirmed(bench: Bench, outcome: Outcome) -> Receipt:
     """Its events are recorded once the audit has read up to the head that it found."""
     whole(bench.history)
-    await bench.tell_recorded()
-    await bench.tell(told)
+    await bench.cache_recorded()
+    await bench.cache_outcomes(outcome)
     await bench.accept(A, B, C, D)
     await bench.settle()
 
@@ -130,15 +130,15 @@ async def audit_while_one_is_confirmed(bench: Bench, told: Outcome) -> Receipt:
 async def test_outcomes_that_come_while_the_audit_runs_are_no_contradictions(
     bench: Bench,
 ) -> None:
-    told = Outcome(D, "apple", 1, START_US, order_id=order_id(D))
-    receipt = await audit_while_one_is_confirmed(bench, told)
+    outcome = Outcome(D, "apple", 1, START_US, order_id=order_id(D))
+    receipt = await audit_while_one_is_confirmed(bench, outcome)
     assert receipt.broken == []
     assert (receipt.confirmed, receipt.position) == (2, 10)
 
 
 async def test_contradictions_that_come_while_the_audit_runs_are_named(bench: Bench) -> None:
-    told = Outcome(D, "apple", 1, START_US, order_id="X")
-    receipt = await audit_while_one_is_confirmed(bench, told)
+    outcome = Outcome(D, "apple", 1, START_US, order_id="X")
+    receipt = await audit_while_one_is_confirmed(bench, outcome)
     assert receipt.broken == [
         f"Session cache: purchase {D} is told order X, recorded is another outcome."
     ]
@@ -353,13 +353,13 @@ async def test_stock_that_sank_and_rose_again_explains_only_larger_refusals(benc
 
 async def test_a_cached_outcome_that_is_not_recorded_is_named(bench: Bench) -> None:
     whole(bench.history)
-    await bench.tell(Outcome(D, "apple", 1, START_US, order_id="X"))
+    await bench.cache_outcomes(Outcome(D, "apple", 1, START_US, order_id="X"))
     receipt = await receipt_of(bench)
     assert receipt.broken == [f"Session cache: purchase {D} has an outcome that is not recorded."]
 
 
 @pytest.mark.parametrize(
-    "told",
+    "outcome",
     [
         Outcome(A, "apple", 2, START_US, order_id="X"),
         Outcome(A, "apple", 1, START_US, order_id=order_id(A)),
@@ -369,15 +369,15 @@ async def test_a_cached_outcome_that_is_not_recorded_is_named(bench: Bench) -> N
         Outcome(B, "apple", 2, START_US, code=FailureCode.OUT_OF_STOCK, detail="some left"),
         Outcome(B, "apple", 2, START_US, order_id=order_id(B)),
     ],
-    ids=lambda told: told.order_id or told.code,
+    ids=lambda outcome: outcome.order_id or outcome.code,
 )
 async def test_a_cached_outcome_that_contradicts_the_pool_is_named(
-    bench: Bench, told: Outcome
+    bench: Bench, outcome: Outcome
 ) -> None:
     whole(bench.history)
-    await bench.tell(told)
+    await bench.cache_outcomes(outcome)
     receipt = await receipt_of(bench)
-    assert [told.request_id in contradiction for contradiction in receipt.broken] == [True]
+    assert [outcome.request_id in contradiction for contradiction in receipt.broken] == [True]
     assert "recorded is another outcome" in receipt.broken[0]
 
 

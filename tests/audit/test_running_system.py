@@ -35,8 +35,8 @@ def anyio_backend() -> str:
 async def buy(engine: Engine, product_id: str) -> str:
     at_us = now_us()
     request_id = new_request_id(at_us, slot_of(product_id))
-    asked = PurchaseRequested(request_id, product_id, 1)
-    await engine.queue.enqueue(Message(f"{request_id}/1", request_id, "", at_us, asked))
+    purchase = PurchaseRequested(request_id, product_id, 1)
+    await engine.queue.enqueue(Message(f"{request_id}/1", request_id, "", at_us, purchase))
     return request_id
 
 

@@ -12,7 +12,7 @@ from tests.faults.test_kill import Deployment
 
 
 class OnAws(Deployment):
-    """What a worker that was killed held comes to others when its lease is over."""
+    """Messages of a killed worker come to others when its lease is over."""
 
     patience_s = 90.0
 

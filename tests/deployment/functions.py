@@ -22,17 +22,17 @@ from eventdemo.runtime.retries import RetryPolicy
 NAMES = Names("shop")
 HEARS = {row.service: row.hears.name for row in FLOW}
 QUEUES = [
-    each
+    name
     for service in SERVICES
     for queue in (NAMES.queue(service), NAMES.retries(service))
-    for each in (queue, NAMES.dead(queue))
+    for name in (queue, NAMES.dead(queue))
 ]
 REGION, ACCOUNT = "eu-central-1", "123456789012"
 AT_ONCE = RetryPolicy(first_delay_us=1)
 
 
 def event_of(queue: str, deliveries: Sequence[Delivery]) -> dict[str, Any]:
-    """What Lambda gives to a function, in the form that AWS documents."""
+    """Returns the event that Lambda passes to a function, in the form that AWS documents."""
     return {
         "Records": [
             {
@@ -96,11 +96,11 @@ class Site:
         deliveries = self.messaging.receive(queue, visibility_timeout_s=60)
         if not deliveries:
             return 0, []
-        (service,) = [each for each in SERVICES if queue.startswith(f"shop-{each}")]
+        (service,) = [name for name in SERVICES if queue.startswith(f"shop-{name}")]
         answer = await self.functions[service](event_of(queue, deliveries))
-        failed = [each["itemIdentifier"] for each in answer["batchItemFailures"]]
-        settled = [each.handle for each in deliveries if each.id not in failed]
-        again = [each.handle for each in deliveries if each.id in failed]
+        failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+        settled = [delivery.handle for delivery in deliveries if delivery.id not in failed]
+        again = [delivery.handle for delivery in deliveries if delivery.id in failed]
         self.messaging.delete(queue, settled)
         self.messaging.extend(queue, again, 0)
         return len(deliveries), failed

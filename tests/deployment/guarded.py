@@ -11,7 +11,7 @@ from eventdemo.errors import StorageDenied
 
 
 class Role:
-    """What a role of the template may do; ``denied`` is what it was refused."""
+    """The permissions of a role of the template; ``denied`` are the calls that it was refused."""
 
     def __init__(self, template: dict[str, Any], name: str, prefix: str) -> None:
         properties = template["Resources"][name]["Properties"]

@@ -41,7 +41,7 @@ FUNCTION = (
 
 @pytest.fixture(scope="module")
 def deployed(account: Mapping[str, str]) -> str:
-    """What `eventdemo aws deploy` printed."""
+    """The output of `eventdemo aws deploy`."""
     ran = subprocess.run(
         [sys.executable, "-m", "eventdemo", "aws", "deploy", "--prefix", PREFIX],
         env={**os.environ, **account},
@@ -196,7 +196,7 @@ async def _bought() -> str:
 
 
 def _call_the_function(service: str, sqs: Any) -> None:
-    """What Lambda does: hands what a queue holds to a process, and deletes what that settled."""
+    """Does as Lambda: hands a queue's messages to a process, and deletes those that it settled."""
     url = sqs.get_queue_url(QueueName=NAMES.queue(service))["QueueUrl"]
     answer = sqs.receive_message(QueueUrl=url, AttributeNames=["All"], WaitTimeSeconds=5)
     received = answer["Messages"]

@@ -1,4 +1,4 @@
-"""How the template reaches CloudFormation, and what is said where a library lacks."""
+"""The ways of the template to CloudFormation, and the error where a library is missing."""
 
 import os
 import subprocess

@@ -54,7 +54,7 @@ def _target(resource: Any) -> str:
 
 
 def _looks_nowhere(statement: dict[str, Any]) -> bool:
-    """Whether it only lets find out that a table is there."""
+    """Returns whether a permission only shows that a table is there."""
     only = statement.get("Condition", {}).get("ForAllValues:StringLike", {})
     return (statement["Action"], only.get("dynamodb:LeadingKeys")) == (
         ["dynamodb:BatchGetItem"],
@@ -97,12 +97,12 @@ def test_a_service_takes_from_its_own_queues_only(row: Row) -> None:
 
 @pytest.mark.parametrize("row", FLOW, ids=lambda row: row.service)
 def test_a_service_publishes_only_what_the_flow_lets_it_say(row: Row) -> None:
-    said = {where for where in row.says.values() if isinstance(where, Topic)}
+    published = {sink for sink in row.says.values() if isinstance(sink, Topic)}
     if row.hears.number < DEAD_PURCHASES_TOPIC.number:
-        said.add(DEAD_PURCHASES_TOPIC)  # that its purchase died
+        published.add(DEAD_PURCHASES_TOPIC)  # that its purchase died
     if row.hears == TASK_QUEUE_TOPIC:
-        said.add(TASK_QUEUE_TOPIC)  # what was accepted, and left in the outbox
-    allowed = {WAKE, *(topic_id(topic.name) for topic in said)}
+        published.add(TASK_QUEUE_TOPIC)  # what was accepted, and left in the outbox
+    allowed = {WAKE, *(topic_id(topic.name) for topic in published)}
     assert on(role_of(row.service), "sns:Publish") == allowed
 
 

@@ -1,4 +1,4 @@
-"""What the template's roles allow is enough: the whole flow runs with nothing but it."""
+"""The permissions of the template's roles are enough: the whole flow runs with them alone."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""What becomes of a stack, and what is said of the states from which nothing goes on."""
+"""The life of a stack, and the errors in states in which no deployment is possible."""
 
 from typing import Any
 

@@ -22,7 +22,7 @@ def page(body: bytes, status: str = "200 OK", headers: str = "") -> Answer:
 
 
 class Host:
-    """What is at its paths can be changed; ``asked`` are the targets of all requests."""
+    """A server whose pages can be changed; ``asked`` are the targets of all requests."""
 
     def __init__(self) -> None:
         self.pages: dict[str, Answer] = {}

@@ -48,7 +48,7 @@ class Clock:
 
 
 class Internet:
-    """What there is at addresses, and which were asked for."""
+    """Pages by their addresses, and the addresses that were asked for."""
 
     def __init__(self, **pages: bytes) -> None:
         self.pages: dict[str, bytes] = dict(pages)

@@ -1,4 +1,4 @@
-"""Whatever is sent is a message or is refused; nothing else is raised, and nothing is fetched."""
+"""Every body is a message or is refused; nothing else is raised, and nothing is fetched."""
 
 import asyncio
 import json
@@ -73,7 +73,7 @@ def test_a_message_with_something_else_in_it_is_refused(
 
 
 def _checked(fields: Fields, type_: str) -> Fields:
-    """What of a message of this type is signed, and what is needed to see that."""
+    """Returns the fields of a message of this type that are signed or needed to verify that."""
     names = {*SIGNED[type_], "Signature", "SignatureVersion", "SigningCertURL"}
     return {name: fields[name] for name in names if fields.get(name) is not None}
 
@@ -111,7 +111,7 @@ def test_bodies_of_other_kinds_are_refused(body: bytes) -> None:
 
 
 async def test_of_a_field_that_comes_twice_the_signed_one_counts(sns: Sns) -> None:
-    """What is checked is what is used, whichever of them that is."""
+    """The value that is checked is the one that is used, whichever of them that is."""
     fields = signed(notification(), sns.signer)
     headers = {name.encode(): value.encode() for name, value in headers_of(fields).items()}
     text = body_of(fields).decode().rstrip("}\n")

@@ -1,4 +1,4 @@
-"""What SNS signed is taken; whatever was changed, signed otherwise or meant for others is not."""
+"""Messages that SNS signed are taken; changed ones, others' and those for others are not."""
 
 import base64
 from typing import Any

@@ -1,1 +1,1 @@
-"""What only a deployment on AWS needs: its template and stack, push over HTTP, functions."""
+"""The parts that only a deployment on AWS needs: template and stack, push, functions."""

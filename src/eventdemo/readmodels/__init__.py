@@ -1,1 +1,1 @@
-"""Catalogue, orders and sales: what people ask for, projected from the events and rebuildable."""
+"""Catalogue, orders and sales, projected from the events; they can be rebuilt at any time."""

@@ -1,4 +1,4 @@
-"""The rows of the read models: what people see of them, and what a page of events changes.
+"""The rows of the read models, and the projection of a page of events into changes of them.
 
 A page is projected before any table is touched. A hot product's thousand reservations become one
 changed row: the cost of a page is one step of this loop per event and one insert per order.
@@ -47,7 +47,7 @@ class OrderView(Struct, frozen=True, gc=False):
 
 
 class SalesView(Struct):
-    """What was sold of one product, and how many purchases of it failed, by code."""
+    """The sales of one product, and the number of its failed purchases by code."""
 
     product_id: str
     orders: int = 0
@@ -66,7 +66,7 @@ class Contents(Struct, frozen=True):
 
 
 class ProductRowChange(Struct):
-    """What a page adds to a product's row; None leaves the name or price as it is."""
+    """The change of a product's row by a page; None leaves the name or price as it is."""
 
     product_id: str
     name: str | None = None
@@ -80,8 +80,8 @@ OrderRow = tuple[int, str, str, str, int, int, int]
 
 
 class Changes(Struct):
-    """What a page changes. ``orders`` are rows; ``sold`` and ``units`` go by product and price,
-    ``failed`` by product and code."""
+    """The changes that a page makes. ``orders`` are rows; ``sold`` and ``units`` go by product and
+    price, ``failed`` by product and code."""
 
     products: dict[str, ProductRowChange]
     orders: list[OrderRow]

@@ -124,7 +124,7 @@ def _cluster(services: Sequence[str]) -> Resources:
         either("Api", may_log(API), NOTHING),
         either("Api", allow(["secretsmanager:GetSecretValue"], [ref(TOKEN)]), NOTHING),
     ]
-    # Container Insights count the running tasks, and so tell how much waits for each.
+    # Container Insights count the running tasks, by which the waiting messages are divided.
     insights = [{"Name": "containerInsights", "Value": "enabled"}]
     return {
         CLUSTER: resource("ECS::Cluster", {"ClusterSettings": insights}, Condition="Containers"),

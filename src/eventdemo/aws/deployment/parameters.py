@@ -1,4 +1,4 @@
-"""What can be chosen when the template is deployed."""
+"""The parameters of the template, with its conditions and rules."""
 
 from typing import Any
 

@@ -104,7 +104,9 @@ class Stack:
         """
         before = await self.find()
         if before:
-            self._refuse_unusable(before.status)
+            self._refuse_busy(before.status)
+            if before.status in _WAYS_OUT:
+                raise StackFailed(self._failure(before.status, ""))
         present = before.parameters if before else {}
         kept = {name: value for name, value in present.items() if name in PARAMETERS}
         values = {**kept, "Prefix": self._prefix, **parameters}
@@ -251,11 +253,6 @@ class Stack:
                 f"the stack '{self._prefix}' is busy ({status}): look with 'eventdemo aws status "
                 f"--prefix {self._prefix}' until it is not"
             )
-
-    def _refuse_unusable(self, status: str) -> None:
-        self._refuse_busy(status)
-        if status in _WAYS_OUT:
-            raise StackFailed(self._failure(status, ""))
 
     def _failure(self, status: str, cause: str) -> str:
         way_out = _WAYS_OUT.get(status, "all is as it was; take the cause away, then deploy again")

@@ -22,13 +22,14 @@ DESCRIPTION = "eventdemo: purchases over topics and queues, decided on an event 
 
 def template() -> dict[str, Any]:
     """Returns the template as CloudFormation takes it."""
+    compute = network(SERVICES) | fargate.fargate(SERVICES) | functions.functions(FLOW)
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": DESCRIPTION,
         "Parameters": PARAMETERS,
         "Rules": RULES,
         "Conditions": CONDITIONS,
-        "Resources": _data_plane() | _identities() | _compute(),
+        "Resources": _data_plane() | _identities() | compute,
         "Outputs": _outputs(),
     }
 
@@ -59,10 +60,6 @@ def _identities() -> Resources:
         made |= log_group(row.service, "Running")
         made |= role(row.service, WORKERS_PRINCIPAL, permissions.of_service(row), "Running")
     return made
-
-
-def _compute() -> Resources:
-    return {**network(SERVICES), **fargate.fargate(SERVICES), **functions.functions(FLOW)}
 
 
 def _outputs() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What SNS posts, and from where: the fields of a message, its signed text, and its origin."""
+"""The messages that SNS posts: their fields, their signed text, and their origin."""
 
 import re
 from datetime import datetime
@@ -64,7 +64,7 @@ class PushRefused(Exception):
 
 
 class PushUndecided(Exception):
-    """Whether a request is genuine can't be found out at present: SNS may send it again."""
+    """A request cannot be verified or acted on at present: SNS may send it again."""
 
 
 class Envelope(Struct, frozen=True, rename="pascal"):

@@ -45,7 +45,7 @@ ISSUER_URL = re.compile(
 
 
 class Trust:
-    """The roots that are trusted, and the names that a signing certificate may bear."""
+    """The trusted roots, and the names that a signing certificate may bear."""
 
     def __init__(self, roots: Sequence[x509.Certificate], names: frozenset[str]) -> None:
         self._store = Store(list(roots))
@@ -56,7 +56,8 @@ class Trust:
         """Returns the key of the first certificate of a chain. Raises ``PushRefused``."""
         signer, *issuers = chain
         try:
-            names = sorted(self._names & _dns_names(signer))
+            bearer = signer.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            names = sorted(self._names.intersection(bearer.get_values_for_type(x509.DNSName)))
             key = signer.public_key()
             if not (names and isinstance(key, RSAPublicKey) and _may_sign(signer)):
                 raise PushRefused("its certificate is not one of SNS")
@@ -125,7 +126,9 @@ class SigningKeys:
         if is_full and 0 <= now_us - self._fetched_us[0] < _MINUTE_US:
             raise PushUndecided("too many certificates were asked for within a minute")
         self._fetched_us.append(now_us)
-        chain = await self._completed(chain_of(await self._get(url)))
+        chain = chain_of(await self._get(url))
+        if self._trust.lacks_issuer(chain) and (issuer_url := issuer_url_of(chain[-1])):
+            chain.append(issuer_of(await self._get_issuer(issuer_url)))  # SNS leaves it out
         key = self._trust.key_of(chain, utc(now_us))
         signer = chain[0]
         self._kept.pop(url, None)
@@ -135,12 +138,6 @@ class SigningKeys:
         while len(self._kept) > MAX_KEYS:
             del self._kept[next(iter(self._kept))]
         return key
-
-    async def _completed(self, chain: list[x509.Certificate]) -> list[x509.Certificate]:
-        """Adds the certificate of the issuer, which SNS leaves out."""
-        if self._trust.lacks_issuer(chain) and (url := issuer_url_of(chain[-1])):
-            chain.append(issuer_of(await self._get_issuer(url)))
-        return chain
 
 
 def chain_of(pem: bytes) -> list[x509.Certificate]:
@@ -194,11 +191,6 @@ def system_roots() -> tuple[x509.Certificate, ...]:
             "file of certificates in SSL_CERT_FILE"
         )
     return tuple(roots)
-
-
-def _dns_names(certificate: x509.Certificate) -> frozenset[str]:
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return frozenset(names.get_values_for_type(x509.DNSName))
 
 
 def _may_sign(certificate: x509.Certificate) -> bool:
