@@ -18,6 +18,9 @@ from eventdemo.facts import (
     purchase_stream,
 )
 
+#: Raised when the fields of ``Product`` change: older snapshots are then left unread.
+SNAPSHOT_SHAPE = 1
+
 
 class Product(Struct, frozen=True, gc=False):
     """One product's shelf: ``received`` minus ``reserved`` units can still be bought."""

@@ -103,12 +103,12 @@ async def test_who_waits_longer_asks_less_often(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 0.0
-    awaited = session_cache._Awaited(now_s)
+    schedule = session_cache._Schedule(now_s)
     pauses = []
     for _ in range(12):
-        pauses.append(awaited.due_s - now_s)
-        now_s = awaited.due_s
-        awaited.postpone(now_s)
+        pauses.append(schedule.due_s - now_s)
+        now_s = schedule.due_s
+        schedule.postpone(now_s)
     assert pauses == sorted(pauses)
     assert (round(pauses[0], 9), round(pauses[-1], 9)) == (0.05, 1.0)
 
@@ -144,6 +144,6 @@ async def test_closing_ends_the_reader(table: Table) -> None:
     waiting = asyncio.create_task(cache.wait("r1", PATIENCE_S))
     await table.was_asked()
     await cache.close()
-    assert cache._reading is None
+    assert cache._waiters._following is None
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)

@@ -126,7 +126,11 @@ class Instance:
                 for task in (turn.source._heart, *turn.source._calls):
                     if task:
                         task.cancel()
-        for task in (self.topics._sweeping, self.queue._publishing, *self.queue._under_way):
+        for task in (
+            self.topics._sweeping,
+            self.queue._publications.flushing,
+            *self.queue._under_way,
+        ):
             if task:
                 task.cancel()
 

@@ -12,6 +12,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from eventdemo.codec import UNDECODABLE, decode_outcome, encode_text
 from eventdemo.engines.redis.errors import DRIVER_ERRORS, RedisServer
+from eventdemo.engines.waiters import Waiters
 from eventdemo.errors import Misconfigured
 from eventdemo.messages import Outcome
 
@@ -48,8 +49,7 @@ class RedisSessionCache:
         self._redis = redis
         self._server = server
         self._keep_s = keep_s
-        self._waiting: dict[str, list[asyncio.Future[Outcome]]] = {}
-        self._following: asyncio.Task[None] | None = None
+        self._waiters = Waiters(self._follow)
 
     @classmethod
     async def open(cls, url: str, keep_s: int = KEEP_S) -> Self:
@@ -91,8 +91,7 @@ class RedisSessionCache:
                 await pipeline.execute()
 
     async def get(self, request_id: str) -> Outcome | None:
-        found = await self._get([request_id])
-        return found.get(request_id)
+        return (await self._get([request_id])).get(request_id)
 
     async def scan(self) -> AsyncIterator[list[Outcome]]:
         """What is put or removed meanwhile may be missed; what comes twice is the same."""
@@ -100,81 +99,54 @@ class RedisSessionCache:
         while cursor != 0:
             with self._server.explained():
                 cursor, keys = await self._redis.scan(cursor or 0, match=f"{PREFIX}*", count=_PAGE)
-            found = await self._get([key.removeprefix(PREFIX) for key in keys])
-            if found:
-                yield list(found.values())
+            page = await self._get([key.removeprefix(PREFIX) for key in keys])
+            if page:
+                yield list(page.values())
 
     async def wait(self, request_id: str, timeout_s: float) -> Outcome | None:
-        told: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(request_id, []).append(told)
-        if self._following is None:
-            self._following = asyncio.create_task(self._follow())
-        try:
-            # Asked for after registering: what comes later is heard, or looked up by the follower
-            # when it has subscribed.
-            if outcome := await self.get(request_id):
-                return outcome
-            async with asyncio.timeout(timeout_s):
-                return await told
-        except TimeoutError:
-            return None
-        finally:
-            self._unregister(request_id, told)
+        # What comes after the look is heard, or looked up by the follower when it has subscribed.
+        return await self._waiters.wait(request_id, timeout_s, self.get)
 
     async def close(self) -> None:
         """Ends the follower and all connections."""
-        if self._following:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        await self._waiters.close()
         with contextlib.suppress(*DRIVER_ERRORS):
             await self._redis.aclose()
-
-    def _unregister(self, request_id: str, told: asyncio.Future[Outcome]) -> None:
-        waiting = self._waiting[request_id]
-        waiting.remove(told)
-        if not waiting:
-            del self._waiting[request_id]
 
     async def _follow(self) -> None:
         """Hears which outcomes come, across breaks of the connection, until nobody waits."""
         delay_s, longest_s = _RECONNECT_S
-        try:
-            while self._waiting:
-                try:
-                    await self._listen()
-                except DRIVER_ERRORS:
-                    await asyncio.sleep(delay_s)
-                    delay_s = min(delay_s * 2, longest_s)
-                else:
-                    delay_s = _RECONNECT_S[0]
-        finally:
-            self._following = None
+        while self._waiters:
+            try:
+                await self._listen()
+            except DRIVER_ERRORS:
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, longest_s)
+            else:
+                delay_s = _RECONNECT_S[0]
 
     async def _listen(self) -> None:
         async with self._redis.pubsub() as channel:
             await channel.subscribe(CHANNEL)
-            while self._waiting:
-                heard = await channel.get_message(timeout=_LOOK_ANYWAY_S)
-                await self._tell([i for i in self._come(heard) if i in self._waiting])
+            while self._waiters:
+                notification = await channel.get_message(timeout=_LOOK_ANYWAY_S)
+                awaited = [i for i in self._arrived(notification) if i in self._waiters]
+                for start in range(0, len(awaited), _PAGE):
+                    page = await self._read(awaited[start : start + _PAGE])
+                    for outcome in page.values():
+                        self._waiters.resolve(outcome)
 
-    def _come(self, heard: dict[str, Any] | None) -> Sequence[str]:
+    def _arrived(self, notification: dict[str, Any] | None) -> Sequence[str]:
         """The request ids whose outcomes may have come, by what was heard.
 
-        That is all, when nothing was heard for a long time, and when the channel was subscribed to
-        just now, perhaps once more after a break: what was said before was not heard.
+        These are all that are waited for, when nothing was heard for a long time, and when the
+        channel was subscribed to just now, perhaps once more after a break: what was published
+        before was not heard.
         """
-        if heard and heard["type"] == "message":
+        if notification and notification["type"] == "message":
             with contextlib.suppress(*UNDECODABLE):
-                return _request_ids.decode(heard["data"])
-        return list(self._waiting)
-
-    async def _tell(self, request_ids: Sequence[str]) -> None:
-        for start in range(0, len(request_ids), _PAGE):
-            found = await self._read(request_ids[start : start + _PAGE])
-            for request_id, outcome in found.items():
-                for told in self._waiting.get(request_id, ()):
-                    if not told.done():
-                        told.set_result(outcome)
+                return _request_ids.decode(notification["data"])
+        return list(self._waiters)
 
     async def _get(self, request_ids: Sequence[str]) -> dict[str, Outcome]:
         with self._server.explained():
@@ -184,10 +156,10 @@ class RedisSessionCache:
         if not request_ids:
             return {}
         bodies = await self._redis.mget([PREFIX + request_id for request_id in request_ids])
-        found: dict[str, Outcome] = {}
+        outcomes: dict[str, Outcome] = {}
         for request_id, body in zip(request_ids, bodies, strict=True):
             # What cannot be read is not there: the event pool has it.
             with contextlib.suppress(*UNDECODABLE):
                 if body is not None:
-                    found[request_id] = decode_outcome(body)
-        return found
+                    outcomes[request_id] = decode_outcome(body)
+        return outcomes

@@ -6,22 +6,20 @@ from typing import Any
 
 import apsw
 
-from eventdemo.aggregates import Product
+from eventdemo.aggregates import SNAPSHOT_SHAPE
 from eventdemo.codec import decode_events, decode_product, encode_event, encode_text
 from eventdemo.codec.upcasters import schema_version, upcast
 from eventdemo.engines.peers import Notifier
+from eventdemo.engines.recordings import expected_versions, unreadable
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.file import rows
-from eventdemo.errors import Conflict, HistoryUnreadable
+from eventdemo.errors import Conflict
 from eventdemo.messages import RecordedEvent, Recording, Snapshot
 from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "flow.sql")
 
 CHANNEL = "events"
-
-#: Raised when the fields of ``Product`` change: older snapshots are then left unread.
-SNAPSHOT_SHAPE = 1
 
 #: A recording holds at most this many events.
 MAX_EVENTS_PER_RECORDING = 100
@@ -94,26 +92,26 @@ class SqliteEventPool:
         self._news.clear()
 
     async def _rows(self, sql: str, bindings: Any) -> list[Any]:
-        found: list[Any] = await self._database.read(
+        result: list[Any] = await self._database.read(
             lambda connection: rows(connection, sql, bindings)
         )
-        return found
+        return result
 
     async def _events(self, sql: str, bindings: Any) -> list[RecordedEvent]:
-        found = await self._rows(sql, bindings)
+        stored = await self._rows(sql, bindings)
         try:
-            return _recorded(found)
+            return _recorded(stored)
         except Exception:
-            for row in found:
+            for row in stored:
                 _check_readable(row)
             raise
 
 
-def _recorded(found: Sequence[Any]) -> list[RecordedEvent]:
-    stored = decode_events([row[7] for row in found])
+def _recorded(stored: Sequence[Any]) -> list[RecordedEvent]:
+    events = decode_events([row[7] for row in stored])
     return [
         RecordedEvent(*(*row[:7], schema_version(event), upcast(event)))
-        for row, event in zip(found, stored, strict=True)
+        for row, event in zip(stored, events, strict=True)
     ]
 
 
@@ -122,36 +120,31 @@ def _check_readable(row: Any) -> None:
     try:
         _recorded([row])
     except Exception as error:
-        raise HistoryUnreadable(
-            f"event {row[0]} ({row[1]}, version {row[2]}) is damaged, or was written by a later "
-            f"eventdemo ({error}): restore it from a backup, or upgrade eventdemo"
-        ) from error
+        position, stream, version, *_ = row
+        raise unreadable(f"{position} ({stream}, version {version})", error) from error
 
 
 def prepare(recordings: Sequence[Recording]) -> tuple[list[EventRow], dict[str, int]]:
-    """The rows to insert, and the version each stream must have reached before.
+    """Returns the rows to insert, and the version that each stream must have reached before.
 
     The unique index on stream and version refuses whoever comes second, so only a stream's first
-    write needs a look, lest a version that was never there be skipped. Raises ``Conflict`` if a
-    later write does not go on where the one before it ended.
+    write needs a look, lest a version that was never there be skipped. Raises ``Conflict`` as
+    ``expected_versions`` does.
     """
-    new: list[EventRow] = []
-    expected: dict[str, int] = {}
-    reached: dict[str, int] = {}
-    for recording in recordings:
-        caused, correlated, at_us = (
+    expected = expected_versions(recordings)
+    new = [
+        (
+            write.stream,
+            write.expected_version + 1,
             recording.causation_id,
+            ordinal,
             recording.correlation_id,
             recording.at_us,
+            encode_event(write.event),
         )
-        for ordinal, write in enumerate(recording.writes):
-            stream, version = write.event.stream, write.expected_version
-            if reached.get(stream, version) != version:
-                raise Conflict(f"{stream} would not be at the expected version")
-            expected.setdefault(stream, version)
-            reached[stream] = version + 1
-            body = encode_event(write.event)
-            new.append((stream, version + 1, caused, ordinal, correlated, at_us, body))
+        for recording in recordings
+        for ordinal, write in enumerate(recording.writes)
+    ]
     return new, {stream: version for stream, version in expected.items() if version}
 
 
@@ -160,8 +153,8 @@ def append_rows(
 ) -> None:
     """Appends within the transaction under way; raises ``Conflict``."""
     if expected:
-        wanted = (encode_text(list(expected.items())),)
-        if missing := connection.execute(SQL["missing_version"], wanted).fetchone():
+        bindings = (encode_text(list(expected.items())),)
+        if missing := connection.execute(SQL["missing_version"], bindings).fetchone():
             raise Conflict(f"{missing[0]} is not at the expected version")
     try:
         connection.executemany(SQL["append_event"], new)
@@ -187,5 +180,4 @@ def save_snapshot_rows(
 
 def _snapshot(row: tuple[str, int, int, str]) -> Snapshot:
     stream, version, at_us, body = row
-    state: Product = decode_product(body)
-    return Snapshot(stream, version, at_us, state)
+    return Snapshot(stream, version, at_us, decode_product(body))

@@ -1,7 +1,7 @@
 """The session cache: outcomes by request id, and a nudge to whoever waits for one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 import apsw
@@ -10,6 +10,7 @@ from eventdemo.codec import decode_outcome, encode_text
 from eventdemo.engines.peers import Notifier
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.file import rows, value
+from eventdemo.engines.waiters import Waiters
 from eventdemo.errors import StorageError
 from eventdemo.messages import Outcome
 from eventdemo.sqlfile import load
@@ -31,9 +32,8 @@ class SqliteSessionCache:
         self._database = database
         self._notifier = notifier
         self._news: asyncio.Event | None = None
-        self._waiting: dict[str, list[asyncio.Future[Outcome]]] = {}
-        self._following: asyncio.Task[None] | None = None
-        self._from_here_on: asyncio.Future[None]
+        self._has_cursor: asyncio.Future[None]
+        self._waiters = Waiters(self._follow)
 
     async def put(self, outcomes: Sequence[Outcome]) -> None:
         new = outcome_rows(outcomes)
@@ -41,8 +41,8 @@ class SqliteSessionCache:
         self._notifier.notify([CHANNEL])
 
     async def get(self, request_id: str) -> Outcome | None:
-        found = await self._rows(SQL["outcome"], (request_id,))
-        return decode_outcome(found[0][0]) if found else None
+        kept = await self._rows(SQL["outcome"], (request_id,))
+        return decode_outcome(kept[0][0]) if kept else None
 
     async def scan(self) -> AsyncIterator[list[Outcome]]:
         cursor = 0
@@ -51,43 +51,28 @@ class SqliteSessionCache:
             cursor = page[-1][0]
 
     async def wait(self, request_id: str, timeout_s: float) -> Outcome | None:
-        told: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(request_id, []).append(told)
-        if self._following is None:
-            self._from_here_on = asyncio.get_running_loop().create_future()
-            self._following = asyncio.create_task(self._follow(self._from_here_on))
-        try:
-            # Looked at only when the follower has its cursor: whatever comes later, it sees.
-            await asyncio.shield(self._from_here_on)
-            if outcome := await self.get(request_id):
-                return outcome
-            async with asyncio.timeout(timeout_s):
-                return await told
-        except TimeoutError:
-            return None
-        finally:
-            self._unregister(request_id, told)
+        return await self._waiters.wait(request_id, timeout_s, self._look)
 
     async def close(self) -> None:
         """Ends the reader."""
-        if self._following:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        await self._waiters.close()
 
-    def _unregister(self, request_id: str, told: asyncio.Future[Outcome]) -> None:
-        waiting = self._waiting.get(request_id, [])
-        if told in waiting:
-            waiting.remove(told)
-        if not waiting:
-            self._waiting.pop(request_id, None)
+    async def _look(self, request_id: str) -> Outcome | None:
+        """Looks only when the follower has its cursor: whatever comes later, it sees."""
+        await asyncio.shield(self._has_cursor)
+        return await self.get(request_id)
 
-    async def _follow(self, from_here_on: asyncio.Future[None]) -> None:
+    def _follow(self) -> Coroutine[Any, Any, None]:
+        self._has_cursor = asyncio.get_running_loop().create_future()
+        return self._follow_from_here_on(self._has_cursor)
+
+    async def _follow_from_here_on(self, has_cursor: asyncio.Future[None]) -> None:
         self._news = self._news or self._notifier.subscribe(CHANNEL)
         try:
             cursor = await self._last_cursor()
-            from_here_on.set_result(None)
-            while self._waiting:
-                cursor = await self._tell_after(cursor)
+            has_cursor.set_result(None)
+            while self._waiters:
+                cursor = await self._resolve_after(cursor)
                 try:
                     async with asyncio.timeout(_LOOK_ANYWAY_S):
                         await self._news.wait()
@@ -97,9 +82,8 @@ class SqliteSessionCache:
         except StorageError:
             pass  # who waits times out and asks again, and is told then
         finally:
-            self._following = None
-            if not from_here_on.done():
-                from_here_on.set_result(None)
+            if not has_cursor.done():
+                has_cursor.set_result(None)
 
     async def _last_cursor(self) -> int:
         def query(connection: apsw.Connection) -> int:
@@ -107,23 +91,22 @@ class SqliteSessionCache:
 
         return int(await self._database.read(query))
 
-    async def _tell_after(self, cursor: int) -> int:
+    async def _resolve_after(self, cursor: int) -> int:
         while page := await self._rows(SQL["outcomes_after"], (cursor, _PAGE)):
             for _, request_id, body in page:
                 # Most outcomes are waited for by nobody here and are not even decoded.
-                for told in self._waiting.get(request_id, ()):
-                    if not told.done():
-                        told.set_result(decode_outcome(body))
+                if request_id in self._waiters:
+                    self._waiters.resolve(decode_outcome(body))
             cursor = page[-1][0]
             if len(page) < _PAGE:
                 break
         return cursor
 
     async def _rows(self, sql: str, bindings: tuple[object, ...]) -> list[Any]:
-        found: list[Any] = await self._database.read(
+        result: list[Any] = await self._database.read(
             lambda connection: rows(connection, sql, bindings)
         )
-        return found
+        return result
 
 
 def outcome_rows(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:

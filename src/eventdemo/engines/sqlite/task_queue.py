@@ -1,11 +1,9 @@
 """The task queue: what enters it is in TOPIC-1's log, so it is published by itself."""
 
-import asyncio
-from typing import NamedTuple
-
 import apsw
 
 from eventdemo.codec import decode_messages
+from eventdemo.engines.group_commit import GroupCommit, PendingPurchase
 from eventdemo.engines.peers import Notifier
 from eventdemo.engines.sqlite import topic_log
 from eventdemo.engines.sqlite.database import Database
@@ -19,14 +17,8 @@ SQL = load("eventdemo.engines.sqlite", "queue.sql")
 
 #: When this many purchases arrived during one commit, the next one waits a moment for company, so
 #: that more of them share its fixed cost. An idle queue is never made to wait.
-BUSY_ENTRIES = 4
+BUSY_PURCHASES = 4
 GATHER_S = 0.003
-
-
-class _Entry(NamedTuple):
-    message: Message
-    key: IdempotencyKey | None
-    accepted: asyncio.Future[Accepted]
 
 
 class SqliteTaskQueue:
@@ -36,25 +28,21 @@ class SqliteTaskQueue:
         self._database = database
         self._notifier = notifier
         self._topic = topic
-        self._entries: list[_Entry] = []
-        self._flushing: asyncio.Task[None] | None = None
+        self._commits = GroupCommit(self._write, BUSY_PURCHASES, GATHER_S)
 
     async def enqueue(self, message: Message, key: IdempotencyKey | None = None) -> Accepted:
-        accepted: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
-        self._entries.append(_Entry(message, key, accepted))
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush())
-        return await accepted
+        purchase = PendingPurchase.create(message, key)
+        self._commits.add(purchase)
+        return await purchase.accepted
 
     async def find(self, request_id: str) -> Message | None:
         at_us = requested_at_us(request_id)
         bindings = {"topic": self._topic, "from_us": at_us, "to_us": at_us + 1_000}
-
-        wanted = request_id.encode()
+        text = request_id.encode()
 
         def query(connection: apsw.Connection) -> bytes | None:
             for (body,) in connection.execute(SQL["batches_at"], bindings):
-                if wanted in body:
+                if text in body:
                     return bytes(body)
             return None
 
@@ -68,51 +56,37 @@ class SqliteTaskQueue:
 
         return int(await self._database.read(query))
 
-    async def _flush(self) -> None:
-        try:
-            while self._entries:
-                entries, self._entries = self._entries, []
-                await self._write(entries)
-                if len(entries) >= BUSY_ENTRIES:
-                    await asyncio.sleep(GATHER_S)
-        finally:
-            self._flushing = None
-
-    async def _write(self, entries: list[_Entry]) -> None:
+    async def _write(self, purchases: list[PendingPurchase]) -> int:
         # Encoded here and not in the transaction, which would have to wait for this thread.
-        plain = topic_log.batches_of(self._topic, [e.message for e in entries if e.key is None])
+        plain = topic_log.batches_of(self._topic, [p.message for p in purchases if p.key is None])
         try:
             results = await self._database.write(
-                lambda connection: self._accept(connection, entries, plain)
+                lambda connection: self._accept(connection, purchases, plain)
             )
         except Exception as error:  # noqa: BLE001 - whatever it was, every buyer that waits is told
-            results = [error] * len(entries)
+            results = [error] * len(purchases)
         else:
             self._notifier.notify([self._topic])
-        for entry, result in zip(entries, results, strict=True):
-            if entry.accepted.cancelled():
-                continue
-            if isinstance(result, Exception):
-                entry.accepted.set_exception(result)
-            else:
-                entry.accepted.set_result(result)
+        for purchase, result in zip(purchases, results, strict=True):
+            purchase.answer(result)
+        return len(purchases)
 
     def _accept(
         self,
         connection: apsw.Connection,
-        entries: list[_Entry],
+        purchases: list[PendingPurchase],
         plain: list[topic_log.NewRecordBatch],
     ) -> list[Accepted | IdempotencyMismatch]:
         results = [
-            _claim(connection, entry.key, entry.message.correlation_id)
-            if entry.key
-            else Accepted(entry.message.correlation_id)
-            for entry in entries
+            _claim(connection, purchase.key, purchase.message.correlation_id)
+            if purchase.key
+            else Accepted(purchase.message.correlation_id)
+            for purchase in purchases
         ]
         admitted = [
-            entry.message
-            for entry, result in zip(entries, results, strict=True)
-            if entry.key and isinstance(result, Accepted) and not result.repeated
+            purchase.message
+            for purchase, result in zip(purchases, results, strict=True)
+            if purchase.key and isinstance(result, Accepted) and not result.repeated
         ]
         topic_log.append(connection, plain + topic_log.batches_of(self._topic, admitted))
         return results

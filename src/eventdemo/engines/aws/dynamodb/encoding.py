@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from eventdemo.codec import UNDECODABLE, encode
 from eventdemo.codec.upcasters import StoredEvent, schema_version, upcast
 from eventdemo.engines.aws.dynamodb.table import Attributes, Value
-from eventdemo.errors import HistoryUnreadable
+from eventdemo.engines.recordings import unreadable
 from eventdemo.messages import RecordedEvent, Recording
 
 #: A text up to this many bytes shares its item's first kilobyte with the keys.
@@ -75,7 +75,7 @@ _raw_rows = msgspec.json.Decoder(list[Raw])
 def encoded(recording: Recording) -> EncodedRecording:
     """A recording as it will be stored."""
     caused, correlated = recording.causation_id, recording.correlation_id
-    places = [(write.event.stream, write.expected_version + 1) for write in recording.writes]
+    places = [(write.stream, write.expected_version + 1) for write in recording.writes]
     result = EncodedRecording(caused, [], {}, {})
     for ordinal, (stream, version) in enumerate(places):
         said = (
@@ -109,7 +109,7 @@ def unpack(value: Value, name: str = "without a position") -> bytes:
     try:
         return zlib.decompress(value) if isinstance(value, bytes) else str(value).encode()
     except zlib.error as error:
-        raise _unreadable(name, error) from error
+        raise unreadable(name, error) from error
 
 
 def events_of(
@@ -134,7 +134,7 @@ def chunk_of(stream: str, first: int, attributes: Attributes) -> StreamChunk:
     sibling_events = [place for row in rows for place in row.sibling_events]
     last = int(attributes["last"])
     if len(events) != last - first + 1:
-        raise _unreadable(name, f"{len(events)} events up to version {last}")
+        raise unreadable(name, f"{len(events)} events up to version {last}")
     return StreamChunk(events, sibling_events, first, last, str(attributes["entry"]))
 
 
@@ -157,7 +157,7 @@ def _decoded(attributes: Attributes, name: str, decode: Callable[[bytes], list[A
     try:
         return decode(body)
     except UNDECODABLE as error:
-        raise _unreadable(_first_bad(body, decode) or name, error) from error
+        raise unreadable(_first_bad(body, decode) or name, error) from error
 
 
 def _first_bad(body: bytes, decode: Callable[[bytes], list[Any]]) -> str:
@@ -172,10 +172,3 @@ def _first_bad(body: bytes, decode: Callable[[bytes], list[Any]]) -> str:
         except UNDECODABLE:
             return bytes(row)[:120].decode(errors="replace")
     return ""
-
-
-def _unreadable(name: str, reason: object) -> HistoryUnreadable:
-    return HistoryUnreadable(
-        f"event {name} is damaged, or was written by a later eventdemo ({reason}): restore it from "
-        "a backup, or upgrade eventdemo"
-    )

@@ -16,6 +16,7 @@ from eventdemo.engines.aws.dynamodb.table import (
     Put,
     Table,
 )
+from eventdemo.engines.recordings import expected_versions
 from eventdemo.errors import Conflict
 from eventdemo.messages import RecordedEvent, Recording, Snapshot
 
@@ -144,7 +145,8 @@ def _parts(recordings: Sequence[Recording]) -> Iterator[list[EncodedRecording]]:
     part: list[EncodedRecording] = []
     streams: set[str] = set()
     size_bytes = 0
-    for recording in _checked(recordings):
+    expected_versions(recordings)
+    for recording in [encoded(r) for r in recordings if r.writes]:
         grown = streams.union(recording.by_stream)
         size_bytes += recording.size_bytes
         full = len(part) + len(grown) + 2 > MAX_ACTIONS or size_bytes > MAX_EVENT_BYTES
@@ -155,21 +157,6 @@ def _parts(recordings: Sequence[Recording]) -> Iterator[list[EncodedRecording]]:
         streams = grown
     if part:
         yield part
-
-
-def _checked(recordings: Sequence[Recording]) -> list[EncodedRecording]:
-    causes: set[str] = set()
-    reached: dict[str, int] = {}
-    for recording in recordings:
-        if recording.causation_id in causes:
-            raise Conflict(f"{recording.causation_id} would be recorded twice")
-        causes.add(recording.causation_id)
-        for write in recording.writes:
-            stream, version = write.event.stream, write.expected_version
-            if reached.get(stream, version) != version:
-                raise Conflict(f"{stream} would not be at the expected version")
-            reached[stream] = version + 1
-    return [encoded(recording) for recording in recordings if recording.writes]
 
 
 def _chunks(part: Sequence[EncodedRecording]) -> tuple[dict[str, int], dict[str, list[bytes]]]:

@@ -17,6 +17,7 @@ from eventdemo.engines.aws.dynamodb.table import (
 )
 from eventdemo.engines.aws.names import EXPIRES_AT
 from eventdemo.engines.gathering import gather_bounded
+from eventdemo.engines.waiters import Waiters
 from eventdemo.errors import StorageError
 from eventdemo.messages import Outcome
 
@@ -30,11 +31,10 @@ _PAUSES_S = (0.05, 1.0)
 _PAUSES_GROW = 1.5
 
 
-class _Awaited:
-    """Those who wait for one outcome, when to ask for it, and how long to pause after that."""
+class _Schedule:
+    """When to ask for one outcome next, and how long to pause after that."""
 
     def __init__(self, now_s: float) -> None:
-        self.told: list[asyncio.Future[Outcome]] = []
         self.pause_s = _PAUSES_S[0]
         self.due_s = now_s + self.pause_s
 
@@ -52,8 +52,8 @@ class DynamoSessionCache:
         self._table = table
         self._clock = clock
         self._retention_s = retention_s
-        self._awaited: dict[str, _Awaited] = {}
-        self._reading: asyncio.Task[None] | None = None
+        self._schedules: dict[str, _Schedule] = {}
+        self._waiters = Waiters(self._follow)
 
     async def put(self, outcomes: Sequence[Outcome]) -> None:
         firsts: dict[str, Outcome] = {}
@@ -63,7 +63,7 @@ class DynamoSessionCache:
         parts = [kept[start : start + MAX_ACTIONS] for start in range(0, len(kept), MAX_ACTIONS)]
         for part in await gather_bounded(self._put, parts):
             for outcome in part:
-                self._tell(outcome)
+                self._waiters.resolve(outcome)
 
     async def _put(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         """Keeps those that are the first; returns them."""
@@ -74,7 +74,7 @@ class DynamoSessionCache:
                 await self._table.transact(puts)
             except ConditionFailed as failed:
                 known = set(failed.indexes)
-                outcomes = [each for n, each in enumerate(outcomes) if n not in known]
+                outcomes = [o for index, o in enumerate(outcomes) if index not in known]
             else:
                 break
         return outcomes
@@ -91,69 +91,38 @@ class DynamoSessionCache:
                 return
 
     async def wait(self, request_id: str, timeout_s: float) -> Outcome | None:
-        told: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._register(request_id, told)
+        self._schedules.setdefault(request_id, _Schedule(_now_s()))
         try:
-            if outcome := await self.get(request_id):
-                return outcome
-            async with asyncio.timeout(timeout_s):
-                return await told
-        except TimeoutError:
-            return None
+            return await self._waiters.wait(request_id, timeout_s, self.get)
         finally:
-            self._unregister(request_id, told)
+            if request_id not in self._waiters:
+                self._schedules.pop(request_id, None)
 
     async def close(self) -> None:
         """Ends the reader."""
-        if self._reading:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
-            self._reading = None
+        await self._waiters.close()
 
-    def _register(self, request_id: str, told: asyncio.Future[Outcome]) -> None:
-        if request_id not in self._awaited:
-            self._awaited[request_id] = _Awaited(_now_s())
-        self._awaited[request_id].told.append(told)
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read_on())
-
-    def _unregister(self, request_id: str, told: asyncio.Future[Outcome]) -> None:
-        awaited = self._awaited[request_id]
-        awaited.told.remove(told)
-        if not awaited.told:
-            del self._awaited[request_id]
-
-    async def _read_on(self) -> None:
+    async def _follow(self) -> None:
         """Asks for what others put, as long as anyone waits."""
-        try:
-            while self._awaited:
-                await asyncio.sleep(_PAUSES_S[0])
-                await self._read_due()
-        finally:
-            self._reading = None
-
-    async def _read_due(self) -> None:
-        due = [name for name, awaited in self._awaited.items() if awaited.due_s <= _now_s()]
-        try:
-            found = await self._read(due)
-        except StorageError:
-            found = {}  # who waits times out and asks again, and is told of the trouble then
-        for outcome in found.values():
-            self._tell(outcome)
-        for name in due:
-            if name in self._awaited:
-                self._awaited[name].postpone(_now_s())
-
-    def _tell(self, outcome: Outcome) -> None:
-        awaited = self._awaited.get(outcome.request_id)
-        for told in awaited.told if awaited else ():
-            if not told.done():
-                told.set_result(outcome)
+        while self._waiters:
+            await asyncio.sleep(_PAUSES_S[0])
+            now_s = _now_s()
+            due = {
+                id_: schedule
+                for id_, schedule in self._schedules.items()
+                if schedule.due_s <= now_s
+            }
+            # Who waits times out and asks again, and is told of the trouble then.
+            with suppress(StorageError):
+                for outcome in (await self._read(list(due))).values():
+                    self._waiters.resolve(outcome)
+            for schedule in due.values():
+                schedule.postpone(_now_s())
 
     async def _read(self, request_ids: Sequence[str]) -> dict[str, Outcome]:
         keys = [Key(request_id, _SORT) for request_id in request_ids]
-        found = await self._table.get(keys) if keys else {}
-        return {each.request_id: each for each in _outcomes(itertools.starmap(Item, found.items()))}
+        items = await self._table.get(keys) if keys else {}
+        return {o.request_id: o for o in _outcomes(itertools.starmap(Item, items.items()))}
 
 
 def _put(outcome: Outcome, expires_at: int) -> Put:
@@ -162,7 +131,8 @@ def _put(outcome: Outcome, expires_at: int) -> Put:
 
 
 def _outcomes(items: Iterable[Item]) -> Iterator[Outcome]:
-    """Those that can be read: a later version may have put others, and the event pool has all."""
+    """The outcomes that can be read: a later version may have put others, and the event pool has
+    all."""
     for item in items:
         with suppress(KeyError, *UNDECODABLE):
             yield decode_outcome(str(item.attributes["outcome"]))

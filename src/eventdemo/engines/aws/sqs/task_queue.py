@@ -9,7 +9,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
 
 from eventdemo.engines.aws.dynamodb.table import (
     MAX_ACTIONS,
@@ -26,11 +25,12 @@ from eventdemo.engines.aws.sqs.counters import SHARDS as COUNTER_SHARDS
 from eventdemo.engines.aws.sqs.message_outbox import MessageOutbox
 from eventdemo.engines.aws.sqs.publishing import Publisher
 from eventdemo.engines.aws.sqs.purchases import accepted_key, find, remembered
+from eventdemo.engines.group_commit import GroupCommit, PendingPurchase
 from eventdemo.errors import IdempotencyMismatch, StorageError
 from eventdemo.messages import Accepted, IdempotencyKey, Message
 
-#: Transactions of one process that are under way at the same time.
-LANES = 8
+#: So many transactions of one process are under way at the same time.
+MAX_CONCURRENT_TRANSACTIONS = 8
 
 #: Accepted purchases that wait in memory to be published. What is more is left to the outbox.
 MAX_UNPUBLISHED = 20_000
@@ -40,24 +40,14 @@ _OVERHEAD = 2
 
 #: Under load a process publishes about this often, so that a hot product's tasks are few and large
 #: record batches: its group is handed out ten at a time. What comes alone never waits.
-BUSY_MESSAGES = 4
+BUSY_PURCHASES = 4
 GATHER_S = 0.03
 
 _COUNT = "purchases"
 
 
-class _Entry(NamedTuple):
-    message: Message
-    key: IdempotencyKey | None
-    accepted: asyncio.Future[Accepted]
-
-    @property
-    def actions(self) -> int:
-        return 2 if self.key else 1
-
-
 #: What is claimed: an idempotency key, or else the request id that nobody else has.
-_Claims = dict[Key, list[_Entry]]
+_Claims = dict[Key, list[PendingPurchase]]
 
 
 class AwsTaskQueue:
@@ -76,27 +66,25 @@ class AwsTaskQueue:
         self._outbox = outbox
         self._clock = clock
         self._new_id = new_id
-        self._entries: deque[_Entry] = deque()
+        self._purchases: deque[PendingPurchase] = deque()
         self._actions = 0
         self._starting = False
-        self._free_lanes = list(range(LANES))
+        self._free_lanes = list(range(MAX_CONCURRENT_TRANSACTIONS))
         self._first_shard = shard_of(new_id())
         self._under_way: set[asyncio.Task[None]] = set()
-        self._unpublished: list[tuple[Put, list[Message]]] = []
         self._unpublished_messages = 0
-        self._publishing: asyncio.Task[None] | None = None
+        self._publications = GroupCommit(self._publish, BUSY_PURCHASES, GATHER_S)
 
     # --- the port -------------------------------------------------------------------------
 
     async def enqueue(self, message: Message, key: IdempotencyKey | None = None) -> Accepted:
-        accepted: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
-        entry = _Entry(message, key, accepted)
-        self._entries.append(entry)
-        self._actions += entry.actions
+        purchase = PendingPurchase.create(message, key)
+        self._purchases.append(purchase)
+        self._actions += _actions(purchase)
         if not self._starting:
             self._starting = True  # as soon as all who call at this moment have done so
             asyncio.get_running_loop().call_soon(self._start)
-        return await accepted
+        return await purchase.accepted
 
     async def find(self, request_id: str) -> Message | None:
         return await find(self._table, request_id)
@@ -106,7 +94,7 @@ class AwsTaskQueue:
 
     async def close(self, within_s: float = 2.0) -> None:
         """Finishes what was begun, in time; the outbox knows what was not."""
-        while tasks := [*self._under_way, *([self._publishing] if self._publishing else [])]:
+        while tasks := [*self._under_way, *filter(None, [self._publications.flushing])]:
             _, late = await asyncio.wait(tasks, timeout=within_s)
             for task in late:
                 task.cancel()
@@ -118,7 +106,7 @@ class AwsTaskQueue:
         """Starts a transaction if there is none; further ones only if they are full, so that few
         purchases share one at a time and many don't wait for each other."""
         self._starting = False
-        while self._entries and self._free_lanes:
+        while self._purchases and self._free_lanes:
             if self._under_way and self._actions < MAX_ACTIONS - _OVERHEAD:
                 return
             task = asyncio.create_task(self._commit(self._take(), self._free_lanes.pop()))
@@ -127,40 +115,46 @@ class AwsTaskQueue:
     def _take(self) -> _Claims:
         claims: _Claims = {}
         room = MAX_ACTIONS - _OVERHEAD
-        while self._entries and self._entries[0].actions <= room:
-            entry = self._entries.popleft()
-            self._actions -= entry.actions
-            claim = _claim_key(entry)
+        while self._purchases and _actions(self._purchases[0]) <= room:
+            purchase = self._purchases.popleft()
+            self._actions -= _actions(purchase)
+            claim = _claim_key(purchase)
             if claim not in claims:
-                room -= entry.actions
-            claims.setdefault(claim, []).append(entry)
+                room -= _actions(purchase)
+            claims.setdefault(claim, []).append(purchase)
         return claims
 
     async def _commit(self, claims: _Claims, lane: int) -> None:
         try:
             earlier = await self._write(claims, lane)
         except asyncio.CancelledError:
-            _tell_all(claims, StorageError("the task queue is being closed"))
+            _answer_all(claims, StorageError("the task queue is being closed"))
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, every buyer that waits is told
-            _tell_all(claims, error)
+            _answer_all(claims, error)
         else:
-            for claim, entries in claims.items():
-                for number, entry in enumerate(entries):
-                    _tell(entry, _answer(entry, entries[0], number, earlier.get(claim)))
+            for claim, purchases in claims.items():
+                for number, purchase in enumerate(purchases):
+                    purchase.answer(_result(purchase, purchases[0], number, earlier.get(claim)))
         finally:
             self._free_lanes.append(lane)
             self._under_way.discard(asyncio.current_task())
             self._start()
 
     async def _write(self, claims: _Claims, lane: int) -> dict[Key, Attributes]:
-        """Writes what nobody claimed before, and returns who claimed the others."""
+        """Writes what nobody claimed before, and returns the earlier claims on the others."""
         entry_id = self._new_id()
         earlier: dict[Key, Attributes] = {}
-        while fresh := {claim: each[0] for claim, each in claims.items() if claim not in earlier}:
-            messages = [entry.message for entry in fresh.values()]
-            waiting = self._outbox.purchases(entry_id, [each.correlation_id for each in messages])
-            actions = [action for each in fresh.items() for action in self._claim(*each, entry_id)]
+        while fresh := {
+            claim: purchases[0] for claim, purchases in claims.items() if claim not in earlier
+        }:
+            messages = [purchase.message for purchase in fresh.values()]
+            waiting = self._outbox.purchases(entry_id, [m.correlation_id for m in messages])
+            actions = [
+                action
+                for claim, purchase in fresh.items()
+                for action in self._claim(claim, purchase, entry_id)
+            ]
             shard = str((self._first_shard + lane) % COUNTER_SHARDS)
             count = Update(Key(ACCEPTED, shard), add={_COUNT: len(fresh)})
             try:
@@ -175,78 +169,67 @@ class AwsTaskQueue:
             break
         return earlier
 
-    def _claim(self, claim: Key, entry: _Entry, entry_id: str) -> list[Action]:
-        message = entry.message
-        purchase = {**remembered(message, self._clock()), "entry": entry_id}
-        if entry.key is None:
-            return [Put(claim, purchase, absent=True)]
+    def _claim(self, claim: Key, purchase: PendingPurchase, entry_id: str) -> list[Action]:
+        message = purchase.message
+        accepted = {**remembered(message, self._clock()), "entry": entry_id}
+        if purchase.key is None:
+            return [Put(claim, accepted, absent=True)]
         named = {
-            "digest": entry.key.digest,
+            "digest": purchase.key.digest,
             "request_id": message.correlation_id,
             "entry": entry_id,
         }
         return [
             Put(claim, named, absent=True),
-            Put(accepted_key(message.correlation_id), purchase),
+            Put(accepted_key(message.correlation_id), accepted),
         ]
 
     # --- publishing -----------------------------------------------------------------------
 
     def _publish_later(self, waiting: Put, messages: list[Message]) -> None:
-        if self._unpublished_messages >= MAX_UNPUBLISHED:
-            return
-        self._unpublished.append((waiting, messages))
-        self._unpublished_messages += len(messages)
-        if self._publishing is None:
-            self._publishing = asyncio.create_task(self._publish())
+        if self._unpublished_messages < MAX_UNPUBLISHED:
+            self._unpublished_messages += len(messages)
+            self._publications.add((waiting, messages))
 
-    async def _publish(self) -> None:
+    async def _publish(self, transactions: list[tuple[Put, list[Message]]]) -> int:
         """Publishes all that was accepted meanwhile together."""
-        try:
-            while self._unpublished:
-                together, self._unpublished = self._unpublished, []
-                messages = [message for _, some in together for message in some]
-                with suppress(StorageError):
-                    await self._publisher.publish_tasks(messages)
-                    await self._outbox.done([waiting for waiting, _ in together])
-                self._unpublished_messages -= len(messages)
-                if len(messages) >= BUSY_MESSAGES:
-                    await asyncio.sleep(GATHER_S)
-        finally:
-            self._publishing = None
+        messages = [message for _, accepted in transactions for message in accepted]
+        with suppress(StorageError):
+            await self._publisher.publish_tasks(messages)
+            await self._outbox.done([waiting for waiting, _ in transactions])
+        self._unpublished_messages -= len(messages)
+        return len(messages)
 
 
-def _claim_key(entry: _Entry) -> Key:
-    if entry.key is None:
-        return accepted_key(entry.message.correlation_id)
-    return Key(f"key-{entry.key.key}", "key")
+def _actions(purchase: PendingPurchase) -> int:
+    """The number of actions that a purchase takes in its transaction."""
+    return 2 if purchase.key else 1
 
 
-def _answer(
-    entry: _Entry, first: _Entry, number: int, earlier: Attributes | None
+def _claim_key(purchase: PendingPurchase) -> Key:
+    if purchase.key is None:
+        return accepted_key(purchase.message.correlation_id)
+    return Key(f"key-{purchase.key.key}", "key")
+
+
+def _result(
+    purchase: PendingPurchase, first: PendingPurchase, number: int, earlier: Attributes | None
 ) -> Accepted | IdempotencyMismatch:
-    """What to tell the nth of those who claim the same; the first of them, if none was earlier,
-    is who gets it."""
+    """The answer to the nth of the purchases that claim the same; the first of them gets it, if no
+    other claimed it earlier."""
     request_id = first.message.correlation_id
-    if entry.key and first.key:
+    if purchase.key and first.key:
         digest = first.key.digest
         if earlier:
             digest, request_id = str(earlier["digest"]), str(earlier["request_id"])
-        if digest != entry.key.digest:
-            return IdempotencyMismatch(f"the key {entry.key.key!r} was used for another purchase")
+        if digest != purchase.key.digest:
+            return IdempotencyMismatch(
+                f"the key {purchase.key.key!r} was used for another purchase"
+            )
     return Accepted(request_id, repeated=number > 0 or earlier is not None)
 
 
-def _tell_all(claims: _Claims, error: Exception) -> None:
-    for entries in claims.values():
-        for entry in entries:
-            _tell(entry, error)
-
-
-def _tell(entry: _Entry, result: Accepted | Exception) -> None:
-    if entry.accepted.done():
-        return
-    if isinstance(result, Exception):
-        entry.accepted.set_exception(result)
-    else:
-        entry.accepted.set_result(result)
+def _answer_all(claims: _Claims, error: Exception) -> None:
+    for purchases in claims.values():
+        for purchase in purchases:
+            purchase.answer(error)
