@@ -5,9 +5,9 @@ import uuid
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.leases import LeaseTerms
 from eventdemo.engines.aws.sqs.messaging import Messaging
-from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.sqs.parts import AwsMessaging
+from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
 from eventdemo.flow import TASK_QUEUE_TOPIC
 from eventdemo.ids import now_us
 from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
@@ -19,7 +19,7 @@ from eventdemo.runtime.wiring import HEARS
 NAMES = Names("modelled")
 
 #: What one instance holds comes to another two seconds later.
-LEASE_TERMS = LeaseTerms(lease_s=2, idle_s=0.0, poll_s=1)
+LEASE_SETTINGS = LeaseSettings(lease_s=2, idle_s=0.0, poll_s=1)
 
 
 class Models:
@@ -35,7 +35,7 @@ class Models:
 
     def engine(self) -> Engine:
         """As a process of its own would have it."""
-        messaging = queue_and_topics(
+        messaging = AwsMessaging(
             self.client(),
             ModelTable(self.purchases),
             NAMES,
@@ -43,7 +43,7 @@ class Models:
             TASK_QUEUE_TOPIC.name,
             now_us,
             _new_id,
-            LEASE_TERMS,
+            LEASE_SETTINGS,
         )
         cache = DynamoSessionCache(ModelTable(self.session), now_us)
         pool = DynamoEventPool(ModelTable(self.pool), _new_id)

@@ -5,7 +5,7 @@ from benchmarks.aws.prices import MILLION, Figure
 from benchmarks.aws.usage import Usage
 from eventdemo.aws.deployment.fargate import API_SIZE, WORKER_SIZE
 from eventdemo.aws.deployment.template import template
-from eventdemo.engines.aws.sqs.leases import LeaseTerms
+from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
 from eventdemo.engines.aws.sqs.subscription import LOOK_AT_DEAD_EVERY_US
 from eventdemo.flow import SERVICES
 
@@ -57,7 +57,7 @@ def of_functions(usage: Usage, orders: int = 1_000) -> float:
 def of_asking() -> float:
     """US dollars per month of one idle worker of each service: each asks two queues all the time,
     and two dead-letter queues once a minute."""
-    polls = 3_600 / LeaseTerms().poll_s
+    polls = 3_600 / LeaseSettings().poll_s
     looks = 3_600 * 1_000_000 / LOOK_AT_DEAD_EVERY_US
     hour = len(SERVICES) * (polls + looks)
     both = prices.SQS_FIFO.value + prices.SQS_STANDARD.value

@@ -8,7 +8,7 @@ from msgspec import Struct
 from benchmarks.aws import prices
 from benchmarks.aws.prices import Figure
 from benchmarks.aws.usage import NAMES, TABLES, Usage
-from eventdemo.engines.aws.sqs.record_batches import GROUPS
+from eventdemo.engines.aws.sqs.encoding import GROUPS
 from eventdemo.flow import FLOW
 
 #: How long one call takes, assumed: a transaction, and a call of SNS, SQS or a read.

@@ -8,7 +8,7 @@ from typing import Any
 
 from eventdemo.engines.aws.dynamodb.table import Action, Attributes, Item, Key, Update
 from eventdemo.engines.aws.names import FIFO
-from eventdemo.engines.aws.sqs.messaging import Depth, Entry
+from eventdemo.engines.aws.sqs.messaging import Depth, OutgoingMessage
 from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel, size_of
 from eventdemo.lab.simulation.sqs_model import MessagingModel
 
@@ -100,7 +100,9 @@ class MeteredWire:
         }
 
     async def publish_batch(self, *, TopicArn: str, PublishBatchRequestEntries: Any) -> Any:  # noqa: N803
-        entries = [Entry(e["Message"], e["MessageGroupId"]) for e in PublishBatchRequestEntries]
+        entries = [
+            OutgoingMessage(e["Message"], e["MessageGroupId"]) for e in PublishBatchRequestEntries
+        ]
         topic = TopicArn.rpartition(":")[2]
         self._model.publish(topic, entries)
         size = _bytes_of(entries)
@@ -116,7 +118,7 @@ class MeteredWire:
 
     async def send_message_batch(self, *, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
         entries = [
-            Entry(e["MessageBody"], e.get("MessageGroupId", ""), e.get("DelaySeconds", 0))
+            OutgoingMessage(e["MessageBody"], e.get("MessageGroupId", ""), e.get("DelaySeconds", 0))
             for e in Entries
         ]
         self._model.send(QueueUrl, entries)
@@ -154,7 +156,7 @@ class MeteredWire:
         self._meter[kind] += _requests(size_bytes)
 
 
-def _bytes_of(entries: Sequence[Entry]) -> int:
+def _bytes_of(entries: Sequence[OutgoingMessage]) -> int:
     return sum(len(entry.body.encode()) for entry in entries)
 
 

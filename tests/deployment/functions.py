@@ -9,9 +9,8 @@ from eventdemo.aws.function import Function
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.lambda_invocations import Calls
-from eventdemo.engines.aws.sqs.messaging import Delivery
-from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.sqs.messaging import QueueMessage
+from eventdemo.engines.aws.sqs.parts import AwsMessaging, LambdaInvocations
 from eventdemo.flow import FLOW, SERVICES, TASK_QUEUE_TOPIC, row_of
 from eventdemo.ids import now_us
 from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
@@ -31,7 +30,7 @@ REGION, ACCOUNT = "eu-central-1", "123456789012"
 AT_ONCE = RetryPolicy(first_delay_us=1)
 
 
-def event_of(queue: str, deliveries: Sequence[Delivery]) -> dict[str, Any]:
+def event_of(queue: str, deliveries: Sequence[QueueMessage]) -> dict[str, Any]:
     """Returns the event that Lambda passes to a function, in the form that AWS documents."""
     return {
         "Records": [
@@ -74,11 +73,11 @@ class Site:
 
         self.pool = DynamoEventPool(events, new_id)
         self.cache = DynamoSessionCache(session, now_us)
-        self.parts = queue_and_topics(client, *common, new_id)
-        self.queue, self.topics = self.parts
-        calls = Calls(client, *common, new_id)
+        self.parts = AwsMessaging(client, *common, new_id)
+        self.queue, self.dead_letters = self.parts.queue, self.parts.dead_letters
+        invocations = LambdaInvocations(client, *common, new_id)
         self.functions = {
-            service: Function(row_of(service), self.pool, self.cache, calls, AT_ONCE)
+            service: Function(row_of(service), self.pool, self.cache, invocations, AT_ONCE)
             for service in SERVICES
         }
 
@@ -106,7 +105,7 @@ class Site:
         return len(deliveries), failed
 
     async def until_idle(self) -> None:
-        """Calls functions until every queue is empty."""
+        """LambdaInvocations functions until every queue is empty."""
         while any(sum(self.messaging.depth(queue)) for queue in QUEUES):
             for queue in QUEUES:
                 await self.call(queue)

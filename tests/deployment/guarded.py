@@ -6,7 +6,7 @@ from typing import Any
 
 from eventdemo.aws.deployment.cloudformation import PREFIX
 from eventdemo.engines.aws.dynamodb.table import Action, Attributes, Item, Key, Put, Table, Update
-from eventdemo.engines.aws.sqs.messaging import Delivery, Depth, Entry, Messaging
+from eventdemo.engines.aws.sqs.messaging import Depth, Messaging, OutgoingMessage, QueueMessage
 from eventdemo.errors import StorageDenied
 
 
@@ -97,17 +97,17 @@ class GuardedMessaging:
         self._messaging = messaging
         self._role = role
 
-    async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
+    async def publish(self, topic: str, entries: Sequence[OutgoingMessage]) -> None:
         self._role.check("sns:Publish", topic)
         await self._messaging.publish(topic, entries)
 
-    async def send(self, queue: str, entries: Sequence[Entry]) -> None:
+    async def send(self, queue: str, entries: Sequence[OutgoingMessage]) -> None:
         self._role.check("sqs:SendMessage", queue)
         await self._messaging.send(queue, entries)
 
     async def receive(
         self, queue: str, *, visibility_timeout_s: int, wait_s: int = 0
-    ) -> list[Delivery]:
+    ) -> list[QueueMessage]:
         self._role.check("sqs:ReceiveMessage", queue)
         return await self._messaging.receive(
             queue, visibility_timeout_s=visibility_timeout_s, wait_s=wait_s

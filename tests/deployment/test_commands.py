@@ -14,7 +14,7 @@ from eventdemo.aws.deployment.template import data_plane_template
 from eventdemo.cli import aws
 from eventdemo.cli.app import GROUPS
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.messaging import Delivery
+from eventdemo.engines.aws.sqs.messaging import QueueMessage
 from eventdemo.flow import FLOW, SERVICES
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
@@ -200,7 +200,7 @@ def _call_the_function(service: str, sqs: Any) -> None:
     url = sqs.get_queue_url(QueueName=NAMES.queue(service))["QueueUrl"]
     answer = sqs.receive_message(QueueUrl=url, AttributeNames=["All"], WaitTimeSeconds=5)
     received = answer["Messages"]
-    deliveries = [Delivery(e["MessageId"], e["ReceiptHandle"], e["Body"], 1) for e in received]
+    deliveries = [QueueMessage(e["MessageId"], e["ReceiptHandle"], e["Body"], 1) for e in received]
     ran = subprocess.run(
         [sys.executable, "-c", FUNCTION],
         input=json.dumps(event_of(NAMES.queue(service), deliveries)),

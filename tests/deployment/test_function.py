@@ -103,9 +103,9 @@ async def test_poison_is_settled_and_tried_again_alone(
         await site.until_idle()
         assert (await outcome(site.engine, healthy)).order_id
         assert (await outcome(site.engine, bad)).code is FailureCode.INTERNAL_ERROR
-    (letter,) = await site.topics.find()
+    (letter,) = await site.dead_letters.find()
     assert (letter.correlation_id, letter.attempts) == (bad, 5)
-    await site.topics.redrive(letter.id)
+    await site.dead_letters.redrive(letter.id)
     await site.until_idle()
     assert (await clean_receipt(site.engine)).accepted == 2
 
@@ -119,7 +119,7 @@ async def test_what_sqs_gave_up_becomes_a_dead_letter_and_its_buyer_is_told(site
     site.messaging.delete(QUEUE, [delivery.handle for delivery in deliveries])
     await site.until_idle()
     assert (await outcome(site.engine, request_id)).code is FailureCode.INTERNAL_ERROR
-    (letter,) = await site.topics.find()
+    (letter,) = await site.dead_letters.find()
     assert letter.correlation_id == request_id
 
 
@@ -139,7 +139,7 @@ async def test_garbage_is_settled_as_a_dead_letter(site: Site) -> None:
     ]
     answer = await site.functions["purchase_task"](json.loads(json.dumps(event)))
     assert answer == {"batchItemFailures": []}
-    (letter,) = await site.topics.find()
+    (letter,) = await site.dead_letters.find()
     assert letter.body == b"Test message."
 
 

@@ -15,7 +15,7 @@ from eventdemo.engines.aws.dynamodb.table import Table
 from eventdemo.engines.aws.factory import _NO_ITEM
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs.messaging import Messaging
-from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.sqs.parts import AwsMessaging
 from eventdemo.errors import StorageDenied
 from eventdemo.flow import FLOW, ORDER_ID_NEEDED, SERVICES, TASK_QUEUE_TOPIC, Row
 from eventdemo.ids import now_us
@@ -63,7 +63,7 @@ class Account:
 
     def _engine(self, messaging: Messaging, *tables: Table) -> Engine:
         events, purchases, session = tables
-        parts = queue_and_topics(
+        parts = AwsMessaging(
             messaging, purchases, NAMES, HEARS, TASK_QUEUE_TOPIC.name, now_us, self._new_id
         )
         cache = DynamoSessionCache(session, now_us)

@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from eventdemo.engines.aws.factory import AwsEngineFactory
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.leases import LeaseTerms
 from eventdemo.engines.aws.sqs.messaging import Messaging
+from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
 from eventdemo.engines.registry import FactoryOptions
 from eventdemo.flow import TASK_QUEUE_TOPIC
-from eventdemo.ports import Engine, MessagingParts, TaskQueue, Topics
+from eventdemo.ports import Engine, TaskQueue, Topics
 from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.wiring import HEARS
 from eventdemo.settings import Settings
@@ -73,19 +73,18 @@ async def open_emulated(folder: Path) -> Engine:
     """An engine as a process of its own would have it, but for how long it may hold messages, and
     that it waits for what is still to come."""
     place = _Place.of(folder)
-    names, terms = Names(place.prefix), LeaseTerms(place.lease_s, idle_s=0.0, poll_s=1)
+    names, settings = Names(place.prefix), LeaseSettings(place.lease_s, idle_s=0.0, poll_s=1)
     services = _Services(_ledger_of(names))
     try:
         pool = await services.event_pool(f"dynamodb://{names.events}")
-        queue, topics = await services.queue_and_topics(
-            f"aws://{names.prefix}", wake_ups=False, terms=terms
-        )
+        parts = await services.messaging(f"aws://{names.prefix}", settings=settings)
         cache = await services.session_cache(f"dynamodb://{names.session}")
     except BaseException:
         await services.close()
         raise
-    topics_ = services.patient_topics(topics)
-    messaging = MessagingParts(services.patient_queue(queue), topics_, topics_, topics_, topics_)
+    messaging = parts._replace(
+        queue=services.patient_queue(parts.queue), topics=services.patient_topics(parts.topics)
+    )
     return CompositeEngine(pool, messaging, cache, services.close)
 
 

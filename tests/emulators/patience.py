@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.messaging import Delivery, Depth, Entry, Messaging
+from eventdemo.engines.aws.sqs.messaging import Depth, Messaging, OutgoingMessage, QueueMessage
 from eventdemo.flow import TASK_QUEUE_TOPIC
 from eventdemo.messages import Accepted, IdempotencyKey, Message, Received
 
@@ -41,13 +41,13 @@ class Ledger:
         """A task is to be published, or was already: whichever is known first."""
         self._tasks += 1
 
-    def published(self, topic: str, entries: Sequence[Entry]) -> None:
+    def published(self, topic: str, entries: Sequence[OutgoingMessage]) -> None:
         if topic == self._task_topic:
             self._tasks -= sum(len(json.loads(entry.body)) for entry in entries)
         for queue in self._subscribed[topic]:
             self.sent(queue, entries)
 
-    def sent(self, queue: str, entries: Sequence[Entry]) -> None:
+    def sent(self, queue: str, entries: Sequence[OutgoingMessage]) -> None:
         self._due_s[queue] += [_now_s() + entry.delay_s for entry in entries]
 
     def held(self, queue: str, message_ids: Sequence[str], timeout_s: int) -> None:
@@ -84,17 +84,17 @@ class LedgeredMessaging:
         self._ledger = ledger
         self._ids: dict[str, str] = {}
 
-    async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
+    async def publish(self, topic: str, entries: Sequence[OutgoingMessage]) -> None:
         await self._messaging.publish(topic, entries)
         self._ledger.published(topic, entries)
 
-    async def send(self, queue: str, entries: Sequence[Entry]) -> None:
+    async def send(self, queue: str, entries: Sequence[OutgoingMessage]) -> None:
         await self._messaging.send(queue, entries)
         self._ledger.sent(queue, entries)
 
     async def receive(
         self, queue: str, *, visibility_timeout_s: int, wait_s: int = 0
-    ) -> list[Delivery]:
+    ) -> list[QueueMessage]:
         found = await self._messaging.receive(
             queue, visibility_timeout_s=visibility_timeout_s, wait_s=wait_s
         )

@@ -12,8 +12,7 @@ import pytest
 from eventdemo.aws.push.endpoint import LIVE_PATH, PATH, PushEndpoint, PushSubscription, serve
 from eventdemo.aws.push.envelope import MAX_BODY_BYTES
 from eventdemo.aws.push.sleeping_topics import SleepingTopics
-from eventdemo.engines.aws.sqs.messaging import Entry, Messaging
-from eventdemo.engines.aws.sqs.wake_ups import waking
+from eventdemo.engines.aws.sqs.messaging import Messaging, OutgoingMessage, WakeUpPublisher
 from eventdemo.flow import SERVICES
 from eventdemo.lab.simulation.sqs_model import ModelMessaging
 from eventdemo.ports import MessagingParts
@@ -22,7 +21,7 @@ from eventdemo.runtime.samples import add_samples
 from eventdemo.runtime.wiring import HEARS
 from eventdemo.runtime.worker import run_services
 from tests.conformance.samples import PATIENCE_S, purchase
-from tests.modelled import LEASE_TERMS, NAMES, Models
+from tests.modelled import LEASE_SETTINGS, NAMES, Models
 from tests.push.authority import DAY, Certified
 from tests.push.hosts import client_context
 from tests.push.sns import (
@@ -42,7 +41,7 @@ from tests.servers.ports import free_port
 pytestmark = pytest.mark.anyio
 
 #: Nothing is found without a wake-up: a test would have to wait this long.
-AWAKE_S, LAST_POLL_S, SLEEP_S = 0.05, LEASE_TERMS.poll_s + 0.2, 600.0
+AWAKE_S, LAST_POLL_S, SLEEP_S = 0.05, LEASE_SETTINGS.poll_s + 0.2, 600.0
 
 
 class Account(Models):
@@ -54,7 +53,7 @@ class Account(Models):
         self._balancer = balancer
 
     def client(self) -> Messaging:
-        return waking(Sender(self), NAMES, HEARS)
+        return WakeUpPublisher(Sender(self), NAMES, HEARS)
 
     async def push(self, fields: Fields) -> httpx.Response:
         fields = signed(fields, self._sns.signer)
@@ -68,7 +67,7 @@ class Sender(ModelMessaging):
         super().__init__(account.messaging)
         self._account = account
 
-    async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
+    async def publish(self, topic: str, entries: Sequence[OutgoingMessage]) -> None:
         if topic != NAMES.wake:
             await super().publish(topic, entries)
             return

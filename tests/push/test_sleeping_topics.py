@@ -9,9 +9,13 @@ import pytest
 
 from eventdemo.aws.push.sleeping_topics import AWAKE_S, LAST_POLL_S, SLEEP_S, SleepingTopics
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.messaging import Delivery, Entry
-from eventdemo.engines.aws.sqs.queue_and_topics import AwsMessaging, queue_and_topics
-from eventdemo.engines.aws.sqs.wake_ups import NOTES_EVERY_S, WakingMessaging, waking
+from eventdemo.engines.aws.sqs.messaging import (
+    WAKE_UP_INTERVAL_S,
+    OutgoingMessage,
+    QueueMessage,
+    WakeUpPublisher,
+)
+from eventdemo.engines.aws.sqs.parts import AwsMessaging
 from eventdemo.errors import StorageUnreachable
 from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
 from eventdemo.lab.simulation.loop import SimulatedLoop
@@ -33,7 +37,7 @@ class Counted(ModelMessaging):
         self._cloud = cloud
         self.asked = 0
 
-    async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
+    async def publish(self, topic: str, entries: Sequence[OutgoingMessage]) -> None:
         if topic == NAMES.wake:
             self._cloud.push([entry.body for entry in entries])
         else:
@@ -41,7 +45,7 @@ class Counted(ModelMessaging):
 
     async def receive(
         self, queue: str, *, visibility_timeout_s: int, wait_s: int = 0
-    ) -> list[Delivery]:
+    ) -> list[QueueMessage]:
         self.asked += 1
         return await super().receive(
             queue, visibility_timeout_s=visibility_timeout_s, wait_s=wait_s
@@ -54,8 +58,7 @@ class Worker:
     def __init__(self, cloud: "Cloud") -> None:
         self.cloud = cloud
         self.messaging = Counted(cloud)
-        _, topics = cloud.parts(self.messaging)
-        self.topics = SleepingTopics(topics, HEARS, clock=cloud.clock)
+        self.topics = SleepingTopics(cloud.parts(self.messaging).topics, HEARS, clock=cloud.clock)
         self.handled: list[tuple[float, list[Message]]] = []
 
     @property
@@ -97,8 +100,8 @@ class Cloud:
                 self.workers[-1].topics.wake(wake_up)
 
     def parts(self, messaging: Counted) -> AwsMessaging:
-        return queue_and_topics(
-            waking(messaging, NAMES, HEARS),
+        return AwsMessaging(
+            WakeUpPublisher(messaging, NAMES, HEARS),
             ModelTable(self.table),
             NAMES,
             HEARS,
@@ -118,7 +121,8 @@ class Running:
     def __init__(self, instances: int) -> None:
         self.cloud = Cloud()
         self.messaging = Counted(self.cloud)
-        self.queue, self.topics = self.cloud.parts(self.messaging)
+        parts = self.cloud.parts(self.messaging)
+        self.queue, self.topics, self.dead_letters = parts.queue, parts.topics, parts.dead_letters
         self.cloud.workers = [Worker(self.cloud) for _ in range(instances)]
         self.workers = list(self.cloud.workers)
         self.tasks = [asyncio.create_task(worker.run()) for worker in self.workers]
@@ -235,9 +239,10 @@ def test_a_process_tells_the_same_no_more_often_than_it_may() -> None:
             await running.topics.publish(TOPIC, [check()])
             await asyncio.sleep(0.01)
         sent = [at for at, wake_up in running.cloud.wake_ups if wake_up == TOPIC]
-        assert len(sent) <= (now() - began) / NOTES_EVERY_S + 2
+        assert len(sent) <= (now() - began) / WAKE_UP_INTERVAL_S + 2
         assert all(
-            later - earlier > NOTES_EVERY_S - 0.001 for earlier, later in itertools.pairwise(sent)
+            later - earlier > WAKE_UP_INTERVAL_S - 0.001
+            for earlier, later in itertools.pairwise(sent)
         )
 
     tell(story)
@@ -247,10 +252,10 @@ def test_the_last_wake_up_comes_after_the_last_message() -> None:
     async def story(running: Running) -> None:
         for _ in range(5):
             await running.topics.publish(TOPIC, [check()])
-            await asyncio.sleep(NOTES_EVERY_S / 3)
+            await asyncio.sleep(WAKE_UP_INTERVAL_S / 3)
         last = now()
         await asyncio.sleep(1)
-        assert running.cloud.wake_ups[-1][0] >= last - NOTES_EVERY_S / 3
+        assert running.cloud.wake_ups[-1][0] >= last - WAKE_UP_INTERVAL_S / 3
 
     tell(story, instances=0)
 
@@ -315,7 +320,7 @@ def test_a_redriven_letter_wakes_its_service() -> None:
         running.tasks = [asyncio.create_task(worker.run())]
         await running.asleep()
         began = now()
-        await running.topics.redrive(await running.topics.last_id())
+        await running.dead_letters.redrive(await running.dead_letters.last_id())
         await asyncio.sleep(2)
         [(at, messages)] = worker.handled
         assert messages == received.messages
@@ -351,13 +356,13 @@ def test_a_wake_up_for_others_wakes_nobody_here(wake_up: str) -> None:
 
 def test_closing_sends_the_wake_ups_that_are_due() -> None:
     async def story(running: Running) -> None:
-        publisher = WakingMessaging(running.messaging, NAMES.wake, {NAMES.topic(TOPIC): "wake_up"})
+        publisher = WakeUpPublisher(running.messaging, NAMES, {SERVICE: TOPIC})
         for number in range(2):
-            await publisher.publish(NAMES.topic(TOPIC), [Entry("[]", group=str(number))])
+            await publisher.publish(NAMES.topic(TOPIC), [OutgoingMessage("[]", group=str(number))])
             await asyncio.sleep(0)
         began = now()
         await publisher.close()
-        assert [wake_up for _, wake_up in running.cloud.wake_ups] == ["wake_up", "wake_up"]
+        assert [wake_up for _, wake_up in running.cloud.wake_ups] == [TOPIC, TOPIC]
         assert now() == began
 
     tell(story, instances=0)

@@ -255,7 +255,7 @@ def ends_messages_before_their_retries_are_safe(patch: Patch) -> None:
         receipt = received.receipt
         receipt.check()
         await receipt.end()
-        receipt.held = []
+        receipt.leased = []
         await settle(self, received, retries, dead)
 
     patch.setattr(AwsTopics, "settle", hasty)

@@ -11,8 +11,8 @@ from typing import Any
 import structlog
 
 from eventdemo.engines.aws.factory import AwsEngineFactory
-from eventdemo.engines.aws.sqs.lambda_invocations import Calls
-from eventdemo.engines.aws.sqs.messaging import Delivery
+from eventdemo.engines.aws.sqs.messaging import QueueMessage
+from eventdemo.engines.aws.sqs.parts import LambdaInvocations
 from eventdemo.errors import Misconfigured, StorageError
 from eventdemo.flow import SERVICES, Row, row_of
 from eventdemo.ids import now_us
@@ -44,7 +44,7 @@ class Function:
         row: Row,
         pool: EventPool,
         cache: SessionCache,
-        calls: Calls,
+        invocations: LambdaInvocations,
         retries: RetryPolicy | None = None,
         clock: Callable[[], int] = now_us,
         observer: Observer = UNOBSERVED,
@@ -52,7 +52,7 @@ class Function:
         self._row = row
         self._pool = pool
         self._cache = cache
-        self._calls = calls
+        self._invocations = invocations
         self._retries = retries or RetryPolicy()
         self._clock = clock
         self._observer = observer
@@ -63,30 +63,29 @@ class Function:
         again. An event without messages is the clock's, and sends what is left in the outbox."""
         records = event.get("Records", [])
         if not records:
-            await self._calls.sweep()
+            await self._invocations.sweep()
             return {"batchItemFailures": []}
         queue = records[0]["eventSourceARN"].rpartition(":")[2]
-        unsettled = await self._handle(queue, [_delivery(record) for record in records])
+        unsettled = await self._handle(queue, [_queue_message(record) for record in records])
         return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in unsettled]}
 
-    async def _handle(self, queue: str, deliveries: list[Delivery]) -> list[str]:
-        call = self._calls.of(queue, deliveries)
-        engine = CompositeEngine(
-            self._pool, call.messaging.parts, self._cache, call.messaging.close
-        )
+    async def _handle(self, queue: str, messages: list[QueueMessage]) -> list[str]:
+        invocation = self._invocations.of(queue, messages)
+        messaging = invocation.messaging
+        engine = CompositeEngine(self._pool, messaging.parts, self._cache, messaging.close)
         handler = Handler(
             self._row, engine, self._states, self._retries, self._clock, self._observer
         )
         service = self._row.service
         try:
-            while received := await call.messaging.topics.receive(service, MESSAGES_PER_BATCH):
+            while received := await messaging.topics.receive(service, MESSAGES_PER_BATCH):
                 await handler.handle(received)
         except StorageError as error:
             self._observer.storage_failed(service)
             log.error("storage failed, messages come again", service=service, error=str(error))
         finally:
             await engine.close()
-        return call.source.unsettled
+        return invocation.source.unsettled
 
 
 async def open_function(settings: Settings, service: str) -> Function:
@@ -97,17 +96,17 @@ async def open_function(settings: Settings, service: str) -> Function:
     if not isinstance(factory, AwsEngineFactory):
         raise Misconfigured("a function needs topics that call it: set EVENTDEMO_TOPICS to aws://…")
     try:
-        calls = await factory.calls(settings.topics, service)
+        invocations = await factory.lambda_invocations(settings.topics, service)
         pool = await factories.of(settings.event_pool).event_pool(settings.event_pool)
         cache = await factories.of(settings.session_cache).session_cache(settings.session_cache)
     except BaseException:
         await factories.close()
         raise
-    return Function(row_of(service), pool, cache, calls)
+    return Function(row_of(service), pool, cache, invocations)
 
 
-def _delivery(record: Mapping[str, Any]) -> Delivery:
-    return Delivery(
+def _queue_message(record: Mapping[str, Any]) -> QueueMessage:
+    return QueueMessage(
         record["messageId"],
         record["receiptHandle"],
         record["body"],

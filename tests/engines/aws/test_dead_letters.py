@@ -24,17 +24,17 @@ async def test_letters_of_several_processes_are_numbered_without_gaps(world: Wor
     letters = [[dead(message) for message in checks(60)] for _ in instances]
     await asyncio.gather(
         *(
-            instance.topics._letters.add(some, {})
+            instance.dead_letters.add(some, {})
             for instance, some in zip(instances, letters, strict=True)
         )
     )
-    found = await instances[0].topics.find(limit=1_000)
+    found = await instances[0].dead_letters.find(limit=1_000)
     assert [letter.id for letter in found] == list(range(1, 301))
     assert {letter.message_id for letter in found} == {
         letter.message_id for some in letters for letter in some
     }
-    assert await instances[0].topics.last_id() == 300
-    assert (await instances[0].topics.counts())[SERVICE].dead == 300
+    assert await instances[0].dead_letters.last_id() == 300
+    assert (await instances[0].flow_status.counts())[SERVICE].dead == 300
 
 
 @simulated
@@ -42,7 +42,7 @@ async def test_burying_whose_answer_was_lost_buries_once(world: World) -> None:
     one = world.instance()
     one.table.loses_answers = 3
     await buried(one, 5)
-    assert [letter.id for letter in await one.topics.find()] == [1, 2, 3, 4, 5]
+    assert [letter.id for letter in await one.dead_letters.find()] == [1, 2, 3, 4, 5]
 
 
 @simulated
@@ -52,17 +52,17 @@ async def test_large_letters_go_in_several_transactions(world: World) -> None:
         type(letter)(SERVICE, TOPIC, letter.message_id, "", b"x" * 250_000, "large", "", 1, 0)
         for letter in (dead(check()) for _ in range(30))
     ]
-    await one.topics._letters.add(large, {})
-    assert await one.topics.last_id() == 30
+    await one.dead_letters.add(large, {})
+    assert await one.dead_letters.last_id() == 30
 
 
 @simulated
 async def test_what_was_redriven_comes_though_its_queue_was_away(world: World) -> None:
     one, other = world.instance(), world.instance()
     await buried(one, 120)
-    letters = await one.topics.find(limit=200)
+    letters = await one.dead_letters.find(limit=200)
     one.messaging.refused.add("send")
-    assert await one.topics.redrive(*(letter.id for letter in letters)) == 120
+    assert await one.dead_letters.redrive(*(letter.id for letter in letters)) == 120
     assert await other.nothing_comes()
     await asyncio.sleep(OVERDUE_US / 1_000_000)
     await other.topics.receive(TASKS, 1)  # who takes tasks looks for what is overdue
@@ -73,7 +73,7 @@ async def test_what_was_redriven_comes_though_its_queue_was_away(world: World) -
         await other.topics.settle(got, [], [])
         came |= {message.id for message in got.messages}
     assert came == {letter.message_id for letter in letters}
-    assert (await other.topics.counts())[SERVICE].dead == 0
+    assert (await other.flow_status.counts())[SERVICE].dead == 0
 
 
 @simulated
@@ -82,12 +82,12 @@ async def test_a_redrive_whose_answer_was_lost_hands_out_all_the_same(world: Wor
     await buried(one, 1)
     one.table.loses_answers = 1
     with suppress(StorageError):
-        await one.topics.redrive(1)
+        await one.dead_letters.redrive(1)
     await one.topics.receive(TASKS, 1)
     await asyncio.sleep(2 * OVERDUE_US / 1_000_000)
     await one.topics.receive(TASKS, 1)
     assert len((await one.receive()).messages) == 1
-    assert (await one.topics.get(1)).state == DeadLetterState.REDRIVEN
+    assert (await one.dead_letters.get(1)).state == DeadLetterState.REDRIVEN
 
 
 @simulated
@@ -96,13 +96,13 @@ async def test_redriving_and_discarding_at_once_keep_the_count_right(world: Worl
     await buried(one, 50)
     ids = range(1, 51)
     await asyncio.gather(
-        one.topics.redrive(*ids),
-        other.topics.discard(*ids),
-        other.topics.redrive(*ids),
+        one.dead_letters.redrive(*ids),
+        other.dead_letters.discard(*ids),
+        other.dead_letters.redrive(*ids),
     )
-    assert (await one.topics.counts())[SERVICE].dead == 0
+    assert (await one.flow_status.counts())[SERVICE].dead == 0
     redriven = DeadLetterFilter(state=DeadLetterState.REDRIVEN)
-    assert len(await one.topics.find(redriven)) == 50
+    assert len(await one.dead_letters.find(redriven)) == 50
 
 
 @simulated
@@ -111,9 +111,9 @@ async def test_letters_of_one_purchase_are_found_without_reading_the_others(
 ) -> None:
     one = world.instance()
     await buried(one, 300)
-    wanted = (await one.topics.get(250)).correlation_id
+    wanted = (await one.dead_letters.get(250)).correlation_id
     one.table.keys_read = 0
-    found = await one.topics.find(DeadLetterFilter(request_id=wanted))
+    found = await one.dead_letters.find(DeadLetterFilter(request_id=wanted))
     assert [letter.id for letter in found] == [250]
     assert one.table.keys_read < 5
-    assert await one.topics.find(DeadLetterFilter(request_id="x" * 5_000)) == []
+    assert await one.dead_letters.find(DeadLetterFilter(request_id="x" * 5_000)) == []

@@ -7,7 +7,7 @@ import pytest
 from eventdemo.errors import AlreadyHandled, StorageError
 from eventdemo.messages import Message, Retry
 from tests.conformance.samples import by_product, check, checks, dead
-from tests.engines.aws.worlds import SERVICE, TERMS, TOPIC, World, pause_s, simulated
+from tests.engines.aws.worlds import LEASE_SETTINGS, SERVICE, TOPIC, World, pause_s, simulated
 
 
 @simulated
@@ -16,9 +16,9 @@ async def test_what_is_worked_on_comes_to_nobody_else(world: World) -> None:
     await slow.topics.publish(TOPIC, checks(20))
     got = await slow.receive()
     for _ in range(8):  # four times as long as the lease
-        await asyncio.sleep(TERMS.lease_s / 2)
+        await asyncio.sleep(LEASE_SETTINGS.lease_s / 2)
         assert await other.topics.receive(SERVICE, 10) is None
-        slow.topics._subscriptions[SERVICE]._new.touch()
+        slow.topics._subscriptions[SERVICE]._new.keep_alive()
     await slow.topics.settle(got, [], [])
     assert await other.nothing_comes()
 
@@ -34,7 +34,7 @@ async def test_what_nobody_works_on_any_more_comes_to_another(world: World) -> N
     with pytest.raises(AlreadyHandled):
         await idle.topics.settle(got, [Retry(messages[0], 0, 2, "again")], [dead(messages[1])])
     await other.topics.settle(theirs, [], [])
-    assert await other.topics.find() == []
+    assert await other.dead_letters.find() == []
     assert await other.nothing_comes()
 
 
@@ -46,7 +46,7 @@ async def test_who_was_stopped_knows_that_the_lease_is_lost_before_any_timer_doe
     (message,) = checks(1)
     await stopped.topics.publish(TOPIC, [message])
     got = await stopped.receive()
-    pause_s(TERMS.lease_s)
+    pause_s(LEASE_SETTINGS.lease_s)
     calls = len(stopped.messaging.calls)
     with pytest.raises(AlreadyHandled):
         await stopped.topics.settle(got, [Retry(message, 0, 2, "again")], [])
@@ -59,7 +59,7 @@ async def test_who_slept_with_its_machine_knows_by_the_walls_clock(world: World)
     sleeper = world.instance()
     await sleeper.topics.publish(TOPIC, checks(1))
     got = await sleeper.receive()
-    world.slept_us += TERMS.lease_s * 1_000_000
+    world.slept_us += LEASE_SETTINGS.lease_s * 1_000_000
     with pytest.raises(AlreadyHandled):
         await sleeper.topics.settle(got, [], [])
 
@@ -92,7 +92,7 @@ async def test_who_was_stopped_while_a_call_was_under_way_hands_nothing_out(worl
     for _ in range(20):
         await asyncio.sleep(0)
         if stopped.messaging.calls.count("receive") == 4 and not receiving.done():
-            pause_s(TERMS.lease_s)
+            pause_s(LEASE_SETTINGS.lease_s)
             break
     got = await receiving
     assert got is None or not got.messages
@@ -113,7 +113,7 @@ async def test_who_closes_gives_back_at_once(world: World) -> None:
         await stays.topics.settle(got, [], [])
         seen += got.messages
     assert by_product(seen) == by_product(messages)
-    assert asyncio.get_running_loop().time() - began_s < TERMS.lease_s / 2
+    assert asyncio.get_running_loop().time() - began_s < LEASE_SETTINGS.lease_s / 2
 
 
 @simulated
@@ -129,7 +129,7 @@ async def test_what_a_poll_brings_while_its_process_closes_is_given_back(world: 
     await asyncio.sleep(0.1)
     began_s = asyncio.get_running_loop().time()
     assert list((await stays.receive()).messages) == [message]
-    assert asyncio.get_running_loop().time() - began_s < TERMS.lease_s / 2
+    assert asyncio.get_running_loop().time() - began_s < LEASE_SETTINGS.lease_s / 2
 
 
 @simulated
@@ -158,7 +158,7 @@ async def test_what_was_given_up_is_handed_out_again_without_counting_as_a_recei
         got = await one.receive()
         assert list(got.messages) == [message]
         await asyncio.sleep(5)
-    assert got.receipt.parcels[0].delivery.receives == 1
+    assert got.receipt.deliveries[0].stored.receives == 1
     await one.topics.settle(got, [], [])
 
 
@@ -168,9 +168,9 @@ async def test_a_lease_outlives_a_call_that_could_not_prolong_it(world: World) -
     await one.topics.publish(TOPIC, checks(1))
     got = await one.receive()
     one.messaging.refused.add("extend")
-    await asyncio.sleep(TERMS.beat_s * 1.5)
+    await asyncio.sleep(LEASE_SETTINGS.heartbeat_s * 1.5)
     one.messaging.refused.clear()
-    await asyncio.sleep(TERMS.lease_s)
+    await asyncio.sleep(LEASE_SETTINGS.lease_s)
     await one.topics.settle(got, [], [])
     assert await other.nothing_comes()
 
@@ -196,9 +196,9 @@ async def test_a_failed_settling_can_be_repeated_and_buries_once(world: World) -
     again = await one.receive()
     assert list(again.messages) == [bad, good]
     await one.topics.settle(again, [], [dead(bad)])
-    assert [letter.message_id for letter in await one.topics.find()] == [bad.id]
+    assert [letter.message_id for letter in await one.dead_letters.find()] == [bad.id]
     assert await one.nothing_comes()
-    assert (await one.topics.counts())[SERVICE].dead == 1
+    assert (await one.flow_status.counts())[SERVICE].dead == 1
 
 
 @simulated
@@ -217,7 +217,7 @@ async def test_after_a_crash_within_settling_nothing_is_lost(world: World) -> No
     whole = await other.receive()
     assert (list(whole.messages), whole.attempt) == ([bad, again, good], 1)
     await other.topics.settle(whole, [], [dead(bad)])
-    assert [letter.message_id for letter in await other.topics.find()] == [bad.id]
+    assert [letter.message_id for letter in await other.dead_letters.find()] == [bad.id]
     assert await other.nothing_comes()
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from eventdemo.codec import encode
-from eventdemo.engines.aws.sqs.deliveries import again_entry
-from eventdemo.engines.aws.sqs.messaging import Entry
+from eventdemo.engines.aws.sqs.encoding import retry_message
+from eventdemo.engines.aws.sqs.messaging import OutgoingMessage
 from eventdemo.facts import StockCheckRequested
 from eventdemo.messages import Message, Undecodable
 from tests.conformance.samples import check, checks, dead
@@ -68,7 +68,7 @@ async def test_who_is_suspected_is_handled_apart_from_other_retries(world: World
     poison, *healthy = checks(6)
     retries = NAMES.retries(SERVICE)
     one = world.instance()
-    await one.messaging.send(retries, [again_entry(each, 2) for each in (poison, *healthy)])
+    await one.messaging.send(retries, [retry_message(each, 2) for each in (poison, *healthy)])
     for _ in range(3):
         doomed = world.instance()
         assert poison in (await doomed.receive()).messages
@@ -96,14 +96,16 @@ def test_what_is_no_record_batch_comes_as_it_is_and_its_group_goes_on(body: str)
     @simulated
     async def test(world: World) -> None:
         one = world.instance()
-        await one.messaging.publish(NAMES.topic(TOPIC), [Entry(body, "7")])
+        await one.messaging.publish(NAMES.topic(TOPIC), [OutgoingMessage(body, "7")])
         got = await one.receive()
         (spoiled,) = got.undecodable
         assert not got.messages
         assert spoiled.body in (body.encode(), body[1:-1].encode())
         assert spoiled.reason
         await one.topics.settle(got, [], [])
-        await one.messaging.publish(NAMES.topic(TOPIC), [Entry(encode([check()]).decode(), "7")])
+        await one.messaging.publish(
+            NAMES.topic(TOPIC), [OutgoingMessage(encode([check()]).decode(), "7")]
+        )
         assert (await one.receive()).messages
 
     test()
@@ -115,7 +117,7 @@ async def test_a_message_that_cannot_be_read_leaves_its_neighbours_unharmed(worl
     healthy = check()
     spoiled = b'["r/2","r","r/1",0,{"type":"StockTeleported.v9"}]'
     body = f"[{spoiled.decode()},{encode(healthy).decode()}]"
-    await one.messaging.publish(NAMES.topic(TOPIC), [Entry(body, "7")])
+    await one.messaging.publish(NAMES.topic(TOPIC), [OutgoingMessage(body, "7")])
     got = await one.receive()
     assert list(got.messages) == [healthy]
     assert [(each.id, each.body) for each in got.undecodable] == [("r/2", spoiled)]
@@ -128,7 +130,7 @@ async def test_a_record_batch_that_is_taken_apart_keeps_what_cannot_be_read(
     one = world.instance()
     healthy = check()
     body = f'["nothing",{encode(healthy).decode()}]'
-    await one.messaging.publish(NAMES.topic(TOPIC), [Entry(body, "7")])
+    await one.messaging.publish(NAMES.topic(TOPIC), [OutgoingMessage(body, "7")])
     for _ in range(3):
         doomed = world.instance()
         assert await doomed.receive()
@@ -147,7 +149,9 @@ async def test_a_record_batch_that_is_taken_apart_keeps_what_cannot_be_read(
 @simulated
 async def test_what_is_no_retry_is_given_up(world: World) -> None:
     one = world.instance()
-    await one.messaging.send(NAMES.retries(SERVICE), [Entry("garbage"), Entry('[2,null,"x"]')])
+    await one.messaging.send(
+        NAMES.retries(SERVICE), [OutgoingMessage("garbage"), OutgoingMessage('[2,null,"x"]')]
+    )
     bodies: list[bytes] = []
     while len(bodies) < 2:
         got = await one.receive()
@@ -167,8 +171,8 @@ async def test_characters_that_xml_cannot_hold_arrive_as_they_were(world: World)
     got = await one.receive()
     assert list(got.messages) == [message]
     await one.topics.settle(got, [], [dead(message)])
-    (letter,) = await one.topics.find()
-    await one.topics.redrive(letter.id)
+    (letter,) = await one.dead_letters.find()
+    await one.dead_letters.redrive(letter.id)
     assert list((await one.receive()).messages) == [message]
 
 
@@ -176,13 +180,13 @@ async def test_characters_that_xml_cannot_hold_arrive_as_they_were(world: World)
 async def test_a_dead_letter_larger_than_a_message_comes_again_as_it_was(world: World) -> None:
     one = world.instance()
     body = bytes(range(256)) * 1_000
-    await one.messaging.publish(NAMES.topic(TOPIC), [Entry("x" * 250_000, "7")])
+    await one.messaging.publish(NAMES.topic(TOPIC), [OutgoingMessage("x" * 250_000, "7")])
     got = await one.receive()
     letter = dead(check())
     large = type(letter)(SERVICE, TOPIC, "name", "", body, "too large", "", 1, 0)
     await one.topics.settle(got, [], [large])
-    (kept,) = await one.topics.find()
-    await one.topics.redrive(kept.id)
+    (kept,) = await one.dead_letters.find()
+    await one.dead_letters.redrive(kept.id)
     (again,) = (await one.receive()).undecodable
     assert again.body == body
 
@@ -190,7 +194,7 @@ async def test_a_dead_letter_larger_than_a_message_comes_again_as_it_was(world: 
 @simulated
 async def test_while_everything_is_retried_what_is_new_has_its_turn(world: World) -> None:
     one = world.instance()
-    retries = [again_entry(message, 2) for message in checks(600)]
+    retries = [retry_message(message, 2) for message in checks(600)]
     await one.messaging.send(NAMES.retries(SERVICE), retries)
     await one.topics.publish(TOPIC, checks(5))
     attempts = []

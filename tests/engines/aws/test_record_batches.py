@@ -1,46 +1,44 @@
-"""Record batches: a product's order, and the limits of SNS and SQS."""
+"""Record batches on SQS: a product's order, and the limits of SNS and SQS."""
 
 import re
 
 from eventdemo.codec import decode_messages
-from eventdemo.engines.aws.sqs.messaging import MAX_BYTES_PER_CALL
-from eventdemo.engines.aws.sqs.record_batches import (
+from eventdemo.engines.aws.sqs.encoding import (
     GROUPS,
     MAX_MESSAGES_PER_RECORD_BATCH,
-    entries_of,
     group_of,
+    record_batches,
 )
+from eventdemo.engines.aws.sqs.messaging import MAX_BYTES_PER_CALL, OutgoingMessage
 from eventdemo.messages import Message
 from tests.conformance.samples import by_product, checks
 
 
-def told(entries: list[str]) -> list[Message]:
-    return [message for body in entries for message in decode_messages(body, "")[0]]
+def decoded(*batches: OutgoingMessage) -> list[Message]:
+    return [message for batch in batches for message in decode_messages(batch.body, "")[0]]
 
 
 def test_messages_stay_in_order_within_a_product() -> None:
     messages = checks(5_000, products=7)
-    entries = entries_of(messages)
-    assert by_product(told([entry.body for entry in entries])) == by_product(messages)
+    assert by_product(decoded(*record_batches(messages))) == by_product(messages)
 
 
 def test_a_products_messages_share_a_group() -> None:
-    for entry in entries_of(checks(500, products=50)):
-        groups = {group_of(each.data.product_id) for each in told([entry.body])}
-        assert groups == {entry.group}
+    for batch in record_batches(checks(500, products=50)):
+        groups = {group_of(message.data.product_id) for message in decoded(batch)}
+        assert groups == {batch.group}
 
 
 def test_cold_products_share_groups() -> None:
-    entries = entries_of(checks(10_000, products=10_000))
-    assert len(entries) == GROUPS
+    assert len(record_batches(checks(10_000, products=10_000))) == GROUPS
 
 
 def test_no_record_batch_is_too_large_for_a_call() -> None:
-    entries = entries_of(checks(5_000, products=1))
-    assert len(entries) < 10
-    for entry in entries:
-        assert len(entry.body.encode()) <= MAX_BYTES_PER_CALL
-        assert len(told([entry.body])) <= MAX_MESSAGES_PER_RECORD_BATCH
+    batches = record_batches(checks(5_000, products=1))
+    assert len(batches) < 10
+    for batch in batches:
+        assert len(batch.body.encode()) <= MAX_BYTES_PER_CALL
+        assert len(decoded(batch)) <= MAX_MESSAGES_PER_RECORD_BATCH
 
 
 def test_a_group_is_called_what_sqs_allows() -> None:
@@ -48,5 +46,5 @@ def test_a_group_is_called_what_sqs_allows() -> None:
     assert all(re.fullmatch(r"[0-9]{1,3}", name) for name in names)
 
 
-def test_nothing_makes_no_entries() -> None:
-    assert entries_of([]) == []
+def test_no_messages_make_no_record_batches() -> None:
+    assert record_batches([]) == []

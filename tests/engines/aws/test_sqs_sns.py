@@ -9,7 +9,7 @@ import pytest
 
 from eventdemo.engines.aws.clients import AwsClients
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.messaging import Delivery, Entry
+from eventdemo.engines.aws.sqs.messaging import OutgoingMessage, QueueMessage
 from eventdemo.engines.aws.sqs.sqs_and_sns import SqsAndSns
 from eventdemo.errors import StorageMissing
 from tests.emulators.deployments import deploy, remove
@@ -40,9 +40,9 @@ async def messaging(names: Names) -> AsyncIterator[SqsAndSns]:
     await clients.close()
 
 
-async def received(messaging: SqsAndSns, queue: str, count: int) -> list[Delivery]:
+async def received(messaging: SqsAndSns, queue: str, count: int) -> list[QueueMessage]:
     """So many deliveries, each ended as it comes."""
-    found: list[Delivery] = []
+    found: list[QueueMessage] = []
     async with asyncio.timeout(PATIENCE_S):
         while len(found) < count:
             some = await messaging.receive(queue, visibility_timeout_s=30, wait_s=1)
@@ -55,7 +55,7 @@ class TestRoundTrips:
     async def test_groups_stay_in_order_however_many_entries_there_are(
         self, messaging: SqsAndSns, names: Names
     ) -> None:
-        entries = [Entry(f"{number:03}", f"g{number % 3}") for number in range(45)]
+        entries = [OutgoingMessage(f"{number:03}", f"g{number % 3}") for number in range(45)]
         await messaging.publish(names.topic(TOPIC), entries)
         found = await received(messaging, names.queue(SERVICE), 45)
         for group in range(3):
@@ -67,7 +67,7 @@ class TestRoundTrips:
         self, messaging: SqsAndSns, names: Names
     ) -> None:
         bodies = [str(number) * 100_000 for number in range(6)]
-        await messaging.send(names.retries(SERVICE), [Entry(body) for body in bodies])
+        await messaging.send(names.retries(SERVICE), [OutgoingMessage(body) for body in bodies])
         found = await received(messaging, names.retries(SERVICE), 6)
         assert sorted(each.body for each in found) == bodies
 
@@ -75,7 +75,7 @@ class TestRoundTrips:
         self, messaging: SqsAndSns, names: Names
     ) -> None:
         queue = names.retries("order_failure")
-        await messaging.send(queue, [Entry("later", delay_s=60), Entry("now")])
+        await messaging.send(queue, [OutgoingMessage("later", delay_s=60), OutgoingMessage("now")])
         assert [each.body for each in await received(messaging, queue, 1)] == ["now"]
         assert await messaging.receive(queue, visibility_timeout_s=30) == []
         assert (await messaging.depth(queue)).delayed == 1
@@ -84,7 +84,7 @@ class TestRoundTrips:
         self, messaging: SqsAndSns, names: Names
     ) -> None:
         queue = names.retries("order_creation")
-        await messaging.send(queue, [Entry("it")])
+        await messaging.send(queue, [OutgoingMessage("it")])
         (first,) = await messaging.receive(queue, visibility_timeout_s=30, wait_s=1)
         assert (await messaging.depth(queue)).in_flight == 1
         await messaging.extend(queue, [first.handle], 0)
@@ -107,7 +107,7 @@ class TestErrors:
 
     async def test_a_topic_that_is_missing_is_named(self, messaging: SqsAndSns) -> None:
         with pytest.raises(StorageMissing, match=r"no topic 'nobody\.fifo'"):
-            await messaging.publish("nobody.fifo", [Entry("[]", "g")])
+            await messaging.publish("nobody.fifo", [OutgoingMessage("[]", "g")])
 
     async def test_a_handle_that_never_was_is_not_held(
         self, messaging: SqsAndSns, names: Names
@@ -150,7 +150,12 @@ async def test_what_failed_of_a_call_is_tried_again_before_what_follows_it_in_it
 ) -> None:
     failing = Fails(messaging._sns, lambda call, body: body == "a1" and call < 3)
     messaging._sns = failing
-    entries = [Entry("a1", "a"), Entry("a2", "a"), Entry("b1", "b"), Entry("a3", "a")]
+    entries = [
+        OutgoingMessage("a1", "a"),
+        OutgoingMessage("a2", "a"),
+        OutgoingMessage("b1", "b"),
+        OutgoingMessage("a3", "a"),
+    ]
     await messaging.publish(names.topic(NEXT_TOPIC), entries)
     assert failing.calls == [["a1", "b1"], ["a1"], ["a1"], ["a2"], ["a3"]]
     assert len(failing.ids["a1"]) == 1

@@ -59,7 +59,7 @@ async def test_a_topic_that_is_away_does_not_keep_anybody_from_buying(world: Wor
     await asyncio.gather(*map(one.queue.enqueue, messages))
     assert await one.queue.accepted() == 300
     assert await one.nothing_comes(TASKS)
-    assert (await one.topics.counts())[TASKS].waiting == 300
+    assert (await one.flow_status.counts())[TASKS].waiting == 300
     one.messaging.refused.clear()
     await asyncio.sleep(2 * OVERDUE_US / 1_000_000)
     assert by_product(await tasks(one, 300)).keys() == by_product(messages).keys()

@@ -9,8 +9,8 @@ import pytest
 from eventdemo.codec import encode
 from eventdemo.engines.aws.dynamodb.table import Key, Put
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.lambda_invocations import Calls
-from eventdemo.engines.aws.sqs.messaging import Delivery, Entry
+from eventdemo.engines.aws.sqs.messaging import OutgoingMessage, QueueMessage
+from eventdemo.engines.aws.sqs.parts import LambdaInvocations
 from eventdemo.engines.aws.sqs.purchases import accepted_key
 from eventdemo.engines.aws.sqs.sqs_and_sns import SqsAndSns
 from eventdemo.errors import NotFound, StorageDenied, StorageError
@@ -18,7 +18,16 @@ from eventdemo.facts import PurchaseRequested
 from eventdemo.flow import TASK_QUEUE_TOPIC
 from eventdemo.messages import Message
 from tests.conformance.samples import check, confirmed, dead
-from tests.engines.aws.worlds import HEARS, NAMES, SERVICE, TASKS, TERMS, TOPIC, World, simulated
+from tests.engines.aws.worlds import (
+    HEARS,
+    LEASE_SETTINGS,
+    NAMES,
+    SERVICE,
+    TASKS,
+    TOPIC,
+    World,
+    simulated,
+)
 from tests.flow.driving import Instance, buy, stock
 from tests.modelled import NAMES as MODELLED
 from tests.modelled import Models
@@ -36,7 +45,7 @@ async def test_ids_without_end_are_buried_and_stop_nobody(poison: bytes) -> None
     engine = models.engine()
     await stock(engine, "lamp", 3)
     topic = MODELLED.topic(TASK_QUEUE_TOPIC.name)
-    models.messaging.publish(topic, [Entry(poison.decode(), "1")])
+    models.messaging.publish(topic, [OutgoingMessage(poison.decode(), "1")])
     requests = [await buy(engine, "lamp") for _ in range(3)]
     await Instance(engine).run_dry()
     for request_id in requests:
@@ -73,9 +82,9 @@ async def test_what_sqs_or_sns_refuses_is_not_taken_for_sent() -> None:
     client = Refusing()
     messaging = SqsAndSns(client, client, client, Names("shop"), SERVICE)
     with pytest.raises(StorageError, match="too long"):
-        await messaging.send("shop-stock_check-retries", [Entry("body")])
+        await messaging.send("shop-stock_check-retries", [OutgoingMessage("body")])
     with pytest.raises(StorageError, match="too long"):
-        await messaging.publish("shop-stock-check-needed.fifo", [Entry("body", "1")])
+        await messaging.publish("shop-stock-check-needed.fifo", [OutgoingMessage("body", "1")])
 
 
 async def test_an_outcome_of_a_later_version_hides_no_other() -> None:
@@ -116,7 +125,7 @@ async def test_a_queue_of_retries_that_fails_holds_up_nothing_new(world: World) 
     instance = world.instance()
     receive = instance.messaging.receive
 
-    async def denied(queue: str, **how: Any) -> list[Delivery]:
+    async def denied(queue: str, **how: Any) -> list[QueueMessage]:
         if queue == NAMES.retries(SERVICE):
             raise StorageDenied("denied")
         return await receive(queue, **how)
@@ -137,8 +146,8 @@ async def test_a_letter_of_a_service_that_is_no_more_is_not_sent_again(world: Wo
     gone = dead(received.messages[0], service="renamed_since")
     await instance.topics.settle(received, [], [gone])
     with pytest.raises(NotFound, match="renamed_since"):
-        await instance.topics.redrive(1)
-    (letter,) = await instance.topics.find()
+        await instance.dead_letters.redrive(1)
+    (letter,) = await instance.dead_letters.find()
     assert letter.redriven_at_us is None
 
 
@@ -155,7 +164,7 @@ async def test_a_prolongation_that_gets_no_answer_is_followed_by_one_in_time(wor
         await extend(*call)
 
     instance.messaging.extend = once_without_answer  # type: ignore[method-assign, assignment]
-    await asyncio.sleep(TERMS.lease_s + 5)
+    await asyncio.sleep(LEASE_SETTINGS.lease_s + 5)
     assert unanswered == []
     assert await world.instance().topics.receive(SERVICE, 10) is None
 
@@ -166,7 +175,7 @@ async def test_what_is_called_with_tasks_leaves_the_outbox_to_the_clock(world: W
     entry = Key("outbox-0", "00000000000000000001-x")
     world.table.transact([Put(entry, {"purchases": "r1", "tried_us": 1})])
     instance = world.instance()
-    calls = Calls(
+    calls = LambdaInvocations(
         instance.messaging,
         instance.table,
         NAMES,

@@ -7,9 +7,9 @@ from typing import Any
 
 from eventdemo.engines.aws.dynamodb.table import Action, Attributes, Key
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.leases import LeaseTerms
-from eventdemo.engines.aws.sqs.messaging import Delivery, Entry
-from eventdemo.engines.aws.sqs.queue_and_topics import AwsMessaging, queue_and_topics
+from eventdemo.engines.aws.sqs.messaging import OutgoingMessage, QueueMessage
+from eventdemo.engines.aws.sqs.parts import AwsMessaging
+from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
 from eventdemo.errors import StorageError
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
 from eventdemo.ids import now_us
@@ -21,14 +21,14 @@ from eventdemo.messages import Received
 HEARS = {row.service: row.hears.name for row in FLOW}
 NAMES = Names("test")
 SERVICE, TOPIC, TASKS = "stock_check", "stock-check-needed", "purchase_task"
-TERMS = LeaseTerms(lease_s=30, idle_s=120.0, poll_s=3)
+LEASE_SETTINGS = LeaseSettings(lease_s=30, idle_s=120.0, poll_s=3)
 
 #: How long a test waits, in simulated time, for what must come.
 PATIENCE_S = 600.0
 
 
 class Refusing:
-    """Calls of these names fail while they are listed."""
+    """LambdaInvocations of these names fail while they are listed."""
 
     def __init__(self) -> None:
         self.refused: set[str] = set()
@@ -45,17 +45,17 @@ class RefusingMessaging(ModelMessaging, Refusing):
         ModelMessaging.__init__(self, model)
         Refusing.__init__(self)
 
-    async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
+    async def publish(self, topic: str, entries: Sequence[OutgoingMessage]) -> None:
         self.ask("publish")
         await super().publish(topic, entries)
 
-    async def send(self, queue: str, entries: Sequence[Entry]) -> None:
+    async def send(self, queue: str, entries: Sequence[OutgoingMessage]) -> None:
         self.ask("send")
         await super().send(queue, entries)
 
     async def receive(
         self, queue: str, *, visibility_timeout_s: int, wait_s: int = 0
-    ) -> list[Delivery]:
+    ) -> list[QueueMessage]:
         self.ask("receive")
         call = super().receive(queue, visibility_timeout_s=visibility_timeout_s, wait_s=wait_s)
         # SQS does not notice that who asked has hung up: it hands out what comes all the same.
@@ -94,10 +94,12 @@ class RefusingTable(ModelTable, Refusing):
 class Instance:
     """One process."""
 
-    def __init__(self, world: "World", terms: LeaseTerms) -> None:
+    def __init__(self, world: "World", settings: LeaseSettings) -> None:
         self.messaging = RefusingMessaging(world.messaging)
         self.table = RefusingTable(world.table)
-        self.queue, self.topics = _parts(self, world, terms)
+        self.parts = _parts(self, world, settings)
+        self.queue, self.topics = self.parts.queue, self.parts.topics
+        self.dead_letters, self.flow_status = self.parts.dead_letters, self.parts.flow_status
 
     async def receive(self, service: str = SERVICE, limit: int = 1_000) -> Received:
         """What comes next, waited for."""
@@ -116,18 +118,17 @@ class Instance:
         return True
 
     async def close(self) -> None:
-        await self.queue.close()
-        await self.topics.close()
+        await self.parts.close()
 
     def die(self) -> None:
         """As ``kill -9`` does: nothing is finished, nothing is given back."""
         for subscription in self.topics._subscriptions.values():
             for turn in subscription._turns:
-                for task in (turn.source._heart, *turn.source._calls):
+                for task in (turn.consumer._prolonging, *turn.consumer._calls):
                     if task:
                         task.cancel()
         for task in (
-            self.topics._sweeping,
+            self.topics._publisher._sweeping,
             self.queue._publications.flushing,
             *self.queue._under_way,
         ):
@@ -135,8 +136,8 @@ class Instance:
                 task.cancel()
 
 
-def _parts(instance: Instance, world: "World", terms: LeaseTerms) -> AwsMessaging:
-    return queue_and_topics(
+def _parts(instance: Instance, world: "World", settings: LeaseSettings) -> AwsMessaging:
+    return AwsMessaging(
         instance.messaging,
         instance.table,
         NAMES,
@@ -144,7 +145,7 @@ def _parts(instance: Instance, world: "World", terms: LeaseTerms) -> AwsMessagin
         TASK_QUEUE_TOPIC.name,
         world.clock,
         world.new_id,
-        terms,
+        settings,
     )
 
 
@@ -166,8 +167,8 @@ class World:
     def new_id(self) -> str:
         return f"id{next(self._ids)}"
 
-    def instance(self, terms: LeaseTerms = TERMS) -> Instance:
-        return Instance(self, terms)
+    def instance(self, settings: LeaseSettings = LEASE_SETTINGS) -> Instance:
+        return Instance(self, settings)
 
     async def end(self) -> None:
         """Nothing of this world goes on."""

@@ -9,12 +9,10 @@ from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.dynamodb.table import Key
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.lambda_invocations import Calls
-from eventdemo.engines.aws.sqs.leases import LeaseTerms
-from eventdemo.engines.aws.sqs.messaging import Messaging
-from eventdemo.engines.aws.sqs.queue_and_topics import AwsMessaging, queue_and_topics
+from eventdemo.engines.aws.sqs.messaging import Messaging, WakeUpPublisher
+from eventdemo.engines.aws.sqs.parts import AwsMessaging, LambdaInvocations
+from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
 from eventdemo.engines.aws.sqs.sqs_and_sns import SqsAndSns
-from eventdemo.engines.aws.sqs.wake_ups import waking
 from eventdemo.engines.registry import FactoryOptions
 from eventdemo.ids import now_us
 from eventdemo.ports import Engine, MessagingParts
@@ -28,7 +26,7 @@ class AwsEngineFactory:
 
     def __init__(self, options: FactoryOptions) -> None:
         """Uses the credentials and the region that the SDK finds."""
-        self._hears = options.subscriptions
+        self._subscriptions = options.subscriptions
         self._queue_topic = options.queue_topic
         self._clients = AwsClients()
         self._opened = AsyncExitStack()
@@ -42,37 +40,33 @@ class AwsEngineFactory:
         url: str,
         *,
         wake_ups: bool = False,
-        terms: LeaseTerms = LeaseTerms(),  # noqa: B008 - frozen
+        settings: LeaseSettings = LeaseSettings(),  # noqa: B008 - frozen
     ) -> MessagingParts:
-        return (await self.queue_and_topics(url, wake_ups=wake_ups, terms=terms)).parts
+        """Opens the messaging of the deployment whose names begin with a prefix."""
+        subscriptions, names = self._subscriptions, Names(_after_scheme(url))
+        table = await self._table(names.purchases)
+        messaging = await self._messaging(names, next(iter(subscriptions)))
+        if wake_ups:
+            messaging = publisher = WakeUpPublisher(messaging, names, subscriptions)
+            self._opened.push_async_callback(publisher.close)
+        opened = AwsMessaging(
+            messaging, table, names, subscriptions, self._queue_topic, now_us, _new_id, settings
+        )
+        self._opened.push_async_callback(opened.close)
+        return opened.parts
 
     def transactional(self, event_pool: str, topics: str) -> Engine | None:
         return None
 
-    async def queue_and_topics(
-        self, url: str, *, wake_ups: bool, terms: LeaseTerms
-    ) -> AwsMessaging:
-        """Opens the messaging of the deployment whose names begin with a prefix."""
-        hears, queue_topic = self._hears, self._queue_topic
-        names = Names(_after_scheme(url))
-        table = await self._table(names.purchases)
-        messaging = await self._messaging(names, next(iter(hears)))
-        if wake_ups:
-            messaging = telling = waking(messaging, names, hears)
-            self._opened.push_async_callback(telling.close)
-        parts = queue_and_topics(
-            messaging, table, names, hears, queue_topic, now_us, _new_id, terms
-        )
-        self._opened.push_async_callback(parts.close)
-        return parts
-
-    async def calls(self, url: str, service: str) -> Calls:
-        """Opens what one service works with that is called with its messages. Raises a
+    async def lambda_invocations(self, url: str, service: str) -> LambdaInvocations:
+        """Opens what the invocations of a service's Lambda function need. Raises a
         ``StorageError`` if it can't be used."""
         names = Names(_after_scheme(url))
         table = await self._table(names.purchases)
         messaging = await self._messaging(names, service)
-        return Calls(messaging, table, names, self._hears, self._queue_topic, now_us, _new_id)
+        return LambdaInvocations(
+            messaging, table, names, self._subscriptions, self._queue_topic, now_us, _new_id
+        )
 
     async def session_cache(self, url: str) -> DynamoSessionCache:
         cache = DynamoSessionCache(await self._table(_after_scheme(url)), now_us)

@@ -11,9 +11,9 @@ import apsw
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.leases import LeaseTerms
-from eventdemo.engines.aws.sqs.messaging import Entry
-from eventdemo.engines.aws.sqs.queue_and_topics import queue_and_topics
+from eventdemo.engines.aws.sqs.messaging import OutgoingMessage
+from eventdemo.engines.aws.sqs.parts import AwsMessaging
+from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
 from eventdemo.engines.sqlite import topic_log
 from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA, SqliteEngine
 from eventdemo.engines.sqlite.subscription import subscribe
@@ -39,7 +39,7 @@ NAMES = Names("simulated")
 POLL_S = 0.5
 
 #: Short, so that leases run out in the middle of batches.
-LEASE_TERMS = LeaseTerms(lease_s=2, idle_s=5.0, poll_s=1)
+LEASE_SETTINGS = LeaseSettings(lease_s=2, idle_s=5.0, poll_s=1)
 
 
 class Deployment(Protocol):
@@ -127,7 +127,7 @@ class OnAws:
     def engine_of(self, process: Process) -> Engine:
         pool, purchases, session = (self._table(name, process) for name in self._tables)
         messaging = ModelMessaging(self._messaging, self._io("topics", process), POLL_S)
-        parts = queue_and_topics(
+        parts = AwsMessaging(
             messaging,
             purchases,
             NAMES,
@@ -135,13 +135,15 @@ class OnAws:
             TASK_QUEUE_TOPIC.name,
             process.clock,
             self._new_id,
-            LEASE_TERMS,
+            LEASE_SETTINGS,
         )
         cache = DynamoSessionCache(session, process.clock)
         return CompositeEngine(DynamoEventPool(pool, self._new_id), parts.parts, cache, _nothing)
 
     def garble(self, topic: str, body: bytes) -> None:
-        self._messaging.publish(NAMES.topic(topic), [Entry(body.decode("latin-1"), "garbage")])
+        self._messaging.publish(
+            NAMES.topic(topic), [OutgoingMessage(body.decode("latin-1"), "garbage")]
+        )
 
     def empty_cache(self) -> None:
         self._tables["cache"].clear()

@@ -16,10 +16,10 @@ from eventdemo.engines.aws.names import FIFO, Names
 from eventdemo.engines.aws.sqs.messaging import (
     MAX_BYTES_PER_CALL,
     MAX_DELAY_S,
-    MAX_ENTRIES_PER_CALL,
-    Delivery,
+    MAX_MESSAGES_PER_CALL,
     Depth,
-    Entry,
+    OutgoingMessage,
+    QueueMessage,
 )
 from eventdemo.errors import StorageError, StorageMissing
 from eventdemo.lab.simulation.chance import Chance
@@ -57,7 +57,7 @@ class QueueModel:
     def fifo(self) -> bool:
         return self.name.endswith(FIFO)
 
-    def add(self, entry: Entry, visible_at_s: float) -> None:
+    def add(self, entry: OutgoingMessage, visible_at_s: float) -> None:
         self.taken += 1
         message_id = f"{self.name}-{self.taken}"
         group = entry.group if self.fifo else message_id
@@ -102,7 +102,7 @@ class MessagingModel:
 
     # --- in ---
 
-    def publish(self, topic: str, entries: Sequence[Entry]) -> None:
+    def publish(self, topic: str, entries: Sequence[OutgoingMessage]) -> None:
         """Takes entries to every queue that is subscribed."""
         if topic not in self._subscribed:
             raise StorageMissing(f"there is no topic {topic}")
@@ -111,14 +111,14 @@ class MessagingModel:
             for entry in entries:
                 self._carry(self._queues[queue], entry, 0.0)
 
-    def send(self, queue: str, entries: Sequence[Entry]) -> None:
+    def send(self, queue: str, entries: Sequence[OutgoingMessage]) -> None:
         """Puts entries into one queue."""
         target = self._queue(queue)
         _check(entries, fifo=target.fifo)
         for entry in entries:
             self._carry(target, entry, entry.delay_s)
 
-    def _carry(self, queue: QueueModel, entry: Entry, delay_s: float) -> None:
+    def _carry(self, queue: QueueModel, entry: OutgoingMessage, delay_s: float) -> None:
         delay_s += self._delay_s(f"carry {queue.name} {entry.group}")
         queue.add(entry, _now_s() + delay_s)
         if self._happens(f"again {queue.name}"):
@@ -126,7 +126,7 @@ class MessagingModel:
 
     # --- out ---
 
-    def receive(self, name: str, visibility_timeout_s: int) -> list[Delivery]:
+    def receive(self, name: str, visibility_timeout_s: int) -> list[QueueMessage]:
         """What one call brings."""
         queue, now_s = self._queue(name), _now_s()
         room = self._at_most(f"room {name}")
@@ -138,7 +138,7 @@ class MessagingModel:
                 if stored.receives >= MAX_RECEIVES and name in self._dead:
                     queue.remove(stored)
                     dead = self._queues[self._dead[name]]
-                    dead.add(Entry(stored.body, stored.group), now_s)
+                    dead.add(OutgoingMessage(stored.body, stored.group), now_s)
                     continue
                 taken.append(stored)
         to_two = not queue.fifo and self._happens(f"to two {name}")
@@ -188,8 +188,8 @@ class MessagingModel:
 
     def _at_most(self, name: str) -> int:
         if self._chance and self._chance.draw(name) < 0.3:
-            return 1 + int(self._chance.draw(name) * MAX_ENTRIES_PER_CALL)
-        return MAX_ENTRIES_PER_CALL
+            return 1 + int(self._chance.draw(name) * MAX_MESSAGES_PER_CALL)
+        return MAX_MESSAGES_PER_CALL
 
     def _shuffled(self, name: str, groups: list[str]) -> list[str]:
         if self._chance is None:
@@ -206,7 +206,7 @@ class ModelMessaging:
         self._io = io
         self._poll_s = poll_s
 
-    async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
+    async def publish(self, topic: str, entries: Sequence[OutgoingMessage]) -> None:
         for call in _calls(entries):
             await self._io(
                 f"publish {topic}",
@@ -214,7 +214,7 @@ class ModelMessaging:
                 writes=True,
             )
 
-    async def send(self, queue: str, entries: Sequence[Entry]) -> None:
+    async def send(self, queue: str, entries: Sequence[OutgoingMessage]) -> None:
         for call in _calls(entries):
             await self._io(
                 f"send {queue}",
@@ -224,7 +224,7 @@ class ModelMessaging:
 
     async def receive(
         self, queue: str, *, visibility_timeout_s: int, wait_s: int = 0
-    ) -> list[Delivery]:
+    ) -> list[QueueMessage]:
         until_s = _now_s() + wait_s
         while True:
             found = await self._io(
@@ -252,19 +252,19 @@ class ModelMessaging:
         return await self._io(f"depth {queue}", lambda: self._model.depth(queue), writes=False)
 
 
-def _hand_out(queue: QueueModel, stored: Stored, now_s: float, timeout_s: int) -> Delivery:
+def _hand_out(queue: QueueModel, stored: Stored, now_s: float, timeout_s: int) -> QueueMessage:
     stored.receives += 1
     stored.visible_at_s = now_s + timeout_s
     stored.held = timeout_s > 0
     handle = f"{stored.id}#{stored.receives}"
     queue.handles.pop(f"{stored.id}#{stored.receives - 1}", None)
     queue.handles[handle] = stored
-    return Delivery(stored.id, handle, stored.body, stored.receives)
+    return QueueMessage(stored.id, handle, stored.body, stored.receives)
 
 
-def _check(entries: Sequence[Entry], *, fifo: bool) -> None:
+def _check(entries: Sequence[OutgoingMessage], *, fifo: bool) -> None:
     """What the real ones refuse."""
-    if not 0 < len(entries) <= MAX_ENTRIES_PER_CALL:
+    if not 0 < len(entries) <= MAX_MESSAGES_PER_CALL:
         raise StorageError(f"{len(entries)} entries in one call")
     if sum(len(entry.body.encode()) for entry in entries) > MAX_BYTES_PER_CALL:
         raise StorageError("too many bytes in one call")
@@ -275,13 +275,13 @@ def _check(entries: Sequence[Entry], *, fifo: bool) -> None:
             raise StorageError("an empty message, one of characters that are none, or too late")
 
 
-def _calls(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
+def _calls(entries: Sequence[OutgoingMessage]) -> list[Sequence[OutgoingMessage]]:
     """Entries in calls of at most ten and not too many bytes."""
-    calls: list[list[Entry]] = []
+    calls: list[list[OutgoingMessage]] = []
     room = 0
     for entry in entries:
         size = len(entry.body.encode())
-        if not calls or len(calls[-1]) == MAX_ENTRIES_PER_CALL or size > room:
+        if not calls or len(calls[-1]) == MAX_MESSAGES_PER_CALL or size > room:
             calls.append([])
             room = MAX_BYTES_PER_CALL
         calls[-1].append(entry)

@@ -8,6 +8,7 @@ with are in one item, which every change of letters goes through.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -22,12 +23,14 @@ from eventdemo.engines.aws.dynamodb.table import (
     Table,
     Update,
 )
-from eventdemo.engines.aws.sqs.message_outbox import MessageOutbox
-from eventdemo.engines.aws.sqs.purchases import MAX_ID_CHARS, partition_of
-from eventdemo.errors import NotFound
+from eventdemo.engines.aws.sqs.encoding import MAX_ID_CHARS
+from eventdemo.engines.aws.sqs.message_outbox import MessageOutbox, Publisher
+from eventdemo.engines.aws.sqs.purchases import Counters, partition_of
+from eventdemo.engines.record_batches import limited_runs
+from eventdemo.errors import NotFound, StorageError
 from eventdemo.messages import DeadLetter, DeadLetterFilter, DeadLetterState
 
-_NUMBERS = Key("letters", "numbers")
+_NUMBERS, _DEAD = Key("letters", "numbers"), "dead-"
 
 #: What fits in one transaction: of new letters, whose bodies may be large, and of known ones.
 _ADDED_AT_ONCE, _BYTES_AT_ONCE, _CHANGED_AT_ONCE = 40, 2_000_000, 90
@@ -39,146 +42,96 @@ _FIELDS = [field for field in DeadLetter.__struct_fields__ if field != "id"]
 
 
 class AwsDeadLetters:
-    """The dead letters of all services."""
+    """The dead letters of all services; ``subscriptions`` maps each service to its topic."""
 
     def __init__(
         self,
         table: Table,
         outbox: MessageOutbox,
+        publisher: Publisher,
+        counters: Counters,
+        subscriptions: Mapping[str, str],
         clock: Callable[[], int],
         new_id: Callable[[], str],
     ) -> None:
         self._table = table
         self._outbox = outbox
+        self._publisher = publisher
+        self._counters = counters
+        self._services = frozenset(subscriptions)
         self._clock = clock
         self._new_id = new_id
 
-    # --- adding ---------------------------------------------------------------------------
+    # --- the port -------------------------------------------------------------------------
 
-    async def add(self, letters: Sequence[DeadLetter], redriven_from: Mapping[str, int]) -> None:
-        """Sets messages aside. One that died in this way before is passed over, so that settling
-        twice buries once."""
-        fresh = {
-            _seen_key(letter): letter
-            for letter in (_redriven(letter, redriven_from) for letter in letters)
-        }
-        for some in _fitting(fresh):
-            await self._add(dict(some))
-
-    async def _add(self, letters: dict[Key, DeadLetter]) -> None:
-        while letters:
-            known = await self._table.get([_NUMBERS, *letters])
-            last = int(known.get(_NUMBERS, {}).get("last", 0))
-            letters = {key: letter for key, letter in letters.items() if key not in known}
-            try:
-                if letters:
-                    await self._table.transact(_addition(last, letters))
-            except ConditionFailed:
-                continue  # another process was first to give numbers, or these are buried
-            return
-
-    # --- finding --------------------------------------------------------------------------
-
-    async def find(self, wanted: DeadLetterFilter, after_id: int, limit: int) -> list[DeadLetter]:
-        """A page of those that meet the filter, oldest first."""
+    async def find(
+        self,
+        filter_: DeadLetterFilter = DeadLetterFilter(),  # noqa: B008 - frozen
+        *,
+        after_id: int = 0,
+        limit: int = 100,
+    ) -> list[DeadLetter]:
         ids: Sequence[int]
-        if wanted.request_id is not None:
-            ids = await self._of_purchase(wanted.request_id, after_id)
+        if filter_.request_id is not None:
+            ids = await self._of_purchase(filter_.request_id, after_id)
         else:
-            ids = range(after_id + 1, await self.last() + 1)
-        found: list[DeadLetter] = []
+            ids = range(after_id + 1, await self.last_id() + 1)
+        matches: list[DeadLetter] = []
         for start in range(0, len(ids), _SEARCHED_AT_ONCE):
-            page = await self._letters(ids[start : start + _SEARCHED_AT_ONCE])
-            found += [letter for letter, product_id in page if _meets(letter, product_id, wanted)]
-            if len(found) >= limit:
+            page = await self._read(ids[start : start + _SEARCHED_AT_ONCE])
+            matches += [letter for letter, product in page if _meets(letter, product, filter_)]
+            if len(matches) >= limit:
                 break
-        return found[:limit]
+        return matches[:limit]
 
-    async def _of_purchase(self, request_id: str, after_id: int) -> list[int]:
-        if not 0 < len(request_id) <= MAX_ID_CHARS:
-            return []
-        partition = partition_of(request_id)
-        seen = await self._table.query(partition, after=_SEEN, before=_AFTER_SEEN)
-        ids = sorted(int(item.attributes["id"]) for item in seen)
-        return [each for each in ids if each > after_id]
+    async def get(self, dead_letter_id: int) -> DeadLetter:
+        (letter,) = await self._existing([dead_letter_id])
+        return letter
 
-    async def _letters(self, ids: Iterable[int]) -> list[tuple[DeadLetter, str]]:
-        keys = {letter_id: _key(letter_id) for letter_id in ids}
-        found = await self._table.get(list(keys.values()))
-        if len(found) < len(keys):  # no letter ever goes: its transaction was not to be seen yet
-            missing = [key for key in keys.values() if key not in found]
-            found |= await self._table.get(missing, settled=True)
-        return [
-            (_letter(letter_id, found[key]), str(found[key]["product_id"]))
-            for letter_id, key in keys.items()
-            if key in found
-        ]
+    async def last_id(self) -> int:
+        return int((await self._numbers()).get("last", 0))
 
-    async def get(self, *dead_letter_ids: int) -> dict[int, DeadLetter]:
-        """These letters; raises ``NotFound``."""
-        found = await self.known(dead_letter_ids)
-        for letter_id in dead_letter_ids:
-            if letter_id not in found:
-                raise NotFound(f"there is no dead letter {letter_id}")
-        return found
+    async def redrive(self, *dead_letter_ids: int) -> int:
+        for letter in await self._existing(dead_letter_ids):
+            if letter.service not in self._services:
+                raise NotFound(f"{letter.service}, where dead letter {letter.id} died, is no more")
+        runs = limited_runs(sorted(set(dead_letter_ids)), _CHANGED_AT_ONCE)
+        redriven = sum([await self._redrive(ids) for ids in runs])
+        self._counters.changes += 1
+        return redriven
 
-    async def known(self, dead_letter_ids: Sequence[int]) -> dict[int, DeadLetter]:
-        """Those of these that there are."""
-        return {letter.id: letter for letter, _ in await self._letters(dead_letter_ids)}
+    async def _redrive(self, ids: Sequence[int]) -> int:
+        entry_id = self._new_id()
+        while letters := [
+            letter for letter in await self._existing(ids) if letter.redriven_at_us is None
+        ]:
+            redriven = [(letter.service, letter.id) for letter in letters]
+            entry = self._outbox.letters(entry_id, redriven)
+            if await self._change(letters, "redriven_at_us", entry):
+                with suppress(StorageError):  # they are in the outbox, and go out with it
+                    await self._publisher.send_letters(redriven)
+                    await self._outbox.done([entry])
+                return len(letters)
+        return 0
 
-    async def last(self) -> int:
-        """The id of the newest; 0 if there is none."""
-        return (await self._numbers())["last"]
-
-    async def dead(self) -> Counter[str]:
-        """How many of each service nobody has dealt with."""
-        return await self._numbers()
-
-    async def _numbers(self) -> Counter[str]:
-        found = (await self._table.get([_NUMBERS])).get(_NUMBERS, {})
-        return Counter({name: int(number) for name, number in found.items()})
-
-    # --- changing -------------------------------------------------------------------------
-
-    async def redrive(
-        self, dead_letter_ids: Sequence[int]
-    ) -> list[tuple[Put, list[tuple[str, int]]]]:
-        """Marks letters that were not redriven before, each with the entry of the outbox that
-        hands it out; returns the entries and what they hold. Raises ``NotFound``."""
-        await self.get(*dead_letter_ids)
-        entries = []
-        for ids in _pieces(sorted(set(dead_letter_ids))):
-            entry_id = self._new_id()
-            while left := [
-                letter
-                for letter in (await self.get(*ids)).values()
-                if letter.redriven_at_us is None
-            ]:
-                redriven = [(letter.service, letter.id) for letter in left]
-                entry = self._outbox.letters(entry_id, redriven)
-                if await self._change(left, "redriven_at_us", entry):
-                    entries.append((entry, redriven))
-                    break
-        return entries
-
-    async def discard(self, dead_letter_ids: Sequence[int]) -> int:
-        """Marks those that nobody has dealt with; returns how many. Raises ``NotFound``."""
-        await self.get(*dead_letter_ids)
+    async def discard(self, *dead_letter_ids: int) -> int:
+        await self._existing(dead_letter_ids)
         discarded = 0
-        for ids in _pieces(sorted(set(dead_letter_ids))):
-            while left := [
+        for ids in limited_runs(sorted(set(dead_letter_ids)), _CHANGED_AT_ONCE):
+            while letters := [
                 letter
-                for letter in (await self.get(*ids)).values()
+                for letter in await self._existing(ids)
                 if letter.state == DeadLetterState.DEAD
             ]:
-                if await self._change(left, "discarded_at_us"):
-                    discarded += len(left)
+                if await self._change(letters, "discarded_at_us"):
+                    discarded += len(letters)
                     break
+        self._counters.changes += 1
         return discarded
 
     async def _change(self, letters: Sequence[DeadLetter], mark: str, *also: Action) -> bool:
-        """Whether nobody changed one of them meanwhile."""
-        undone = Counter(_dead_of(letter.service) for letter in letters
+        """Marks letters; returns False if another process changed one of them meanwhile."""
+        undone = Counter(letter.service for letter in letters
                          if letter.state == DeadLetterState.DEAD)  # fmt: skip
         marks = [
             Update(
@@ -191,40 +144,107 @@ class AwsDeadLetters:
             )
             for letter in letters
         ]
-        numbers = Update(_NUMBERS, add={name: -number for name, number in undone.items()})
+        numbers = Update(_NUMBERS, add={_DEAD + name: -count for name, count in undone.items()})
         try:
             await self._table.transact([*marks, *([numbers] if undone else []), *also])
         except ConditionFailed:
             return False
         return True
 
+    # --- for the topics -------------------------------------------------------------------
+
+    async def add(self, letters: Sequence[DeadLetter], redriven_from: Mapping[str, int]) -> None:
+        """Sets messages aside. One that died in this way before is passed over, so that settling
+        twice adds once."""
+        new = {
+            _seen_key(letter): letter
+            for letter in (
+                msgspec.structs.replace(letter, redriven_from=redriven_from.get(letter.message_id))
+                for letter in letters
+            )
+        }
+        for run in limited_runs(new.items(), _ADDED_AT_ONCE, _BYTES_AT_ONCE, _size_bytes):
+            await self._add(dict(run))
+
+    async def _add(self, letters: dict[Key, DeadLetter]) -> None:
+        while letters:
+            known = await self._table.get([_NUMBERS, *letters])
+            last = int(known.get(_NUMBERS, {}).get("last", 0))
+            letters = {key: letter for key, letter in letters.items() if key not in known}
+            try:
+                if letters:
+                    await self._table.transact(_addition(last, letters))
+            except ConditionFailed:
+                continue  # another process was first to give numbers, or these are known
+            return
+
+    async def known(self, ids: Iterable[int]) -> dict[int, DeadLetter]:
+        """Those of these letters that exist."""
+        return {letter.id: letter for letter, _ in await self._read(ids)}
+
+    async def dead(self) -> Counter[str]:
+        """How many letters of each service nobody has dealt with."""
+        return Counter(
+            {
+                name.removeprefix(_DEAD): int(count)
+                for name, count in (await self._numbers()).items()
+                if name.startswith(_DEAD)
+            }
+        )
+
+    # --- reading --------------------------------------------------------------------------
+
+    async def _numbers(self) -> Attributes:
+        return (await self._table.get([_NUMBERS])).get(_NUMBERS, {})
+
+    async def _of_purchase(self, request_id: str, after_id: int) -> list[int]:
+        if not 0 < len(request_id) <= MAX_ID_CHARS:
+            return []
+        partition = partition_of(request_id)
+        seen = await self._table.query(partition, after=_SEEN, before=_AFTER_SEEN)
+        ids = sorted(int(item.attributes["id"]) for item in seen)
+        return [letter_id for letter_id in ids if letter_id > after_id]
+
+    async def _existing(self, ids: Sequence[int]) -> list[DeadLetter]:
+        """These letters; raises ``NotFound``."""
+        letters = await self.known(ids)
+        for letter_id in ids:
+            if letter_id not in letters:
+                raise NotFound(f"there is no dead letter {letter_id}")
+        return list(letters.values())
+
+    async def _read(self, ids: Iterable[int]) -> list[tuple[DeadLetter, str]]:
+        """Those of these letters that exist, and the product that each is about."""
+        keys = {letter_id: _key(letter_id) for letter_id in ids}
+        items = await self._table.get(list(keys.values()))
+        if len(items) < len(keys):  # no letter ever goes: its transaction was not to be seen yet
+            missing = [key for key in keys.values() if key not in items]
+            items |= await self._table.get(missing, settled=True)
+        return [
+            (_letter(letter_id, items[key]), str(items[key]["product_id"]))
+            for letter_id, key in keys.items()
+            if key in items
+        ]
+
 
 def _key(letter_id: int) -> Key:
     return Key(f"letter-{letter_id}", "letter")
 
 
-def _dead_of(service: str) -> str:
-    return f"dead-{service}"
-
-
-def dead_of(numbers: Counter[str], service: str) -> int:
-    """How many of a service nobody has dealt with."""
-    return numbers[_dead_of(service)]
-
-
-def _redriven(letter: DeadLetter, redriven_from: Mapping[str, int]) -> DeadLetter:
-    return msgspec.structs.replace(letter, redriven_from=redriven_from.get(letter.message_id))
-
-
 def _seen_key(letter: DeadLetter) -> Key:
     """One for each message, and once more for each time that it was redriven."""
-    what = (letter.service, letter.message_id, letter.redriven_from, letter.body)
-    digest = hashlib.blake2b(encode(what), digest_size=16).hexdigest()
+    identity = (letter.service, letter.message_id, letter.redriven_from, letter.body)
+    digest = hashlib.blake2b(encode(identity), digest_size=16).hexdigest()
     return Key(partition_of(letter.correlation_id), _SEEN + digest)
 
 
+def _size_bytes(new: tuple[Key, DeadLetter]) -> int:
+    _, letter = new
+    return len(letter.body) + len(letter.stack)
+
+
 def _addition(last: int, letters: Mapping[Key, DeadLetter]) -> list[Action]:
-    dead = Counter(_dead_of(letter.service) for letter in letters.values())
+    dead = Counter(_DEAD + letter.service for letter in letters.values())
     actions: list[Action] = [
         Update(
             _NUMBERS,
@@ -260,31 +280,13 @@ def _product_of(body: bytes) -> str:
     return product_id if fits else ""
 
 
-def _meets(letter: DeadLetter, product_id: str, wanted: DeadLetterFilter) -> bool:
+def _meets(letter: DeadLetter, product_id: str, filter_: DeadLetterFilter) -> bool:
     return (
-        wanted.service in (None, letter.service)
-        and wanted.topic in (None, letter.topic)
-        and (wanted.reason is None or wanted.reason.casefold() in letter.reason.casefold())
-        and wanted.request_id in (None, letter.correlation_id)
-        and wanted.product_id in (None, product_id)
-        and wanted.state in (None, letter.state)
-        and (wanted.up_to_id is None or letter.id <= wanted.up_to_id)
+        filter_.service in (None, letter.service)
+        and filter_.topic in (None, letter.topic)
+        and (filter_.reason is None or filter_.reason.casefold() in letter.reason.casefold())
+        and filter_.request_id in (None, letter.correlation_id)
+        and filter_.product_id in (None, product_id)
+        and filter_.state in (None, letter.state)
+        and (filter_.up_to_id is None or letter.id <= filter_.up_to_id)
     )
-
-
-def _fitting(letters: Mapping[Key, DeadLetter]) -> list[list[tuple[Key, DeadLetter]]]:
-    """Letters in runs that fit in one transaction."""
-    runs: list[list[tuple[Key, DeadLetter]]] = []
-    room = 0
-    for key, letter in letters.items():
-        size = len(letter.body) + len(letter.stack)
-        if not runs or size > room or len(runs[-1]) == _ADDED_AT_ONCE:
-            runs.append([])
-            room = _BYTES_AT_ONCE
-        runs[-1].append((key, letter))
-        room -= size
-    return runs
-
-
-def _pieces(ids: Sequence[int]) -> list[Sequence[int]]:
-    return [ids[start : start + _CHANGED_AT_ONCE] for start in range(0, len(ids), _CHANGED_AT_ONCE)]

@@ -1,24 +1,32 @@
-"""What the purchases table remembers of each purchase: that it was accepted, and its path."""
+"""What the purchases table keeps of purchases: that they were accepted, their paths, and counts."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from zlib import crc32
 
 from eventdemo.codec import decode_singly
-from eventdemo.engines.aws.dynamodb.table import Attributes, Item, Key, Table
+from eventdemo.engines.aws.dynamodb.table import Attributes, Item, Key, Table, Update
 from eventdemo.engines.aws.names import EXPIRES_AT
-from eventdemo.engines.aws.sqs.record_batches import json_text
+from eventdemo.engines.aws.sqs.encoding import json_text
+from eventdemo.errors import StorageError
 from eventdemo.messages import Message
 
 #: A purchase is remembered as long as SQS can keep a message.
 REMEMBERED_S = 14 * 86_400
 
-#: Longer ids are none of ours; keys of DynamoDB take at least so many characters.
-MAX_ID_CHARS = 200
-
 _ACCEPTED, _HOP, _AFTER_HOPS = "accepted", "hop-", "hop."
+
+#: Where counts are: the exact number of purchases, and what is known only nearly.
+ACCEPTED_COUNTS, COUNTS = "accepted", "counts"
+
+#: Processes count in items of their own, as good as always, so that none waits for another.
+COUNTER_SHARDS = 256
+
+FLUSH_EVERY_US = 1_000_000
 
 
 def partition_of(request_id: str) -> str:
-    """Where everything about one purchase is."""
+    """The partition that holds everything about one purchase."""
     return f"purchase-{request_id}"
 
 
@@ -31,37 +39,91 @@ def remembered(message: Message, at_us: int) -> Attributes:
     return {"message": json_text(message), EXPIRES_AT: at_us // 1_000_000 + REMEMBERED_S}
 
 
-def hops_of(messages: Iterable[Message], at_us: int) -> list[Item]:
-    """One item for each message, so that the path of a purchase is one query."""
-    return [
-        Item(
-            Key(partition_of(message.correlation_id), _HOP + message.id), remembered(message, at_us)
-        )
-        for message in {message.id: message for message in messages}.values()
-    ]
-
-
 async def accepted_texts(table: Table, request_ids: Sequence[str]) -> list[str]:
     """The accepted purchases among these as they were stored, in this order, also where others
     still see them being accepted."""
     keys = [accepted_key(request_id) for request_id in request_ids]
-    found = await table.get(keys, settled=True)
-    return [str(found[key]["message"]) for key in keys if key in found]
+    items = await table.get(keys, settled=True)
+    return [str(items[key]["message"]) for key in keys if key in items]
 
 
-async def find(table: Table, request_id: str) -> Message | None:
-    """An accepted purchase."""
-    for text in await accepted_texts(table, [request_id]):
-        messages, _ = decode_singly(text.encode(), "")
-        return next(iter(messages), None)
-    return None
+class AwsMessageLog:
+    """The messages of purchases, one item for each, so that the path of a purchase is one query."""
+
+    def __init__(self, table: Table, clock: Callable[[], int]) -> None:
+        self._table = table
+        self._clock = clock
+
+    async def add(self, messages: Iterable[Message]) -> None:
+        """Remembers messages that are published."""
+        now_us = self._clock()
+        await self._table.put_all(
+            [
+                Item(
+                    Key(partition_of(message.correlation_id), _HOP + message.id),
+                    remembered(message, now_us),
+                )
+                for message in {message.id: message for message in messages}.values()
+            ]
+        )
+
+    async def path_of(self, request_id: str, *, until_us: int | None = None) -> list[Message]:
+        # The ids of a purchase's messages are in the order of the flow.
+        items = await self._table.query(partition_of(request_id), before=_AFTER_HOPS)
+        texts = [str(item.attributes["message"]) for item in items]
+        return [message for text in texts for message in decode_singly(text.encode(), "")[0]]
+
+    async def forget(self, before_us: int) -> int:
+        """DynamoDB does it by itself when an item's time is over, SQS when it is settled."""
+        return 0
 
 
-async def path_of(table: Table, request_id: str) -> list[Message]:
-    """The messages said for one purchase: their ids are in the order of the flow."""
-    items = await table.query(partition_of(request_id), before=_AFTER_HOPS)
-    return [message for item in items for message in _message(item.attributes)]
+def shard_of(name: str) -> int:
+    """The counters' item for a process."""
+    return crc32(name.encode()) % COUNTER_SHARDS
 
 
-def _message(attributes: Attributes) -> Sequence[Message]:
-    return decode_singly(str(attributes["message"]).encode(), "")[0]
+async def totals(table: Table, partition: str) -> Counter[str]:
+    """The sums over all processes."""
+    sums: Counter[str] = Counter()
+    for item in await table.query(partition):
+        sums.update({name: int(number) for name, number in item.attributes.items()})
+    return sums
+
+
+class Counters:
+    """What this process counts; others see it about a second later. A crash loses the last second
+    of it. ``changes`` grows whenever a count that was made before is out of date."""
+
+    def __init__(self, table: Table, clock: Callable[[], int], new_id: Callable[[], str]) -> None:
+        self._table = table
+        self._clock = clock
+        self._key = Key(COUNTS, str(shard_of(new_id())))
+        self._counted: Counter[str] = Counter()
+        self._flush_due_us = 0
+        self.changes = 0
+
+    def add(self, name: str, number: int) -> None:
+        """Counts in memory."""
+        if number:
+            self._counted[name] += number
+
+    async def flush_if_due(self) -> None:
+        """Adds what was counted to the table, now and then; raises nothing."""
+        if self._clock() >= self._flush_due_us:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Adds what was counted to the table; what fails is added the next time."""
+        counted, self._counted = self._counted, Counter()
+        self._flush_due_us = self._clock() + FLUSH_EVERY_US
+        try:
+            if counted:
+                await self._table.transact([Update(self._key, add=counted)])
+        except StorageError:
+            self._counted.update(counted)
+
+    async def totals(self) -> Counter[str]:
+        """The sums over all processes, this one's up to now."""
+        await self.flush()
+        return await totals(self._table, COUNTS)

@@ -1,4 +1,4 @@
-"""One queue as one instance sees it: what it holds, what it handed out, and a poll for more."""
+"""One queue as one instance reads it: what it leases, what it handed out, and a poll for more."""
 
 import asyncio
 from collections import deque
@@ -7,134 +7,191 @@ from contextlib import suppress
 
 from msgspec import Struct
 
-from eventdemo.engines.aws.sqs.deliveries import Parcel
-from eventdemo.engines.aws.sqs.leases import Catch, LeaseTerms
-from eventdemo.engines.aws.sqs.messaging import MAX_ENTRIES_PER_CALL, Delivery, Messaging
+from eventdemo.engines.aws.sqs.encoding import SqsDelivery
+from eventdemo.engines.aws.sqs.messaging import MAX_MESSAGES_PER_CALL, Messaging, QueueMessage
 from eventdemo.errors import AlreadyHandled, StorageError
 
 #: Calls that fetch from one queue at the same time.
 MAX_CALLS = 8
 
 
-class Held(Struct, eq=False):
-    """A parcel, and the catch with which it is held. ``receipt`` is under which it was handed out
-    last."""
+class LeaseSettings(Struct, frozen=True):
+    """``lease_s`` is the visibility timeout: should an instance die, nobody else gets the messages
+    that it holds for so long. It is prolonged while the instance goes on receiving or settling, and
+    for ``idle_s`` after it did so last. A long poll takes ``poll_s``, which is also how long an
+    instance may need to close.
+    """
 
-    parcel: Parcel
-    catch: Catch
-    receipt: "Receipt | None" = None
+    lease_s: int = 12
+    idle_s: float = 600.0
+    poll_s: int = 3
+
+    @property
+    def heartbeat_s(self) -> float:
+        """How often leases are prolonged: one prolongation may fail without harm."""
+        return self.lease_s / 3
 
 
-class Receipt:
-    """What one ``Received`` took of a queue. It can be settled once, and only while it is held."""
+class Lease:
+    """How long this instance may assume that SQS hands the messages of one call to nobody else.
 
-    def __init__(self, source: "Source", held: Sequence[Held]) -> None:
-        self.source = source
-        self.held = held
-        for each in held:
-            each.receipt = self
+    They are held together and lost together, so that a group stays in order. Two clocks measure
+    the lease, because each stands still at times: the loop's while the machine sleeps, the wall's
+    when it is set back.
+    """
+
+    def __init__(self, lease_s: int, clock: Callable[[], int]) -> None:
+        self.handles: set[str] = set()
+        self._lease_s = lease_s
+        self._clock = clock
+        self._until_s = 0.0
+        self._until_us = 0
+        self.renew(*self.now())
+
+    def now(self) -> tuple[float, int]:
+        """Both clocks; to be read before a call that begins or prolongs the lease."""
+        return asyncio.get_running_loop().time(), self._clock()
+
+    def renew(self, now_s: float, now_us: int) -> None:
+        """SQS began or prolonged the lease at this time or later."""
+        self._until_s = now_s + self._lease_s
+        self._until_us = now_us + self._lease_s * 1_000_000
+
+    @property
+    def left_s(self) -> float:
+        """How much longer the lease lasts, by the clock that says less."""
+        now_s, now_us = self.now()
+        return min(self._until_s - now_s, (self._until_us - now_us) / 1_000_000)
+
+    @property
+    def expired(self) -> bool:
+        """Whether somebody else may have the messages."""
+        return self.left_s <= 0
+
+
+class LeasedDelivery(Struct, eq=False):
+    """A delivery, its lease, and the receipt with which it was handed out last."""
+
+    delivery: SqsDelivery
+    lease: Lease
+    receipt: "LeaseReceipt | None" = None
+
+
+class LeaseReceipt:
+    """The receipt of one ``Received``: settles it once, and only while its leases last."""
+
+    def __init__(self, consumer: "QueueConsumer", leased: Sequence[LeasedDelivery]) -> None:
+        self.consumer = consumer
+        self.leased = leased
+        for item in leased:
+            item.receipt = self
+
+    @property
+    def deliveries(self) -> list[SqsDelivery]:
+        return [item.delivery for item in self.leased]
 
     def check(self) -> None:
         """Raises ``AlreadyHandled`` if these messages may be somebody else's."""
-        for each in self.held:
-            if each.receipt is not self or each.catch.lost:
+        for item in self.leased:
+            if item.receipt is not self or item.lease.expired:
                 raise AlreadyHandled(
-                    f"{self.source.queue}: what was received is no longer held by this instance"
+                    f"{self.consumer.queue}: what was received is no longer held by this instance"
                 )
-        self.source.touch()
+        self.consumer.keep_alive()
 
     async def end(self) -> None:
         """Ends the messages. Raises ``AlreadyHandled`` if one was somebody else's already."""
-        if not await self.source.end(self.held):
-            raise AlreadyHandled(f"{self.source.queue}: another instance was first")
-
-    @property
-    def parcels(self) -> list[Parcel]:
-        return [each.parcel for each in self.held]
+        if not await self.consumer.end(self.leased):
+            raise AlreadyHandled(f"{self.consumer.queue}: another instance was first")
 
 
-class Source:
-    """One queue. ``open_all`` makes parcels of deliveries.
+class QueueConsumer:
+    """Reads one queue; ``decode`` makes deliveries of its messages.
 
-    What was handed out and not settled is handed out again from here, without asking SQS for it:
-    so that what SQS counts is how often its holder died, and not how often a database was away.
+    Deliveries that were handed out and not settled are handed out again from here, without asking
+    SQS for them: so SQS counts how often their holder died, and not how often a database was away.
     """
 
     def __init__(
         self,
         messaging: Messaging,
         queue: str,
-        open_all: Callable[[Sequence[Delivery]], Awaitable[Sequence[Parcel]]],
-        terms: LeaseTerms,
+        decode: Callable[[Sequence[QueueMessage]], Awaitable[Sequence[SqsDelivery]]],
+        settings: LeaseSettings,
         clock: Callable[[], int],
     ) -> None:
         self.queue = queue
         self._messaging = messaging
-        self._open_all = open_all
-        self._terms = terms
+        self._decode = decode
+        self._settings = settings
         self._clock = clock
-        self._ready: deque[Held] = deque()
-        self._out: list[Held] = []
-        self._touched_s = 0.0
+        self._ready: deque[LeasedDelivery] = deque()
+        self._unsettled: list[LeasedDelivery] = []
+        self._used_s = 0.0
         self._poll: asyncio.Task[int] | None = None
         self._calls: set[asyncio.Task[int]] = set()
-        self._heart: asyncio.Task[None] | None = None
+        self._prolonging: asyncio.Task[None] | None = None
 
     # --- handing out ----------------------------------------------------------------------
 
     @property
-    def has_news(self) -> bool:
+    def has_ready(self) -> bool:
         """Whether there is something to hand out at once."""
         return bool(self._ready)
 
-    def touch(self) -> None:
-        """Somebody works on what this source hands out."""
-        self._touched_s = _now_s()
-        self._keep_alive()
+    def keep_alive(self) -> None:
+        """Prolongs the leases for another while: somebody works on these messages."""
+        self._used_s = _now_s()
+        self._start_heartbeat()
 
-    def take_back(self) -> None:
-        """Whoever receives again gave up what it did not settle; that comes first."""
-        for each in reversed(self._out):
-            each.receipt = None
-            self._ready.appendleft(each)
-        self._out = []
-        self._drop_lost()
-        self.touch()
+    def requeue_unsettled(self) -> None:
+        """Takes back what was handed out and not settled; it is handed out first."""
+        for item in reversed(self._unsettled):
+            item.receipt = None
+            self._ready.appendleft(item)
+        self._unsettled = []
+        self._drop_expired()
+        self.keep_alive()
 
     async def fill(self, limit: int) -> bool:
-        """Fetches until about ``limit`` messages are held, or no more are to be had; whether the
-        first call brought any."""
-        calls, brought = 1, False
+        """Fetches until about ``limit`` messages are ready, or no more are to be had; returns
+        whether any came."""
+        calls, came = 1, False
         while (lacking := limit - self._size()) > 0:
             fetches = [self._call(0) for _ in range(calls)]
             await asyncio.wait(fetches)
             counts = [fetch.result() for fetch in fetches]
-            brought = brought or sum(counts) > 0
-            if min(counts) < MAX_ENTRIES_PER_CALL:
+            came = came or sum(counts) > 0
+            if min(counts) < MAX_MESSAGES_PER_CALL:
                 break
-            calls = min(MAX_CALLS, 1 + lacking // (MAX_ENTRIES_PER_CALL * self._mean_size()))
-        return brought
+            mean_size = max(1, self._size() // max(1, len(self._ready)))
+            calls = min(MAX_CALLS, 1 + lacking // (MAX_MESSAGES_PER_CALL * mean_size))
+        return came
 
-    def hand_out(self, choose: Callable[[Sequence[Held]], Sequence[Held]]) -> "Receipt | None":
-        """Hands out what ``choose`` takes of what is ready, if there is anything."""
-        self._drop_lost()
+    def hand_out(
+        self,
+        choose: Callable[[Sequence[LeasedDelivery], int], Sequence[LeasedDelivery]],
+        limit: int,
+    ) -> LeaseReceipt | None:
+        """Hands out those that ``choose`` takes of what is ready, if there is anything."""
+        self._drop_expired()
         if not self._ready:
             return None
-        taken = choose(self._ready)
-        gone = set(map(id, taken))
-        self._ready = deque(each for each in self._ready if id(each) not in gone)
-        self._out += taken
-        return Receipt(self, taken)
+        chosen = choose(self._ready, limit)
+        gone = set(map(id, chosen))
+        self._ready = deque(item for item in self._ready if id(item) not in gone)
+        self._unsettled += chosen
+        return LeaseReceipt(self, chosen)
 
-    async def end(self, held: Sequence[Held]) -> bool:
-        """Ends messages; whether all were still held."""
-        handles = [each.parcel.delivery.handle for each in held]
+    async def end(self, leased: Sequence[LeasedDelivery]) -> bool:
+        """Ends messages; returns whether all were still held."""
+        handles = [item.delivery.stored.handle for item in leased]
         all_held = await self._messaging.delete(self.queue, handles)
-        gone = set(map(id, held))
-        self._out = [each for each in self._out if id(each) not in gone]
-        for each in held:
-            each.receipt = None
-            each.catch.handles.discard(each.parcel.delivery.handle)
+        gone = set(map(id, leased))
+        self._unsettled = [item for item in self._unsettled if id(item) not in gone]
+        for item, handle in zip(leased, handles, strict=True):
+            item.receipt = None
+            item.lease.handles.discard(handle)
         return all_held
 
     # --- fetching -------------------------------------------------------------------------
@@ -146,13 +203,13 @@ class Source:
 
     def poll(self) -> asyncio.Task[int]:
         """The poll that is under way, or one that begins. It goes on when nobody waits for it any
-        more, and what it brings is handed out next."""
+        more, and the messages that it brings are handed out next."""
         if self._poll is None or self._poll.done():
-            self._poll = self._call(self._terms.poll_s)
+            self._poll = self._call(self._settings.poll_s)
         return self._poll
 
     def _call(self, wait_s: int) -> asyncio.Task[int]:
-        """A call that brings what it brings also when whoever began it is cancelled."""
+        """A fetch that ends also when the task that began it is cancelled."""
         call = asyncio.create_task(self._fetch(wait_s))
         self._calls.add(call)
         call.add_done_callback(self._end_call)
@@ -164,58 +221,59 @@ class Source:
             call.exception()  # of a poll for which nobody waits: the next call will meet it too
 
     async def _fetch(self, wait_s: int) -> int:
-        """How many deliveries came."""
-        catch = Catch(self._terms.lease_s, self._clock)
-        deliveries = await self._messaging.receive(
-            self.queue, visibility_timeout_s=self._terms.lease_s, wait_s=wait_s
+        """The number of messages that came."""
+        lease = Lease(self._settings.lease_s, self._clock)
+        messages = await self._messaging.receive(
+            self.queue, visibility_timeout_s=self._settings.lease_s, wait_s=wait_s
         )
         try:
-            parcels = await self._open_all(deliveries) if deliveries else ()
+            deliveries = await self._decode(messages) if messages else ()
         except StorageError:
-            await self._give_back([delivery.handle for delivery in deliveries])
+            await self._give_back([message.handle for message in messages])
             raise
-        catch.handles.update(parcel.delivery.handle for parcel in parcels)
-        self._ready.extend(Held(parcel, catch) for parcel in parcels)
-        self._keep_alive()
-        return len(deliveries)
+        lease.handles.update(delivery.stored.handle for delivery in deliveries)
+        self._ready.extend(LeasedDelivery(delivery, lease) for delivery in deliveries)
+        self._start_heartbeat()
+        return len(messages)
 
     def _size(self) -> int:
-        return sum(each.parcel.size for each in self._ready)
+        return sum(item.delivery.size for item in self._ready)
 
-    def _mean_size(self) -> int:
-        return max(1, self._size() // max(1, len(self._ready)))
+    # --- leases ---------------------------------------------------------------------------
 
-    # --- holding --------------------------------------------------------------------------
+    def _leases(self) -> list[Lease]:
+        return list(
+            {id(item.lease): item.lease for item in (*self._ready, *self._unsettled)}.values()
+        )
 
-    def _catches(self) -> list[Catch]:
-        return list({id(each.catch): each.catch for each in (*self._ready, *self._out)}.values())
+    def _drop_expired(self) -> None:
+        self._ready = deque(item for item in self._ready if not item.lease.expired)
 
-    def _drop_lost(self) -> None:
-        self._ready = deque(each for each in self._ready if not each.catch.lost)
+    def _start_heartbeat(self) -> None:
+        idle = self._prolonging is None or self._prolonging.done()
+        if idle and (self._ready or self._unsettled):
+            self._prolonging = asyncio.create_task(self._heartbeat())
 
-    def _keep_alive(self) -> None:
-        if (self._ready or self._out) and (self._heart is None or self._heart.done()):
-            self._heart = asyncio.create_task(self._beat())
-
-    async def _beat(self) -> None:
-        """Prolongs what is held, until nothing is or nobody works on it any more."""
-        while held := [catch for catch in self._catches() if not catch.lost]:
-            if _now_s() - self._touched_s > self._terms.idle_s:
+    async def _heartbeat(self) -> None:
+        """Prolongs leases, until there is none or nobody works on their messages any more."""
+        interval_s = self._settings.heartbeat_s
+        while leases := [lease for lease in self._leases() if not lease.expired]:
+            if _now_s() - self._used_s > self._settings.idle_s:
                 return
-            await self._prolong([each for each in held if each.left_s <= 2 * self._terms.beat_s])
-            await asyncio.sleep(self._terms.beat_s)
+            await self._prolong([lease for lease in leases if lease.left_s <= 2 * interval_s])
+            await asyncio.sleep(interval_s)
 
-    async def _prolong(self, catches: Sequence[Catch]) -> None:
-        if not catches:
+    async def _prolong(self, leases: Sequence[Lease]) -> None:
+        if not leases:
             return
-        now = catches[0].now()
-        handles = [handle for catch in catches for handle in catch.handles]
+        now = leases[0].now()
+        handles = [handle for lease in leases for handle in lease.handles]
         with suppress(StorageError, TimeoutError):  # it is tried again before the lease ends
-            async with asyncio.timeout(self._terms.beat_s / 2):
-                await self._messaging.extend(self.queue, handles, self._terms.lease_s)
-            for catch in catches:
-                if not catch.lost:
-                    catch.hold_from(*now)
+            async with asyncio.timeout(self._settings.heartbeat_s / 2):
+                await self._messaging.extend(self.queue, handles, self._settings.lease_s)
+            for lease in leases:
+                if not lease.expired:
+                    lease.renew(*now)
 
     # --- the end --------------------------------------------------------------------------
 
@@ -223,11 +281,11 @@ class Source:
         """Gives back all that is held, also what calls that are under way bring."""
         if self._calls:
             await asyncio.wait(set(self._calls))
-        if self._heart:
-            self._heart.cancel()
-        await self._give_back([handle for catch in self._catches() for handle in catch.handles])
+        if self._prolonging:
+            self._prolonging.cancel()
+        await self._give_back([handle for lease in self._leases() for handle in lease.handles])
         self._ready.clear()
-        self._out = []
+        self._unsettled = []
 
     async def _give_back(self, handles: Sequence[str]) -> None:
         with suppress(StorageError):  # then they come again when the lease ends

@@ -1,10 +1,10 @@
-"""SQS and SNS themselves."""
+"""Messaging over clients of SQS and SNS."""
 
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import zip_longest
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -13,16 +13,18 @@ from eventdemo.engines.aws.clients import READ_TIMEOUT_S, AwsClients
 from eventdemo.engines.aws.errors import Resource
 from eventdemo.engines.aws.names import FIFO, Names
 from eventdemo.engines.aws.sqs.messaging import (
-    MAX_BYTES_PER_CALL,
-    MAX_ENTRIES_PER_CALL,
-    Delivery,
+    MAX_MESSAGES_PER_CALL,
     Depth,
-    Entry,
+    OutgoingMessage,
+    QueueMessage,
+    calls_of,
 )
 from eventdemo.engines.gathering import gather_bounded
+from eventdemo.engines.record_batches import limited_runs
 
 T = TypeVar("T")
 Wire = dict[str, Any]
+BatchCall = Callable[[Sequence[Wire]], Awaitable[Wire]]
 
 #: No poll takes longer.
 MAX_WAIT_S = 20
@@ -43,14 +45,6 @@ _NOT_HELD = frozenset(
         "ReceiptHandleIsInvalid",
     }
 )
-
-
-class _Addressed(NamedTuple):
-    """An entry and what SQS and SNS know it by. The deduplication id is its own: it tells them
-    that a call is tried again, and is relied on for nothing else."""
-
-    entry: Entry
-    id: str
 
 
 class SqsAndSns:
@@ -92,65 +86,63 @@ class SqsAndSns:
 
     # --- in -------------------------------------------------------------------------------
 
-    async def publish(self, topic: str, entries: Sequence[Entry]) -> None:
-        if not entries:
+    async def publish(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+        if not messages:
             return
         arn = await self._arn(topic)
 
-        async def call(batch: Sequence[Wire]) -> Wire:
+        async def call(entries: Sequence[Wire]) -> Wire:
             answer: Wire = await self._sns.publish_batch(
-                TopicArn=arn, PublishBatchRequestEntries=batch
+                TopicArn=arn, PublishBatchRequestEntries=entries
             )
             return answer
 
-        await self._put(entries, call, "Message", self._resource("topic", topic))
+        await self._put(messages, call, "Message", self._resource("topic", topic))
 
-    async def send(self, queue: str, entries: Sequence[Entry]) -> None:
-        if not entries:
+    async def send(self, queue: str, messages: Sequence[OutgoingMessage]) -> None:
+        if not messages:
             return
         url = await self._url(queue)
 
-        async def call(batch: Sequence[Wire]) -> Wire:
-            answer: Wire = await self._sqs.send_message_batch(QueueUrl=url, Entries=batch)
+        async def call(entries: Sequence[Wire]) -> Wire:
+            answer: Wire = await self._sqs.send_message_batch(QueueUrl=url, Entries=entries)
             return answer
 
-        await self._put(entries, call, "MessageBody", self._resource("queue", queue))
+        await self._put(messages, call, "MessageBody", self._resource("queue", queue))
 
     async def _put(
         self,
-        entries: Sequence[Entry],
-        call: Callable[[Sequence[Wire]], Awaitable[Wire]],
+        messages: Sequence[OutgoingMessage],
+        call: BatchCall,
         body: str,
         resource: Resource,
     ) -> None:
-        """Puts entries where ``call`` takes them.
+        """Puts messages where ``call`` takes them.
 
         Of a group, one after the other: were two in one call, the second could be taken and the
         first not. Different groups go together.
         """
         fifo = resource.name.endswith(FIFO)
 
-        async def put(some: Sequence[_Addressed]) -> None:
-            await self._all_of(
-                {each.id: _entry_to_wire(each, body, fifo=fifo) for each in some},
-                call,
-                resource,
-                passed_over=frozenset(),
-            )
+        async def put(batch: Sequence[OutgoingMessage]) -> None:
+            once = uuid.uuid4().hex
+            ids = {f"{once}-{number}": message for number, message in enumerate(batch)}
+            entries = {id_: _entry(id_, message, body, fifo=fifo) for id_, message in ids.items()}
+            await self._all_of(entries, call, resource, passed_over=frozenset())
 
-        for wave in _waves(entries) if fifo else [entries]:
-            await gather_bounded(put, _calls(_addressed(wave)))
+        for wave in _waves(messages) if fifo else [messages]:
+            await gather_bounded(put, calls_of(wave))
 
     # --- out ------------------------------------------------------------------------------
 
     async def receive(
         self, queue: str, *, visibility_timeout_s: int, wait_s: int = 0
-    ) -> list[Delivery]:
+    ) -> list[QueueMessage]:
         url = await self._url(queue)
         client = self._polls if wait_s else self._sqs
         parameters: Wire = {
             "QueueUrl": url,
-            "MaxNumberOfMessages": MAX_ENTRIES_PER_CALL,
+            "MaxNumberOfMessages": MAX_MESSAGES_PER_CALL,
             "VisibilityTimeout": visibility_timeout_s,
             "WaitTimeSeconds": min(wait_s, MAX_WAIT_S),
             "MessageSystemAttributeNames": [_RECEIVES],
@@ -161,14 +153,14 @@ class SqsAndSns:
         answer = await self._retrying(
             lambda: client.receive_message(**parameters), self._resource("queue", queue)
         )
-        return [_delivery(message) for message in answer.get("Messages", ())]
+        return [_queue_message(wire) for wire in answer.get("Messages", ())]
 
     async def extend(self, queue: str, handles: Sequence[str], visibility_timeout_s: int) -> None:
         url = await self._url(queue)
 
-        async def call(batch: Sequence[Wire]) -> Wire:
+        async def call(entries: Sequence[Wire]) -> Wire:
             answer: Wire = await self._sqs.change_message_visibility_batch(
-                QueueUrl=url, Entries=batch
+                QueueUrl=url, Entries=entries
             )
             return answer
 
@@ -177,8 +169,8 @@ class SqsAndSns:
     async def delete(self, queue: str, handles: Sequence[str]) -> bool:
         url = await self._url(queue)
 
-        async def call(batch: Sequence[Wire]) -> Wire:
-            answer: Wire = await self._sqs.delete_message_batch(QueueUrl=url, Entries=batch)
+        async def call(entries: Sequence[Wire]) -> Wire:
+            answer: Wire = await self._sqs.delete_message_batch(QueueUrl=url, Entries=entries)
             return answer
 
         return await self._change(queue, handles, call, {})
@@ -187,22 +179,20 @@ class SqsAndSns:
         self,
         queue: str,
         handles: Sequence[str],
-        call: Callable[[Sequence[Wire]], Awaitable[Wire]],
+        call: BatchCall,
         also: Wire,
     ) -> bool:
-        """Whether all messages were still held."""
+        """Returns whether all messages were still held."""
         resource = self._resource("queue", queue)
 
-        async def change(some: Sequence[str]) -> bool:
+        async def change(batch: Sequence[str]) -> bool:
             entries = {
                 str(number): {"Id": str(number), "ReceiptHandle": handle, **also}
-                for number, handle in enumerate(some)
+                for number, handle in enumerate(batch)
             }
             return await self._all_of(entries, call, resource, passed_over=_NOT_HELD)
 
-        size = MAX_ENTRIES_PER_CALL
-        parts = [handles[start : start + size] for start in range(0, len(handles), size)]
-        return all(await gather_bounded(change, parts))
+        return all(await gather_bounded(change, limited_runs(handles, MAX_MESSAGES_PER_CALL)))
 
     async def depth(self, queue: str) -> Depth:
         url = await self._url(queue)
@@ -217,19 +207,19 @@ class SqsAndSns:
     async def _all_of(
         self,
         entries: Wire,
-        call: Callable[[Sequence[Wire]], Awaitable[Wire]],
+        call: BatchCall,
         resource: Resource,
         *,
         passed_over: frozenset[str],
     ) -> bool:
         """Calls until no entry has failed, but for those whose code is one that is passed over;
-        whether there were none of these."""
+        returns whether there were none of these."""
         left, none_passed_over = dict(entries), True
 
         async def attempt() -> None:
             nonlocal none_passed_over
             answer = await call(list(left.values()))
-            failed = {each["Id"]: each for each in answer.get("Failed", ())}
+            failed = {entry["Id"]: entry for entry in answer.get("Failed", ())}
             for entry_id in tuple(left):
                 if entry_id not in failed or failed[entry_id]["Code"] in passed_over:
                     del left[entry_id]
@@ -271,50 +261,32 @@ class SqsAndSns:
         return self._arn_of_topics + topic
 
 
-def _waves(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """The first entry of each group, then the second of each, and so on."""
-    groups: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        groups[entry.group].append(entry)
-    return [[entry for entry in wave if entry] for wave in zip_longest(*groups.values())]
+def _waves(messages: Iterable[OutgoingMessage]) -> list[list[OutgoingMessage]]:
+    """The first message of each group, then the second of each, and so on."""
+    groups: dict[str, list[OutgoingMessage]] = defaultdict(list)
+    for message in messages:
+        groups[message.group].append(message)
+    return [[message for message in wave if message] for wave in zip_longest(*groups.values())]
 
 
-def _addressed(entries: Sequence[Entry]) -> list[_Addressed]:
-    once = uuid.uuid4().hex
-    return [_Addressed(entry, f"{once}-{number}") for number, entry in enumerate(entries)]
-
-
-def _calls(entries: Sequence[_Addressed]) -> list[list[_Addressed]]:
-    """Entries in calls of at most ten and not too many bytes."""
-    calls: list[list[_Addressed]] = []
-    room = 0
-    for each in entries:
-        size = len(each.entry.body.encode())
-        if not calls or len(calls[-1]) == MAX_ENTRIES_PER_CALL or size > room:
-            calls.append([])
-            room = MAX_BYTES_PER_CALL
-        calls[-1].append(each)
-        room -= size
-    return calls
-
-
-def _entry_to_wire(addressed: _Addressed, body: str, *, fifo: bool) -> Wire:
-    entry = addressed.entry
-    wire: Wire = {"Id": addressed.id, body: entry.body}
+def _entry(entry_id: str, message: OutgoingMessage, body: str, *, fifo: bool) -> Wire:
+    """A message as an entry of a call. The deduplication id is its own: it tells SQS and SNS that
+    a call is tried again, and is relied on for nothing else."""
+    entry: Wire = {"Id": entry_id, body: message.body}
     if fifo:
-        wire |= {"MessageGroupId": entry.group, "MessageDeduplicationId": addressed.id}
-    if entry.delay_s:
-        wire["DelaySeconds"] = entry.delay_s
-    return wire
+        entry |= {"MessageGroupId": message.group, "MessageDeduplicationId": entry_id}
+    if message.delay_s:
+        entry["DelaySeconds"] = message.delay_s
+    return entry
 
 
-def _delivery(message: Wire) -> Delivery:
-    receives = int(message.get("Attributes", {}).get(_RECEIVES, 1))
-    return Delivery(message["MessageId"], message["ReceiptHandle"], message["Body"], receives)
+def _queue_message(wire: Wire) -> QueueMessage:
+    receives = int(wire.get("Attributes", {}).get(_RECEIVES, 1))
+    return QueueMessage(wire["MessageId"], wire["ReceiptHandle"], wire["Body"], receives)
 
 
 def _error(failed: Wire, resource: Resource) -> ClientError:
-    """What failed of a batch, as the error of a call."""
-    said = {"Code": failed["Code"], "Message": failed.get("Message", "")}
+    """A failed entry of a batch, as the error of a call."""
+    error = {"Code": failed["Code"], "Message": failed.get("Message", "")}
     status = {"HTTPStatusCode": 400 if failed.get("SenderFault") else 500}
-    return ClientError({"Error": said, "ResponseMetadata": status}, f"batch on {resource.name}")
+    return ClientError({"Error": error, "ResponseMetadata": status}, f"batch on {resource.name}")

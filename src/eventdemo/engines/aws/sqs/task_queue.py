@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from eventdemo.codec import decode_singly
 from eventdemo.engines.aws.dynamodb.table import (
     MAX_ACTIONS,
     Action,
@@ -20,11 +21,16 @@ from eventdemo.engines.aws.dynamodb.table import (
     Table,
     Update,
 )
-from eventdemo.engines.aws.sqs.counters import ACCEPTED, shard_of, totals
-from eventdemo.engines.aws.sqs.counters import SHARDS as COUNTER_SHARDS
-from eventdemo.engines.aws.sqs.message_outbox import MessageOutbox
-from eventdemo.engines.aws.sqs.publishing import Publisher
-from eventdemo.engines.aws.sqs.purchases import accepted_key, find, remembered
+from eventdemo.engines.aws.sqs.message_outbox import MessageOutbox, Publisher
+from eventdemo.engines.aws.sqs.purchases import (
+    ACCEPTED_COUNTS,
+    COUNTER_SHARDS,
+    accepted_key,
+    accepted_texts,
+    remembered,
+    shard_of,
+    totals,
+)
 from eventdemo.engines.group_commit import GroupCommit, PendingPurchase
 from eventdemo.errors import IdempotencyMismatch, StorageError
 from eventdemo.messages import Accepted, IdempotencyKey, Message
@@ -87,10 +93,13 @@ class AwsTaskQueue:
         return await purchase.accepted
 
     async def find(self, request_id: str) -> Message | None:
-        return await find(self._table, request_id)
+        for text in await accepted_texts(self._table, [request_id]):
+            messages, _ = decode_singly(text.encode(), "")
+            return next(iter(messages), None)
+        return None
 
     async def accepted(self) -> int:
-        return (await totals(self._table, ACCEPTED))[_COUNT]
+        return (await totals(self._table, ACCEPTED_COUNTS))[_COUNT]
 
     async def close(self, within_s: float = 2.0) -> None:
         """Finishes what was begun, in time; the outbox knows what was not."""
@@ -156,7 +165,7 @@ class AwsTaskQueue:
                 for action in self._claim(claim, purchase, entry_id)
             ]
             shard = str((self._first_shard + lane) % COUNTER_SHARDS)
-            count = Update(Key(ACCEPTED, shard), add={_COUNT: len(fresh)})
+            count = Update(Key(ACCEPTED_COUNTS, shard), add={_COUNT: len(fresh)})
             try:
                 await self._table.transact([*actions, count, waiting])
             except ConditionFailed:
@@ -195,7 +204,7 @@ class AwsTaskQueue:
         """Publishes all that was accepted meanwhile together."""
         messages = [message for _, accepted in transactions for message in accepted]
         with suppress(StorageError):
-            await self._publisher.publish_tasks(messages)
+            await self._publisher.publish(self._publisher.queue_topic, messages)
             await self._outbox.done([waiting for waiting, _ in transactions])
         self._unpublished_messages -= len(messages)
         return len(messages)

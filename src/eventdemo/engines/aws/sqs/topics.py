@@ -1,248 +1,117 @@
-"""Topics and their subscribers: publishing, receiving, settling, looking."""
+"""Topics and their subscribers: publishing, receiving, settling."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
-from eventdemo.engines.aws.dynamodb.table import Table
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.counters import Counters
-from eventdemo.engines.aws.sqs.dead_letters import AwsDeadLetters, dead_of
-from eventdemo.engines.aws.sqs.deliveries import retry_entry
-from eventdemo.engines.aws.sqs.leases import LeaseTerms
-from eventdemo.engines.aws.sqs.message_outbox import OVERDUE_US, MessageOutbox
-from eventdemo.engines.aws.sqs.messaging import Depth, Messaging
-from eventdemo.engines.aws.sqs.publishing import Publisher
-from eventdemo.engines.aws.sqs.purchases import hops_of, path_of
-from eventdemo.engines.aws.sqs.queue_consumer import Receipt
-from eventdemo.engines.aws.sqs.subscription import Subscription
-from eventdemo.errors import NotFound, StorageError
-from eventdemo.messages import DeadLetter, DeadLetterFilter, HopCounts, Message, Received, Retry
-
-#: Counting asks for the depth of four queues of each service: no more often than this.
-COUNTS_LAST_US = 1_000_000
+from eventdemo.engines.aws.sqs.dead_letters import AwsDeadLetters
+from eventdemo.engines.aws.sqs.encoding import retry_message
+from eventdemo.engines.aws.sqs.message_outbox import Publisher
+from eventdemo.engines.aws.sqs.messaging import Messaging
+from eventdemo.engines.aws.sqs.purchases import AwsMessageLog, Counters
+from eventdemo.engines.aws.sqs.queue_consumer import LeaseReceipt, LeaseSettings
+from eventdemo.engines.aws.sqs.subscription import SqsSubscription
+from eventdemo.engines.deliveries import as_received, redriven_letters
+from eventdemo.messages import MAX_RETRY_DELAY_US, DeadLetter, Message, Received, Retry
 
 
 class AwsTopics:
-    """``hears`` maps each service to its topic."""
+    """``subscriptions`` maps each service to its topic. An instance that receives tasks ``sweeps``
+    what other processes left in the outbox."""
 
     def __init__(
         self,
         messaging: Messaging,
-        table: Table,
         names: Names,
-        hears: Mapping[str, str],
+        subscriptions: Mapping[str, str],
         publisher: Publisher,
-        outbox: MessageOutbox,
+        message_log: AwsMessageLog,
         letters: AwsDeadLetters,
         counters: Counters,
         clock: Callable[[], int],
-        terms: LeaseTerms = LeaseTerms(),  # noqa: B008 - frozen
+        settings: LeaseSettings,
         *,
-        sweeps: bool = True,
+        sweeps: bool,
     ) -> None:
         self._messaging = messaging
-        self._table = table
         self._names = names
-        self._hears = hears
+        self._topics = subscriptions
         self._publisher = publisher
-        self._outbox = outbox
+        self._message_log = message_log
         self._letters = letters
         self._counters = counters
         self._clock = clock
-        self._terms = terms
+        self._settings = settings
         self._sweeps = sweeps
-        self._subscriptions: dict[str, Subscription] = {}
-        self._sweeping: asyncio.Task[None] | None = None
-        self._sweep_due_us = 0
-        self._counts: dict[str, HopCounts] = {}
-        self._counts_until_us = 0
-
-    # --- publishing and settling ----------------------------------------------------------
+        self._subscriptions: dict[str, SqsSubscription] = {}
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
-        await _both(
-            self._publisher.publish(topic, messages),
-            self._table.put_all(hops_of(messages, self._clock())),
-        )
-        self._counts_until_us = 0
+        await _both(self._publisher.publish(topic, messages), self._message_log.add(messages))
+        self._counters.changes += 1
+
+    async def receive(self, service: str, limit: int) -> Received | None:
+        if self._sweeps and self._topics[service] == self._publisher.queue_topic:
+            self._publisher.start_sweep_if_due()
+        self._counters.changes += 1
+        receipt = await self._subscription(service).receive(limit)
+        return as_received(service, receipt.deliveries, receipt) if receipt else None
 
     async def settle(
         self, received: Received, retries: Sequence[Retry], dead: Sequence[DeadLetter]
     ) -> None:
-        receipt: Receipt = received.receipt
+        receipt: LeaseReceipt = received.receipt
         receipt.check()
-        # What comes of the messages is durable before they end. After a crash in between they
-        # come again, and what is done once more then changes nothing.
-        redriven_from = _redriven_from(receipt)
+        # Retries and dead letters are durable before the messages end. After a crash in between
+        # these come again, and what is done once more then changes nothing.
+        redriven_from = redriven_letters(receipt.deliveries)
         await _both(
-            self._send_again(received.service, retries, redriven_from),
+            self._send_retries(received.service, retries, redriven_from),
             self._letters.add(dead, redriven_from),
         )
         await receipt.end()
         handled = len(received.messages) + len(received.undecodable)
         self._counters.add(f"done-{received.service}", max(0, handled - len(retries) - len(dead)))
-        self._counts_until_us = 0
+        self._counters.changes += 1
         await self._counters.flush_if_due()
 
-    async def _send_again(
+    async def _send_retries(
         self, service: str, retries: Sequence[Retry], redriven_from: Mapping[str, int]
     ) -> None:
         now_us = self._clock()
-        entries = [
-            retry_entry(retry, redriven_from.get(retry.message.id), now_us) for retry in retries
+        messages = [
+            retry_message(
+                retry.message,
+                retry.attempt,
+                redriven_from.get(retry.message.id),
+                _delay_s(retry, now_us),
+            )
+            for retry in retries
         ]
-        if entries:
-            await self._messaging.send(self._names.retries(service), entries)
-            self._subscription(service).expect(min(entry.delay_s for entry in entries))
-
-    # --- receiving ------------------------------------------------------------------------
-
-    async def receive(self, service: str, limit: int) -> Received | None:
-        if self._sweeps and self._hears[service] == self._publisher.queue_topic:
-            self._sweep_if_due()
-        self._counts_until_us = 0
-        receipt = await self._subscription(service).receive(limit)
-        if receipt is None:
-            return None
-        parcels = receipt.parcels
-        return Received(
-            service,
-            [message for parcel in parcels for message in parcel.messages],
-            [spoiled for parcel in parcels for spoiled in parcel.undecodable],
-            parcels[0].attempt,
-            receipt,
-        )
+        if messages:
+            await self._messaging.send(self._names.retries(service), messages)
+            self._subscription(service).expect_retry(min(message.delay_s for message in messages))
 
     async def wait(self, service: str, timeout_s: float) -> None:
         await self._subscription(service).wait(timeout_s)
 
-    def _subscription(self, service: str) -> Subscription:
+    def _subscription(self, service: str) -> SqsSubscription:
         if service not in self._subscriptions:
-            self._subscriptions[service] = Subscription(
-                service, self._messaging, self._names, self._letters, self._terms, self._clock
+            self._subscriptions[service] = SqsSubscription(
+                service, self._messaging, self._names, self._letters, self._settings, self._clock
             )
         return self._subscriptions[service]
 
-    def _sweep_if_due(self) -> None:
-        """Whoever takes tasks also looks now and then for what others left in the outbox."""
-        if self._clock() >= self._sweep_due_us and self._sweeping is None:
-            self._sweeping = asyncio.create_task(self._sweep())
-
-    async def _sweep(self) -> None:
-        try:
-            with suppress(StorageError):  # what is left is still there the next time
-                while await self._outbox.sweep(self._publisher):
-                    pass
-        finally:
-            self._sweep_due_us = self._clock() + OVERDUE_US
-            self._sweeping = None
-
-    # --- looking --------------------------------------------------------------------------
-
-    async def path_of(self, request_id: str, *, until_us: int | None = None) -> list[Message]:
-        return await path_of(self._table, request_id)
-
-    @property
-    def counts_all(self) -> bool:
-        return False  # what SNS is about to hand to SQS is in no queue, and SQS counts roughly
-
-    async def counts(self) -> dict[str, HopCounts]:
-        """SQS counts about how many record batches there are, and the processes of all services
-        how many messages one held on average."""
-        if self._clock() >= self._counts_until_us:
-            totals, dead = await self._counters.totals(), await self._letters.dead()
-            outbox = await self._outbox.waiting()
-            depths = await asyncio.gather(*map(self._depths, self._hears))
-            self._counts = {}
-            for (service, topic), (new, again) in zip(self._hears.items(), depths, strict=True):
-                batches = totals[f"record-batches-{topic}"]
-                mean = totals[f"messages-{topic}"] / batches if batches else 1.0
-                tasks = outbox.purchases if topic == self._publisher.queue_topic else 0
-                self._counts[service] = HopCounts(
-                    waiting=round(new.visible * mean) + tasks,
-                    in_flight=round(new.in_flight * mean) + sum(again) + outbox.letters[service],
-                    done=totals[f"done-{service}"],
-                    dead=dead_of(dead, service),
-                )
-            self._counts_until_us = self._clock() + COUNTS_LAST_US
-        return self._counts
-
-    async def _depths(self, service: str) -> tuple[Depth, Depth]:
-        """Of what is new, and of what comes again, each with what SQS gave up of it."""
-        queue, retries = self._names.queue(service), self._names.retries(service)
-        queues = (queue, self._names.dead(queue), retries, self._names.dead(retries))
-        new, dead_new, again, dead_again = await asyncio.gather(
-            *(self._messaging.depth(each) for each in queues)
-        )
-        return (
-            new._replace(in_flight=new.in_flight + sum(dead_new)),
-            again._replace(in_flight=again.in_flight + sum(dead_again)),
-        )
-
-    async def oldest_waiting_us(self) -> dict[str, int]:
-        """SQS tells it to CloudWatch only, as ``ApproximateAgeOfOldestMessage``."""
-        return {}
-
-    async def forget(self, before_us: int) -> int:
-        """DynamoDB does it by itself when an item's time is over, SQS when it is settled."""
-        return 0
-
-    # --- dead letters ---------------------------------------------------------------------
-
-    async def find(
-        self,
-        filter_: DeadLetterFilter = DeadLetterFilter(),  # noqa: B008 - frozen
-        *,
-        after_id: int = 0,
-        limit: int = 100,
-    ) -> list[DeadLetter]:
-        return await self._letters.find(filter_, after_id, limit)
-
-    async def get(self, dead_letter_id: int) -> DeadLetter:
-        return (await self._letters.get(dead_letter_id))[dead_letter_id]
-
-    async def last_id(self) -> int:
-        return await self._letters.last()
-
-    async def redrive(self, *dead_letter_ids: int) -> int:
-        for letter in (await self._letters.get(*dead_letter_ids)).values():
-            if letter.service not in self._hears:
-                raise NotFound(f"{letter.service}, where dead letter {letter.id} died, is no more")
-        redriven = await self._letters.redrive(dead_letter_ids)
-        letters = [each for _, some in redriven for each in some]
-        with suppress(StorageError):  # they are in the outbox, and go out with it
-            await self._publisher.letters(letters)
-            await self._outbox.done([entry for entry, _ in redriven])
-        for service in {service for service, _ in letters}:
-            self._subscription(service).expect(0)
-        self._counts_until_us = 0
-        return len(letters)
-
-    async def discard(self, *dead_letter_ids: int) -> int:
-        self._counts_until_us = 0
-        return await self._letters.discard(dead_letter_ids)
-
-    # --- the end --------------------------------------------------------------------------
-
     async def close(self) -> None:
-        """Gives back what is held, and adds what was counted to what all have counted."""
-        if self._sweeping:
-            self._sweeping.cancel()
-            await asyncio.gather(self._sweeping, return_exceptions=True)
-        await asyncio.gather(*(each.close() for each in self._subscriptions.values()))
-        await self._counters.flush()
+        """Gives back what is held."""
+        open_ = self._subscriptions.values()
+        await asyncio.gather(*(subscription.close() for subscription in open_))
 
 
-def _redriven_from(receipt: Receipt) -> dict[str, int]:
-    """Which messages come from which dead letters."""
-    return {
-        each: parcel.redriven_from
-        for parcel in receipt.parcels
-        if parcel.redriven_from is not None
-        for each in [m.id for m in parcel.messages] + [spoiled.id for spoiled in parcel.undecodable]
-    }
+def _delay_s(retry: Retry, now_us: int) -> int:
+    """How long SQS is to hold a retry back."""
+    delay_us = retry.due_at_us - now_us
+    return -(-delay_us // 1_000_000) if 0 < delay_us <= MAX_RETRY_DELAY_US else 0
 
 
 async def _both(*calls: Coroutine[Any, Any, None]) -> None:

@@ -1,0 +1,83 @@
+"""How many messages are where, as near as SQS and the processes' counts can tell."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.dead_letters import AwsDeadLetters
+from eventdemo.engines.aws.sqs.message_outbox import MessageOutbox
+from eventdemo.engines.aws.sqs.messaging import Depth, Messaging
+from eventdemo.engines.aws.sqs.purchases import Counters
+from eventdemo.messages import HopCounts
+
+#: Counting asks for the depth of four queues of each service: no more often than this, unless this
+#: process changed something.
+COUNTS_LAST_US = 1_000_000
+
+
+class AwsFlowStatus:
+    """``subscriptions`` maps each service to its topic."""
+
+    def __init__(
+        self,
+        messaging: Messaging,
+        names: Names,
+        subscriptions: Mapping[str, str],
+        queue_topic: str,
+        outbox: MessageOutbox,
+        letters: AwsDeadLetters,
+        counters: Counters,
+        clock: Callable[[], int],
+    ) -> None:
+        self._messaging = messaging
+        self._names = names
+        self._topics = subscriptions
+        self._queue_topic = queue_topic
+        self._outbox = outbox
+        self._letters = letters
+        self._counters = counters
+        self._clock = clock
+        self._counts: dict[str, HopCounts] = {}
+        self._counts_until_us = 0
+        self._changes = 0
+
+    @property
+    def counts_all(self) -> bool:
+        return False  # what SNS is about to hand to SQS is in no queue, and SQS counts roughly
+
+    async def counts(self) -> dict[str, HopCounts]:
+        """SQS counts about how many record batches there are, and the processes of all services
+        how many messages one held on average."""
+        if self._clock() < self._counts_until_us and self._changes == self._counters.changes:
+            return self._counts
+        self._changes = self._counters.changes
+        totals, dead = await self._counters.totals(), await self._letters.dead()
+        outbox = await self._outbox.unpublished()
+        depths = await asyncio.gather(*map(self._depths, self._topics))
+        counts: dict[str, HopCounts] = {}
+        for (service, topic), (new, retries) in zip(self._topics.items(), depths, strict=True):
+            batches = totals[f"record-batches-{topic}"]
+            mean = totals[f"messages-{topic}"] / batches if batches else 1.0
+            tasks = outbox.purchases if topic == self._queue_topic else 0
+            counts[service] = HopCounts(
+                waiting=round(new.visible * mean) + tasks,
+                in_flight=round(new.in_flight * mean) + sum(retries) + outbox.letters[service],
+                done=totals[f"done-{service}"],
+                dead=dead[service],
+            )
+        self._counts, self._counts_until_us = counts, self._clock() + COUNTS_LAST_US
+        return counts
+
+    async def _depths(self, service: str) -> tuple[Depth, Depth]:
+        """The depths of new messages and of retries, each with what SQS gave up of them."""
+        queue, retries = self._names.queue(service), self._names.retries(service)
+        queues = (queue, self._names.dead(queue), retries, self._names.dead(retries))
+        new, dead_new, again, dead_again = await asyncio.gather(*map(self._messaging.depth, queues))
+        return (
+            new._replace(in_flight=new.in_flight + sum(dead_new)),
+            again._replace(in_flight=again.in_flight + sum(dead_again)),
+        )
+
+    async def oldest_waiting_us(self) -> dict[str, int]:
+        """SQS tells it to CloudWatch only, as ``ApproximateAgeOfOldestMessage``."""
+        return {}
