@@ -128,6 +128,7 @@ class QueueConsumer:
         self._ready: deque[LeasedDelivery] = deque()
         self._unsettled: list[LeasedDelivery] = []
         self._used_s = 0.0
+        self.has_more = False  # as its last call came back full
         self._poll: asyncio.Task[int] | None = None
         self._calls: set[asyncio.Task[int]] = set()
         self._prolonging: asyncio.Task[None] | None = None
@@ -231,6 +232,7 @@ class QueueConsumer:
         except StorageError:
             await self._give_back([message.handle for message in messages])
             raise
+        self.has_more = len(messages) == MAX_MESSAGES_PER_CALL
         lease.handles.update(delivery.stored.handle for delivery in deliveries)
         self._ready.extend(LeasedDelivery(delivery, lease) for delivery in deliveries)
         self._start_heartbeat()

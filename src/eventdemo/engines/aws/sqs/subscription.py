@@ -138,7 +138,8 @@ class SqsSubscription:
     async def _look_for_retries(self, limit: int) -> None:
         now_us = self._clock()
         expected = self._expected_us is not None and self._expected_us <= now_us
-        if not expected and (now_us < self._next_look_us or self._retries.polling):
+        waits = now_us < self._next_look_us or self._retries.polling
+        if waits and not (expected or self._retries.has_more):
             return
         if expected:
             self._expected_us = None
