@@ -2,22 +2,21 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import uvicorn
 from litestar import Litestar
 
 from eventdemo.cli.options import run_async
-from eventdemo.http.server import _limits, bind, configured
-from eventdemo.settings import Settings
+from eventdemo.http import Receive, Send
+from eventdemo.http.protocol import Limits
+from eventdemo.http.server import bind, configured
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_LIMITS = Limits(head_bytes=16_384, body_bytes=16_384, connections=2_048, client_timeout_s=10)
 
 
-class EmptyDoor:
-    """Stands where the door for purchases does: in front of the framework."""
+class EmptyEndpoint:
+    """Answers purchases in front of the framework."""
 
     def __init__(self) -> None:
         self._framework: Any = Litestar([], openapi_config=None, logging_config=None)
@@ -35,8 +34,7 @@ class EmptyDoor:
 
 async def serve(port: int) -> None:
     """Serves until a signal ends it."""
-    door: Any = EmptyDoor()
-    await uvicorn.Server(configured(door, _limits(Settings()))).serve(
+    await uvicorn.Server(configured(EmptyEndpoint(), _LIMITS)).serve(
         sockets=[bind("127.0.0.1", port)]
     )
 

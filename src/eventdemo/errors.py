@@ -28,6 +28,10 @@ class StorageError(EventdemoError):
     exit_code = 4
 
 
+class OutcomeUnknown(StorageError):
+    """The answer of a server was lost: what was asked may have been done, or not."""
+
+
 class StorageMissing(StorageError):
     """There is no data in the named place."""
 

@@ -15,8 +15,8 @@ from typing import Any, Self
 import httpx
 import pytest
 
+from eventdemo.api.app import serve
 from eventdemo.flow import SERVICES
-from eventdemo.http.server import serve
 from eventdemo.ports import Engine
 from eventdemo.readmodels.projector import Projector
 from eventdemo.readmodels.read_models import ReadModels

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from eventdemo.errors import StorageBusy, StorageCorrupt, StorageFull
-from eventdemo.http import bodies
+from eventdemo.http import requests
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import Restock
 from tests.api.conftest import Running, Start, assert_problem
@@ -173,11 +173,14 @@ def test_unknown_addresses_and_methods_are_problems_too(client: httpx.Client) ->
         "/orders?limit=1001",
         "/orders?limit=ten",
         "/orders?cursor=-1",
-        "/orders?cursor=99999999999999999999999",
+        "/orders?cursor=7",
+        "/orders?cursor=p99999999999999999999999",
+        "/orders?cursor=p1%0A",
         "/products?limit=1.5",
         "/products/lamp?at_version=0",
         "/products/lamp?at=yesterday",
         "/products/lamp?min_position=x",
+        "/sales?min_position=7",
         "/products/lamp/events?after_version=-1",
         "/dead-letters?cursor=x",
         "/sales?limit=-5",
@@ -239,9 +242,9 @@ def test_a_good_body_is_parsed_only_once(monkeypatch: pytest.MonkeyPatch) -> Non
     def parse(body: bytes) -> None:
         raise AssertionError(body)
 
-    monkeypatch.setattr(bodies, "_parse", parse)
-    assert bodies.Body(BuyRequest, 100).decode(GOOD) == BuyRequest("lamp", 1)
-    assert bodies.Body(Restock, 100).decode(b'{"quantity":5}') == Restock(5)
+    monkeypatch.setattr(requests, "_parse", parse)
+    assert requests.JsonBodyReader(BuyRequest, 100).decode(GOOD) == BuyRequest("lamp", 1)
+    assert requests.JsonBodyReader(Restock, 100).decode(b'{"quantity":5}') == Restock(5)
 
 
 def raising(error: Exception) -> Callable[[Any], None]:

@@ -240,10 +240,10 @@ def test_the_limit_of_open_files_bounds_the_connections(monkeypatch: pytest.Monk
     monkeypatch.setattr("resource.getrlimit", lambda _: (256, 1_024))
     monkeypatch.setattr("resource.setrlimit", lambda _, limits: raised.append(limits))
     beside = SPARE_CONNECTIONS + server.FILES_BESIDE
-    assert server._connections_within(50) == 50
+    assert server.connections_within(50) == 50
     assert raised == []
-    assert server._connections_within(500) == 500
-    assert server._connections_within(5_000) == 1_024 - beside
+    assert server.connections_within(500) == 500
+    assert server.connections_within(5_000) == 1_024 - beside
     assert raised == [(500 + beside, 1_024), (1_024, 1_024)]
 
 

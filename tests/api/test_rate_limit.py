@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from eventdemo.api import rate_limit
-from eventdemo.api.rate_limit import RateLimit, client_of
+from eventdemo.api import admission
+from eventdemo.api.admission import RateLimit, client_of
 from eventdemo.http.problems import Problem
 from eventdemo.settings.readers import networks_in
 from tests.api.conftest import Start, assert_problem
@@ -77,7 +77,7 @@ def test_one_client_does_not_slow_another_down() -> None:
 
 
 def test_no_more_clients_are_remembered_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limit, "MAX_CLIENTS", 100)
+    monkeypatch.setattr(admission, "MAX_CLIENTS", 100)
     limit = RateLimit(1, 1, None, Clock())
     for number in range(1_000):
         limit.check(scope(f"192.0.{number // 250}.{number % 250}"))

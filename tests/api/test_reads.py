@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from eventdemo.api.views import decode_position, encode_position
 from eventdemo.ids import new_request_id, now_us
 from tests.api.conftest import Running, Start, assert_problem
 
@@ -45,7 +46,7 @@ def test_a_writer_reads_its_own_write(client: httpx.Client) -> None:
 
 
 def test_a_position_that_was_never_given_out_is_refused(client: httpx.Client) -> None:
-    answer = client.get("/products", params={"min_position": 10**9})
+    answer = client.get("/products", params={"min_position": encode_position(10**9)})
     assert_problem(answer, 409, "unknown-position")
 
 
@@ -153,7 +154,8 @@ def test_a_products_history_is_paged(client: httpx.Client, vase: str) -> None:
     assert events[0]["schema_version"] == 2
     assert events[3]["data"]["quantity"] == 3
     assert events[3]["causation_id"].startswith(events[3]["data"]["request_id"])
-    assert sorted(event["position"] for event in events) == [e["position"] for e in events]
+    positions = [decode_position(event["position"]) for event in events]
+    assert sorted(positions) == positions
     assert client.get(f"/products/{vase}/events?after_version=5").json()["events"] == []
 
 
@@ -229,7 +231,7 @@ def test_the_probes_answer(client: httpx.Client, vase: str) -> None:
     assert client.get("/health/live").json() == {"status": "live"}
     ready = client.get("/health/ready").json()
     assert ready["status"] == "ready"
-    assert ready["event_pool_head"] >= 5
+    assert decode_position(ready["event_pool_head"]) >= 5
 
 
 def test_the_metrics_count_what_happened(client: httpx.Client, vase: str) -> None:

@@ -15,7 +15,7 @@ from tests.api.conftest import Running
 _USABLE_KEY = re.compile("[!-~]([ -~]*[!-~])?")
 
 SCHEMA = schemathesis.openapi.from_dict(
-    openapi_document(HANDLERS, {"api": Provide(lambda: None, sync_to_thread=False)})
+    openapi_document(HANDLERS, {"context": Provide(lambda: None, sync_to_thread=False)})
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from eventdemo.api.context import Api
+from eventdemo.api.context import AppContext
 from tests.api.conftest import Running, Start, assert_problem
 from tests.api.wire import LAMP, exchange, post
 
@@ -258,7 +258,7 @@ def test_what_goes_wrong_inside_stays_inside(
     def fail(*_: object) -> None:
         raise RuntimeError("/srv/secret.db of the inside")
 
-    monkeypatch.setattr("eventdemo.http.origin_check.Gate.check", fail)
+    monkeypatch.setattr("eventdemo.http.requests.OriginCheck.check", fail)
     answer = client.post(path, json={"product_id": "x"})
     assert_problem(answer, 500, "internal")
     assert "secret" not in answer.text
@@ -268,6 +268,6 @@ def test_what_goes_wrong_inside_stays_inside(
 def test_the_guard_stands_without_its_neighbours(running: Running) -> None:
     """A server that was made to listen beyond loopback without a token has no operator."""
     settings = type(running.settings)(host="0.0.0.0")
-    api = Api(settings, running.engine, running.read_models)
+    context = AppContext(settings, running.engine, running.read_models)
     with pytest.raises(Exception, match="has no operator token"):
-        api.authorize({})
+        context.authorize({})

@@ -11,7 +11,7 @@ from litestar.di import Provide
 
 from eventdemo.api.app import HANDLERS
 from eventdemo.api.documentation import openapi_document
-from eventdemo.http.problems import KINDS
+from eventdemo.api.problems import PROBLEM_TYPES
 from eventdemo.settings import SETTINGS
 from tests.docs.markdown import ROOT
 
@@ -39,7 +39,7 @@ def settings() -> str:
 
 def calls() -> str:
     """Every call that the OpenAPI document describes."""
-    nobody = {"api": Provide(lambda: None, sync_to_thread=False)}
+    nobody = {"context": Provide(lambda: None, sync_to_thread=False)}
     document = openapi_document(HANDLERS, nobody)
     return table_of(
         ("call", "takes", "what it does", "answers"),
@@ -57,10 +57,13 @@ def calls() -> str:
 
 
 def problems() -> str:
-    """Every kind of problem details."""
+    """Every problem type."""
     return table_of(
         ("type", "status", "title", "what to do"),
-        ((f"`{kind.type}`", str(kind.status), kind.title, kind.advice) for kind in KINDS.values()),
+        (
+            (f"`{type_.type}`", str(type_.status), type_.title, type_.advice)
+            for type_ in PROBLEM_TYPES.values()
+        ),
     )
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from eventdemo import errors
+from eventdemo.api.problems import PROBLEM_TYPES
 from eventdemo.facts import FailureCode
-from eventdemo.http.problems import KINDS
 from eventdemo.readmodels.rebuild import rebuild
 from eventdemo.runtime.samples import add_samples
 from eventdemo.runtime.wiring import open_engine
@@ -68,7 +68,7 @@ def test_every_failure_code_is_listed() -> None:
 
 def test_every_problem_type_is_listed() -> None:
     rows = table(section(REFERENCE, "Problem types"))
-    assert [row[0].strip("`") for row in rows] == [kind.type for kind in KINDS.values()]
+    assert [row[0].strip("`") for row in rows] == [type_.type for type_ in PROBLEM_TYPES.values()]
 
 
 def test_every_command_is_listed(command_help: str) -> None:

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from eventdemo import codec, ids
 from eventdemo.api import products, purchase_endpoint, purchases
-from eventdemo.api.rate_limit import client_of
+from eventdemo.api.admission import client_of
 from eventdemo.flow import CARRIES
-from eventdemo.http.bodies import Body
-from eventdemo.http.origin_check import Gate, fields_of
 from eventdemo.http.problems import Problem
+from eventdemo.http.requests import JsonBodyReader, OriginCheck, combined_headers
 from eventdemo.messages import Message
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
@@ -133,7 +132,7 @@ def test_a_body_is_what_the_call_takes_or_a_problem(type_: type[msgspec.Struct])
         ProductDetails: b'{"name":"L\\u00e4mp","price_cents":1299}',
         Restock: b'{"quantity":5}',
     }[type_]
-    body = Body(type_, 100_000)
+    body = JsonBodyReader(type_, 100_000)
     anything = st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
@@ -208,12 +207,12 @@ def test_a_request_id_tells_its_time_and_nothing_else_is_one(at_us: int, text: s
 
 @FUZZ
 @given(st.lists(st.tuples(st.sampled_from([b"host", b"origin", b"x"]), HEADER_VALUES), max_size=5))
-def test_the_gate_opens_or_gives_a_problem(headers: list[tuple[bytes, bytes]]) -> None:
-    fields = fields_of(headers)
-    assert set(fields) == {name for name, _ in headers}
+def test_the_origin_check_passes_or_gives_a_problem(headers: list[tuple[bytes, bytes]]) -> None:
+    combined = combined_headers(headers)
+    assert set(combined) == {name for name, _ in headers}
     for method in ("GET", "POST"):
         scope = {"method": method, "http_version": "1.1"}
-        refused = attempt(Gate(local_only=True).check, scope, fields)
+        refused = attempt(OriginCheck(local_only=True).check, scope, combined)
         assert refused is None or refused.status in {400, 403, 421}
 
 

@@ -12,10 +12,10 @@ import httpx
 import pytest
 import structlog
 
+from eventdemo.api import problems
 from eventdemo.api.app import Application
-from eventdemo.api.context import Api
+from eventdemo.api.context import AppContext
 from eventdemo.errors import StorageFull
-from eventdemo.http import problems
 from eventdemo.ids import is_request_id
 from eventdemo.ports import Engine
 from eventdemo.readmodels.read_models import ReadModels
@@ -123,12 +123,12 @@ async def test_a_request_that_fails_is_a_line_with_its_id(
     monkeypatch.setattr(engine.queue, "enqueue", failing)
     monkeypatch.setattr(engine.message_log, "path_of", failing)
     read_models = ReadModels(tmp_path)
-    api = Api(Settings(), engine, read_models)
-    transport = httpx.ASGITransport(app=Application(api))
+    context = AppContext(Settings(), engine, read_models)
+    transport = httpx.ASGITransport(app=Application(context))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         bought = await client.post("/purchases", json={"product_id": "lamp"})
         traced = await client.get(f"/purchases/{request_id}/trace")
-    await api.stop()
+    await context.stop()
     await read_models.close()
     assert (bought.status_code, traced.status_code) == (503, 503)
     buying, tracing = (line for line in lines() if line["logger"] == problems.__name__)

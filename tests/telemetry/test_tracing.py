@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
 
-from eventdemo.api.context import Api
+from eventdemo.api.context import AppContext
 from eventdemo.flow import FLOW, SERVICES, Row
 from eventdemo.ports import Engine
 from eventdemo.readmodels.read_models import ReadModels
@@ -48,9 +48,10 @@ class Traced:
         return Instance(engine or self.engine, rows=rows, observer=telemetry)
 
     async def buy(self, product_id: str, traceparent: str = "") -> str:
-        """Through the door, as a caller with this trace context; the request id."""
+        """Through the purchase endpoint, as a caller with this trace context; the request id."""
         settings = Settings()
-        api = Api(settings, self.engine, ReadModels(settings.read_models), tracer=self.tracing)
+        read_models = ReadModels(settings.read_models)
+        context = AppContext(settings, self.engine, read_models, tracer=self.tracing)
         headers = [(b"content-type", b"application/json"), (b"host", b"localhost")]
         if traceparent:
             headers.append((b"traceparent", traceparent.encode()))
@@ -66,10 +67,15 @@ class Traced:
             "headers": headers,
         }
         scope |= {"client": ("127.0.0.1", 1), "scheme": "http", "server": ("127.0.0.1", 8000)}
-        answer = await api.door.answer(scope, receive)
-        assert answer.status == 202, answer.body
-        await api.stop()
-        return dict(answer.headers)[b"location"].decode().rpartition("/")[2]
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await context.purchase_endpoint(scope, receive, send)
+        assert sent[0]["status"] == 202, sent
+        await context.stop()
+        return str(dict(sent[0]["headers"])[b"location"].decode().rpartition("/")[2])
 
     @property
     def spans(self) -> Sequence[ReadableSpan]:

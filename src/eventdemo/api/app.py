@@ -1,20 +1,26 @@
-"""The application: the door for purchases in front, Litestar for everything else."""
+"""The application: what holds for every call stands here, the rest in the call's handler."""
 
 import asyncio
 import contextlib
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from litestar import Litestar
 from litestar.di import Provide
 
 from eventdemo.api import dead_letters, operations, orders, products, purchases
-from eventdemo.api.context import Api
+from eventdemo.api.context import AppContext
 from eventdemo.api.documentation import Documentation
-from eventdemo.api.purchase_endpoint import PATH, Send, problem_answer, send_answer
-from eventdemo.http.bodies import Receive
-from eventdemo.http.origin_check import fields_of
-from eventdemo.http.problems import STOPPING, Problem, answer_problem, problem_of
+from eventdemo.api.metrics import ApiMetrics
+from eventdemo.api.problems import answer_problem, problem_of
+from eventdemo.api.purchase_endpoint import PurchaseTracer
+from eventdemo.http import AsgiApplication, Receive, Send, send_response, server
+from eventdemo.http.problems import STOPPING, Problem
+from eventdemo.http.protocol import Limits
+from eventdemo.http.requests import OriginCheck, combined_headers
+from eventdemo.ports import Engine
+from eventdemo.readmodels.read_models import ReadModels
+from eventdemo.settings import Settings
 
 HANDLERS = [
     *purchases.HANDLERS,
@@ -38,58 +44,81 @@ SECURITY_HEADERS = (
 )
 
 
-class Application:
-    """ASGI. What the door takes is described by a Litestar handler that answers through it."""
+async def serve(
+    settings: Settings,
+    engine: Engine,
+    read_models: ReadModels,
+    stop: asyncio.Event,
+    *,
+    listening: Callable[[int], None] = lambda port: None,
+    metrics: ApiMetrics | None = None,
+    tracer: PurchaseTracer | None = None,
+) -> None:
+    """Answers requests until ``stop`` is set; see ``http.server.serve``."""
+    context = AppContext(settings, engine, read_models, metrics, tracer)
+    await server.serve(
+        Application(context),
+        settings.host,
+        settings.port,
+        Limits(
+            head_bytes=settings.max_head_bytes,
+            body_bytes=settings.max_body_bytes,
+            connections=server.connections_within(settings.max_connections),
+            client_timeout_s=settings.client_timeout_s,
+        ),
+        stop,
+        listening=listening,
+        stopping=context.stop,
+    )
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
-        self._door = api.door
-        self._framework = _framework(api)
+
+class Application:
+    """Checks where a request comes from, adds what every response carries, and has the framework
+    do the rest."""
+
+    def __init__(self, context: AppContext) -> None:
+        self._statuses = context.statuses
+        self._origin_check = OriginCheck(local_only=context.settings.operator_token is None)
+        self._framework = _framework(context)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        try:
-            await self._answer(scope, receive, send)
-        except asyncio.CancelledError:
-            if not self._api.lookup.stopping:
-                raise
-            with contextlib.suppress(RuntimeError):  # it had begun to answer
-                await send_answer(send, problem_answer(Problem(STOPPING, "The server stops.")))
-
-    async def _answer(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["method"] == "POST" and scope["path"] == PATH:
-            await self._door(scope, receive, send)
-            return
         send = _with_headers(send)
         try:
-            self._api.gate.check(scope, fields_of(scope["headers"]))
+            self._origin_check.check(scope, combined_headers(scope["headers"]))
         except Exception as error:  # noqa: BLE001 - nobody else would tell the caller
-            await send_answer(send, problem_answer(problem_of(error)))
-        else:
+            await send_response(send, problem_of(error).response())
+            return
+        try:
             await self._framework(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._statuses.stopping:
+                raise
+            with contextlib.suppress(RuntimeError):  # it had begun to answer
+                await send_response(send, Problem(STOPPING, "The server stops.").response())
 
 
 def _with_headers(send: Send) -> Send:
-    """Adds what every answer carries, unless it says another thing itself."""
+    """Adds what every response carries, unless it says another thing itself."""
 
     async def sending(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            said = {name.lower() for name, _ in message["headers"]}
-            missing = (header for header in SECURITY_HEADERS if header[0] not in said)
+            names = {name.lower() for name, _ in message["headers"]}
+            missing = (header for header in SECURITY_HEADERS if header[0] not in names)
             message["headers"] = [*message["headers"], *missing]
         await send(message)
 
     return sending
 
 
-def _framework(api: Api) -> Any:
-    dependencies = {"api": Provide(lambda: api, sync_to_thread=False)}
-    app = Litestar(
+def _framework(context: AppContext) -> AsgiApplication:
+    dependencies = {"context": Provide(lambda: context, sync_to_thread=False)}
+    framework = Litestar(
         [*HANDLERS, Documentation(HANDLERS, dependencies).routes()],
         dependencies=dependencies,
         exception_handlers={Exception: answer_problem},
-        request_max_body_size=api.settings.max_body_bytes,
+        request_max_body_size=context.settings.max_body_bytes,
         openapi_config=None,
         logging_config=None,
     )
-    app.state.api = api
-    return app
+    framework.state.context = context
+    return framework

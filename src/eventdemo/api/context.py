@@ -2,37 +2,35 @@
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from litestar.params import SkipValidation
 
-from eventdemo.api.backpressure import Backpressure
+from eventdemo.api.admission import Backpressure, RateLimit
 from eventdemo.api.metrics import ApiMetrics
-from eventdemo.api.purchase_endpoint import PurchaseDoor
-from eventdemo.api.rate_limit import RateLimit
+from eventdemo.api.problems import BEHIND, UNAUTHORIZED, UNKNOWN_POSITION
+from eventdemo.api.purchase_endpoint import UNTRACED, PurchaseEndpoint, PurchaseTracer
+from eventdemo.api.views import decode_position, encode_position
 from eventdemo.errors import StorageCorrupt, StorageMissing
-from eventdemo.http.bodies import Body
-from eventdemo.http.origin_check import Gate
-from eventdemo.http.problems import BEHIND, UNAUTHORIZED, UNKNOWN_POSITION, Problem
+from eventdemo.http.problems import Problem
+from eventdemo.http.requests import JsonBodyReader
 from eventdemo.ports import Engine
 from eventdemo.readmodels.read_models import ReadModels
-from eventdemo.runtime.purchase_status import Lookup
+from eventdemo.runtime.purchase_status import PurchaseStatusReader
 from eventdemo.services.product_management import ProductDetails, Restock
 from eventdemo.settings import Settings, is_loopback
-
-if TYPE_CHECKING:
-    from eventdemo.telemetry.tracing import Tracing
 
 T = TypeVar("T")
 
 #: How long a read waits for the read models to reach a position before it gives up.
 MAX_LAG_S = 2.0
 
-_SAID_BY_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
+_ADDED_BY_PROXIES = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 
 
-class Api:
+class AppContext:
     """The parts that answers are made of, for one running server."""
 
     def __init__(
@@ -41,46 +39,52 @@ class Api:
         engine: Engine,
         read_models: ReadModels,
         metrics: ApiMetrics | None = None,
-        tracer: "Tracing | None" = None,
+        tracer: PurchaseTracer | None = None,
     ) -> None:
         self.settings = settings
         self.engine = engine
         self.read_models = read_models
         self.metrics = metrics or ApiMetrics()
-        self.lookup = Lookup(engine)
+        self.statuses = PurchaseStatusReader(engine)
         self.backpressure = Backpressure(engine.flow_status, settings.max_waiting)
-        self.gate = Gate(local_only=settings.operator_token is None)
-        self.door = _door(
-            tracer,
+        rate_limit = None
+        if settings.rate_limit:
+            rate_limit = RateLimit(
+                settings.rate_limit, settings.rate_burst, settings.trusted_proxies
+            )
+        self.purchase_endpoint = PurchaseEndpoint(
             engine.queue,
-            self.lookup,
+            self.statuses,
             self.backpressure,
+            rate_limit,
             self.metrics,
-            self.gate,
-            _rate_limit(settings),
+            tracer or UNTRACED,
             settings.max_body_bytes,
         )
-        self.product_details = Body(ProductDetails, settings.max_body_bytes)
-        self.restock = Body(Restock, settings.max_body_bytes)
+        self.product_details = JsonBodyReader(ProductDetails, settings.max_body_bytes)
+        self.restock = JsonBodyReader(Restock, settings.max_body_bytes)
 
     async def stop(self) -> None:
         """Ends every wait, so that open requests are answered and streams end."""
-        self.lookup.stop()
+        self.statuses.stop()
         await self.backpressure.stop()
 
-    async def reach(self, min_position: int) -> None:
+    async def reach(self, min_position: str) -> None:
         """Waits until the read models know of a position that a writer was given.
 
         Raises ``Problem`` 409 for one that was never given out, 503 if they stay behind.
         """
-        if not min_position:
+        position = decode_position(min_position)
+        if not position:
             return
         head = await self.engine.pool.head()
-        if min_position > head:
-            raise Problem(UNKNOWN_POSITION, f"The last position is {head}, not {min_position}.")
-        if not await self.read_models.reach(min_position, MAX_LAG_S):
-            position = await self.read_models.position()
-            raise Problem(BEHIND, f"The read models are at {position}, not at {min_position} yet.")
+        if position > head:
+            last = encode_position(head)
+            raise Problem(UNKNOWN_POSITION, f"The last position is {last}, not {min_position}.")
+        if not await self.read_models.reach(position, MAX_LAG_S):
+            reached = encode_position(await self.read_models.position())
+            detail = f"The read models are at {reached}, not at {min_position} yet."
+            raise Problem(BEHIND, detail)
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
         """The read models' answer; while they are built for the first time, it is waited for."""
@@ -92,15 +96,12 @@ class Api:
             return await question()
 
     async def find(self, question: Callable[[], Awaitable[T | None]]) -> T | None:
-        """What the read models know, or will know once they have read all that is recorded."""
-        if (found := await self.ask(question)) is not None:
-            return found
-        await self.catch_up()
-        return await self.ask(question)
-
-    async def catch_up(self) -> None:
-        """Waits until the read models know of all that is recorded, or for ``MAX_LAG_S``."""
+        """The read models' answer; if there is none, that which they have once they have read
+        all that is recorded, or ``MAX_LAG_S`` later."""
+        if (answer := await self.ask(question)) is not None:
+            return answer
         await self.read_models.reach(await self.engine.pool.head(), MAX_LAG_S)
+        return await self.ask(question)
 
     def authorize(self, headers: Mapping[str, str]) -> None:
         """Raises ``Problem`` 401 unless the caller may do what operators do.
@@ -113,34 +114,24 @@ class Api:
                 raise _unauthorized(
                     "This server listens beyond loopback and has no operator token."
                 )
-            if any(name in headers for name in _SAID_BY_PROXIES):
+            if any(name in headers for name in _ADDED_BY_PROXIES):
                 raise _unauthorized("Through a proxy the operator's calls need a token.")
             return
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        said = given.strip().encode("latin-1", "replace")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(said, token.encode()):
+        scheme, _, credentials = headers.get("authorization", "").partition(" ")
+        given = credentials.strip().encode("latin-1", "replace")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given, token.encode()):
             raise _unauthorized("Send 'Authorization: Bearer TOKEN' with the operator's token.")
+
+
+#: In a handler's signature.
+Context = SkipValidation[AppContext]
 
 
 def _unauthorized(detail: str) -> Problem:
     return Problem(UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _door(tracer: "Tracing | None", *parts: Any) -> PurchaseDoor:
-    if tracer is None:
-        return PurchaseDoor(*parts)
-    from eventdemo.api.traced_door import TracedDoor  # noqa: PLC0415 - needs an extra
-
-    return TracedDoor(tracer, *parts)
-
-
-def _rate_limit(settings: Settings) -> RateLimit | None:
-    if not settings.rate_limit:
-        return None
-    return RateLimit(settings.rate_limit, settings.rate_burst, settings.trusted_proxies)
-
-
 def operator_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Litestar's guard of the operator's calls."""
-    api: Api = connection.app.state.api
-    api.authorize(connection.headers)
+    context: AppContext = connection.app.state.context
+    context.authorize(connection.headers)

@@ -14,7 +14,8 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 import eventdemo
-from eventdemo.http.problems import KINDS, NOT_FOUND, PROBLEM_JSON, Problem, ProblemDetails
+from eventdemo.api.problems import PROBLEM_TYPES
+from eventdemo.http.problems import NOT_FOUND, PROBLEM_JSON, Problem, ProblemDetails
 
 OPERATOR: list[dict[str, list[str]]] = [{"operator": []}, {}]
 
@@ -22,8 +23,8 @@ OPERATOR: list[dict[str, list[str]]] = [{"operator": []}, {}]
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
     """The errors that a call documents."""
     titles: dict[int, list[str]] = {}
-    for kind in KINDS.values():
-        titles.setdefault(kind.status, []).append(kind.title)
+    for type_ in PROBLEM_TYPES.values():
+        titles.setdefault(type_.status, []).append(type_.title)
     return {
         status: ResponseSpec(
             ProblemDetails,
@@ -186,12 +187,12 @@ class Documentation:
 
         @get("/problems/{slug:str}", include_in_schema=False, sync_to_thread=False)
         def problem_type(slug: FromPath[str]) -> Response[str]:
-            if slug not in KINDS:
+            if slug not in PROBLEM_TYPES:
                 raise Problem(NOT_FOUND, "There is no such problem type.")
-            kind = KINDS[slug]
+            type_ = PROBLEM_TYPES[slug]
             return page(
-                html.escape(kind.title),
-                f"<p>Status {kind.status}.</p><p>{html.escape(kind.advice)}</p>",
+                html.escape(type_.title),
+                f"<p>Status {type_.status}.</p><p>{html.escape(type_.advice)}</p>",
             )
 
         return Router("/", route_handlers=[index, openapi, schema, problem_type])

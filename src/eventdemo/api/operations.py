@@ -1,25 +1,19 @@
 """What an operator looks at: the flow alive, probes, metrics."""
 
 import asyncio
+from typing import Literal
 
 from litestar import MediaType, Response, get
-from litestar.params import SkipValidation
+from msgspec import Struct, field
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from eventdemo.api.context import Api
+from eventdemo.api.context import Context
 from eventdemo.api.documentation import problems
 from eventdemo.api.metrics import exposition
-from eventdemo.api.views import (
-    DOOR,
-    FlowTotals,
-    FlowView,
-    HopView,
-    Live,
-    Ready,
-    milliseconds,
-)
+from eventdemo.api.problems import STORAGE
+from eventdemo.api.views import PURCHASE_BOX, encode_position, milliseconds
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC, Row
-from eventdemo.http.problems import STORAGE, Problem
+from eventdemo.http.problems import Problem
 from eventdemo.ids import now_us
 from eventdemo.messages import HopCounts
 
@@ -27,20 +21,68 @@ PROBE_TIMEOUT_S = 2.0
 _NONE = HopCounts(0, 0, 0, 0)
 
 
+class HopView(Struct, frozen=True):
+    """One row of the flow with where its messages are."""
+
+    box: str
+    service: str
+    hears: str
+    says: list[str]
+    waiting: int
+    in_flight: int
+    done: int
+    dead: int
+    oldest_waiting_ms: float
+
+
+class FlowTotals(Struct, frozen=True):
+    """The purchases that were ever accepted, and where the messages of all hops are."""
+
+    accepted: int
+    waiting: int
+    in_flight: int
+    dead: int
+
+
+class FlowView(Struct, frozen=True):
+    """The table of the flow, alive. What ``door`` queues is said on ``task_queue_topic``."""
+
+    purchase_endpoint: str = field(name="door")
+    task_queue_topic: str
+    hops: list[HopView]
+    totals: FlowTotals
+
+
+class Ready(Struct, frozen=True):
+    """The storage answers; the read models have read up to ``read_models_position``."""
+
+    status: Literal["ready"]
+    event_pool_head: str
+    read_models_position: str
+    read_models_lag: int
+
+
+class Live(Struct, frozen=True):
+    """The process answers."""
+
+    status: Literal["live"]
+
+
 @get("/flow", responses=problems(503), tags=["operations"])
-async def flow(api: SkipValidation[Api]) -> FlowView:
+async def flow(context: Context) -> FlowView:
     """The table of the flow: who hears what, who says where, and where the messages are."""
-    status = api.engine.flow_status
+    status = context.engine.flow_status
     counts, oldest = await status.counts(), await status.oldest_waiting_us()
     now = now_us()
     hops = [_hop(r, counts.get(r.service, _NONE), oldest.get(r.service, now), now) for r in FLOW]
     totals = FlowTotals(
-        accepted=await api.engine.queue.accepted(),
+        accepted=await context.engine.queue.accepted(),
         waiting=sum(hop.waiting for hop in hops),
         in_flight=sum(hop.in_flight for hop in hops),
         dead=sum(hop.dead for hop in hops),
     )
-    return FlowView(f"POST /purchases -> {DOOR} -> task queue", str(TASK_QUEUE_TOPIC), hops, totals)
+    endpoint = f"POST /purchases -> {PURCHASE_BOX} -> task queue"
+    return FlowView(endpoint, str(TASK_QUEUE_TOPIC), hops, totals)
 
 
 def _hop(row: Row, counts: HopCounts, oldest_us: int, now: int) -> HopView:
@@ -64,20 +106,21 @@ def live() -> Live:
 
 
 @get("/health/ready", responses=problems(503), tags=["operations"])
-async def ready(api: SkipValidation[Api]) -> Ready:
+async def ready(context: Context) -> Ready:
     """The storage answers; how far the read models are behind it."""
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            head, position = await api.engine.pool.head(), await api.read_models.position()
+            head, position = await context.engine.pool.head(), await context.read_models.position()
     except TimeoutError:
         raise Problem(STORAGE, f"The storage did not answer in {PROBE_TIMEOUT_S:g} s.") from None
-    return Ready("ready", head, position, max(0, head - position))
+    lag = max(0, head - position)
+    return Ready("ready", encode_position(head), encode_position(position), lag)
 
 
 @get("/metrics", media_type=MediaType.TEXT, responses=problems(503), tags=["operations"])
-async def metrics(api: SkipValidation[Api]) -> Response[bytes]:
+async def metrics(context: Context) -> Response[bytes]:
     """Metrics in Prometheus' text format."""
-    text = await exposition(api.engine, api.read_models, api.metrics)
+    text = await exposition(context.engine, context.read_models, context.metrics)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

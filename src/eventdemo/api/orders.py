@@ -4,13 +4,22 @@ from datetime import datetime
 from typing import Annotated
 
 from litestar import get
-from litestar.params import FromPath, QueryParameter, SkipValidation
+from litestar.params import FromPath, QueryParameter
 from msgspec import Struct
 
-from eventdemo.api.context import Api
+from eventdemo.api.context import Context
 from eventdemo.api.documentation import problems
-from eventdemo.api.paging import MAX_POSITION, Limit, MinPosition, next_address
-from eventdemo.api.views import at
+from eventdemo.api.views import (
+    END,
+    POSITION_PATTERN,
+    START,
+    Limit,
+    MinPosition,
+    at,
+    decode_position,
+    encode_position,
+    next_address,
+)
 from eventdemo.http.problems import NOT_FOUND, Problem
 from eventdemo.readmodels.projection import OrderView, SalesView
 
@@ -25,7 +34,7 @@ class Order(Struct, frozen=True):
     unit_price_cents: int
     total_cents: int
     created_at: datetime
-    position: int
+    position: str
 
 
 class Orders(Struct, frozen=True):
@@ -35,7 +44,7 @@ class Orders(Struct, frozen=True):
     next: str | None
 
 
-class Sales(Struct, frozen=True):
+class SalesPage(Struct, frozen=True):
     """A page of what was sold, by product; ``next`` is the address of the next one."""
 
     sales: list[SalesView]
@@ -43,52 +52,55 @@ class Sales(Struct, frozen=True):
 
 
 Cursor = Annotated[
-    int,
-    QueryParameter(ge=1, le=MAX_POSITION, description="Orders made before this position."),
+    str,
+    QueryParameter(pattern=POSITION_PATTERN, description="Orders made before this position."),
 ]
 
 
 @get("/orders/{order_id:str}", responses=problems(404, 422, 503), tags=["reads"])
-async def order(order_id: FromPath[str], api: SkipValidation[Api]) -> Order:
+async def order(order_id: FromPath[str], context: Context) -> Order:
     """An order. Who holds its id finds it: the read model is waited for if it is behind."""
-    found = await api.find(lambda: api.read_models.order(order_id.upper()))
-    if found is None:
+    view = await context.find(lambda: context.read_models.order(order_id.upper()))
+    if view is None:
         raise Problem(NOT_FOUND, f"There is no order {order_id!a}.")
-    return _order(found)
+    return _order(view)
 
 
 @get("/orders", responses=problems(409, 422, 503), tags=["reads"])
 async def orders(
-    api: SkipValidation[Api],
+    context: Context,
     product_id: Annotated[str | None, QueryParameter(description="Of this product only.")] = None,
-    cursor: Cursor = MAX_POSITION,
+    cursor: Cursor = END,
     limit: Limit = 100,
-    min_position: MinPosition = 0,
+    min_position: MinPosition = START,
 ) -> Orders:
     """A page of orders, newest first."""
-    await api.reach(min_position)
-    found = await api.ask(lambda: api.read_models.orders(product_id, cursor, limit + 1))
-    page, more = found[:limit], len(found) > limit
+    await context.reach(min_position)
+    before = decode_position(cursor)
+    views = await context.ask(lambda: context.read_models.orders(product_id, before, limit + 1))
+    page = [_order(view) for view in views[:limit]]
+    if len(views) <= limit:
+        return Orders(page, None)
     following = next_address(
-        "/orders", product_id=product_id, cursor=page[-1].position if page else None, limit=limit
+        "/orders", product_id=product_id, cursor=page[-1].position, limit=limit
     )
-    return Orders([_order(each) for each in page], following if more else None)
+    return Orders(page, following)
 
 
 @get("/sales", responses=problems(409, 422, 503), tags=["reads"])
 async def sales(
-    api: SkipValidation[Api],
+    context: Context,
     cursor: Annotated[str, QueryParameter(description="Products after this id.")] = "",
     limit: Limit = 100,
-    min_position: MinPosition = 0,
-) -> Sales:
+    min_position: MinPosition = START,
+) -> SalesPage:
     """What was sold of each product, and how many purchases of it failed, by code."""
-    await api.reach(min_position)
-    found = await api.ask(lambda: api.read_models.sales(cursor, limit + 1))
-    page = found[:limit]
-    more = len(found) > limit
-    following = next_address("/sales", cursor=page[-1].product_id if page else None, limit=limit)
-    return Sales(page, following if more else None)
+    await context.reach(min_position)
+    views = await context.ask(lambda: context.read_models.sales(cursor, limit + 1))
+    page = views[:limit]
+    if len(views) <= limit:
+        return SalesPage(page, None)
+    return SalesPage(page, next_address("/sales", cursor=page[-1].product_id, limit=limit))
 
 
 def _order(view: OrderView) -> Order:
@@ -100,7 +112,7 @@ def _order(view: OrderView) -> Order:
         unit_price_cents=view.unit_price_cents,
         total_cents=view.unit_price_cents * view.quantity,
         created_at=at(view.created_at_us),
-        position=view.position,
+        position=encode_position(view.position),
     )
 
 

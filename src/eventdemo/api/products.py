@@ -8,18 +8,24 @@ from typing import Annotated, TypeVar, get_args
 import msgspec
 from litestar import Request, Response, get, post, put, route
 from litestar.datastructures import State
-from litestar.params import FromPath, PathParameter, QueryParameter, SkipValidation
+from litestar.params import FromPath, PathParameter, QueryParameter
 from msgspec import Struct
 
-from eventdemo.api.context import Api, operator_only
+from eventdemo.api.context import AppContext, Context, operator_only
 from eventdemo.api.documentation import IDEMPOTENCY_KEY, OPERATOR, also, problems, takes
-from eventdemo.api.paging import MAX_POSITION, Limit, MinPosition, next_address
+from eventdemo.api.problems import CONFLICT, IDEMPOTENCY_MISMATCH
 from eventdemo.api.purchase_endpoint import read_idempotency_key
 from eventdemo.api.views import (
+    MAX_INTEGER,
+    START,
+    Limit,
+    MinPosition,
     ProductHistory,
     ProductState,
     ProductWritten,
+    encode_position,
     event_view,
+    next_address,
     product_state,
 )
 from eventdemo.facts import (
@@ -30,16 +36,8 @@ from eventdemo.facts import (
     StockReceived,
     product_stream,
 )
-from eventdemo.http.bodies import Body
-from eventdemo.http.origin_check import fields_of
-from eventdemo.http.problems import (
-    CONFLICT,
-    IDEMPOTENCY_MISMATCH,
-    NOT_FOUND,
-    FieldError,
-    Problem,
-    invalid,
-)
+from eventdemo.http.problems import NOT_FOUND, FieldError, Problem, invalid
+from eventdemo.http.requests import JsonBodyReader, combined_headers
 from eventdemo.readmodels.projection import ProductView
 from eventdemo.runtime.commands import ProductChange, put_product, restock_product
 from eventdemo.runtime.state import StateCache, StateLoader
@@ -62,11 +60,11 @@ class Products(Struct, frozen=True):
 NewProductId = Annotated[str, PathParameter(pattern=get_args(ProductId)[1].pattern)]
 
 #: Beyond every version: the product as it is.
-LATEST = MAX_POSITION
+LATEST = MAX_INTEGER
 
 AtVersion = Annotated[
     int,
-    QueryParameter(ge=1, le=MAX_POSITION, description="As it was after this many events."),
+    QueryParameter(ge=1, le=MAX_INTEGER, description="As it was after this many events."),
 ]
 AtTime = Annotated[
     str | None,
@@ -79,17 +77,18 @@ AtTime = Annotated[
 
 @get("/products", responses=problems(409, 422, 503), tags=["reads"])
 async def products(
-    api: SkipValidation[Api],
+    context: Context,
     cursor: Annotated[str, QueryParameter(description="Products after this id.")] = "",
     limit: Limit = 100,
-    min_position: MinPosition = 0,
+    min_position: MinPosition = START,
 ) -> Products:
     """A page of the catalogue."""
-    await api.reach(min_position)
-    found = await api.ask(lambda: api.read_models.products(cursor, limit + 1))
-    page, more = found[:limit], len(found) > limit
-    following = next_address("/products", cursor=page[-1].product_id if page else None, limit=limit)
-    return Products([_state(each) for each in page], following if more else None)
+    await context.reach(min_position)
+    views = await context.ask(lambda: context.read_models.products(cursor, limit + 1))
+    page = [_state(view) for view in views[:limit]]
+    if len(views) <= limit:
+        return Products(page, None)
+    return Products(page, next_address("/products", cursor=page[-1].product_id, limit=limit))
 
 
 @route("/products/{product_id:str}", http_method="OPTIONS", include_in_schema=False)
@@ -101,19 +100,19 @@ async def product_options(product_id: FromPath[str]) -> Response[None]:
 @get("/products/{product_id:str}", responses=problems(404, 409, 422, 503), tags=["reads"])
 async def product(
     product_id: FromPath[str],
-    api: SkipValidation[Api],
+    context: Context,
     at_version: AtVersion = LATEST,
     at: AtTime = None,
-    min_position: MinPosition = 0,
+    min_position: MinPosition = START,
 ) -> ProductState:
     """A product as it is, or as it was: replayed from its events up to a version or a time."""
     if at_version != LATEST or at is not None:
-        return await _as_it_was(api, product_id, at_version, at)
-    await api.reach(min_position)
-    found = await api.find(lambda: api.read_models.product(product_id))
-    if found is None:
+        return await _as_it_was(context, product_id, at_version, at)
+    await context.reach(min_position)
+    view = await context.find(lambda: context.read_models.product(product_id))
+    if view is None:
         raise _unknown(product_id)
-    return _state(found)
+    return _state(view)
 
 
 @put(
@@ -128,16 +127,16 @@ async def product(
 async def put_details(
     product_id: NewProductId,
     request: Request[None, None, State],
-    api: SkipValidation[Api],
+    context: Context,
 ) -> Response[ProductWritten]:
     """Register a product, or change its name and price."""
-    details = await _read(request, api.product_details)
+    details = await _read(request, context.product_details)
     causation_id = _causation_id(request)
-    pool = api.engine.pool
+    pool = context.engine.pool
     change = await put_product(pool, product_id, details, causation_id=causation_id)
     name, price_cents = details.name, details.price_cents
     await _check_repeat(
-        api,
+        context,
         change,
         causation_id,
         ProductRegistered(product_id, name, price_cents),
@@ -147,15 +146,17 @@ async def put_details(
     return Response(_written(product_id, change), status_code=201 if registered else 200)
 
 
-async def _as_it_was(api: Api, product_id: str, at_version: int, at: str | None) -> ProductState:
+async def _as_it_was(
+    context: AppContext, product_id: str, at_version: int, at: str | None
+) -> ProductState:
     at_us = None if at is None else _microseconds(at)
-    loader = StateLoader(api.engine.pool, StateCache())
+    loader = StateLoader(context.engine.pool, StateCache())
     state = await loader.replay_product(product_id, at_version=at_version, at_us=at_us)
     if at is None and state.registered and state.version < at_version:
         detail = f"{product_id} is at version {state.version}; {at_version} is yet to come."
         raise Problem(NOT_FOUND, detail)
     if not state.registered:
-        if at_us is not None and await api.engine.pool.read_stream(
+        if at_us is not None and await context.engine.pool.read_stream(
             product_stream(product_id), limit=1
         ):
             raise Problem(NOT_FOUND, f"{product_id} was not registered yet at {at}.")
@@ -166,24 +167,22 @@ async def _as_it_was(api: Api, product_id: str, at_version: int, at: str | None)
 @get("/products/{product_id:str}/events", responses=problems(404, 422, 503), tags=["reads"])
 async def product_events(
     product_id: FromPath[str],
-    api: SkipValidation[Api],
+    context: Context,
     after_version: Annotated[
-        int, QueryParameter(ge=0, le=MAX_POSITION, description="Events after this version.")
+        int, QueryParameter(ge=0, le=MAX_INTEGER, description="Events after this version.")
     ] = 0,
     limit: Limit = 100,
 ) -> ProductHistory:
     """A page of a product's history, oldest first."""
-    read, stream = api.engine.pool.read_stream, product_stream(product_id)
-    found = await read(stream, after_version=after_version, limit=limit + 1)
-    if not found and not (after_version and await read(stream, limit=1)):
+    read, stream = context.engine.pool.read_stream, product_stream(product_id)
+    events = await read(stream, after_version=after_version, limit=limit + 1)
+    if not events and not (after_version and await read(stream, limit=1)):
         raise _unknown(product_id)
-    page, more = found[:limit], len(found) > limit
-    following = next_address(
-        f"/products/{product_id}/events",
-        after_version=page[-1].version if page else None,
-        limit=limit,
-    )
-    return ProductHistory([event_view(event) for event in page], following if more else None)
+    page = [event_view(event) for event in events[:limit]]
+    if len(events) <= limit:
+        return ProductHistory(page, None)
+    path = f"/products/{product_id}/events"
+    return ProductHistory(page, next_address(path, after_version=page[-1].version, limit=limit))
 
 
 @post(
@@ -196,22 +195,26 @@ async def product_events(
     tags=["operator"],
 )
 async def restock(
-    product_id: FromPath[str], request: Request[None, None, State], api: SkipValidation[Api]
+    product_id: FromPath[str],
+    request: Request[None, None, State],
+    context: Context,
 ) -> ProductWritten:
     """Put units of a product on the shelf."""
-    units = await _read(request, api.restock)
+    units = await _read(request, context.restock)
     causation_id = _causation_id(request)
-    change = await restock_product(api.engine.pool, product_id, units, causation_id=causation_id)
+    change = await restock_product(
+        context.engine.pool, product_id, units, causation_id=causation_id
+    )
     repeated = await _check_repeat(
-        api, change, causation_id, StockReceived(product_id, units.quantity)
+        context, change, causation_id, StockReceived(product_id, units.quantity)
     )
     if not change.recorded and not repeated:
         raise Problem(CONFLICT, f"{product_id} would have more units than can be counted.")
     return _written(product_id, change)
 
 
-async def _read(request: Request[None, None, State], body: Body[T]) -> T:
-    return await body.read(fields_of(list(request.scope["headers"])), request.receive)
+async def _read(request: Request[None, None, State], body: JsonBodyReader[T]) -> T:
+    return await body.read(combined_headers(list(request.scope["headers"])), request.receive)
 
 
 def _causation_id(request: Request[None, None, State]) -> str | None:
@@ -224,7 +227,7 @@ def _causation_id(request: Request[None, None, State]) -> str | None:
 
 
 async def _check_repeat(
-    api: Api, change: ProductChange, causation_id: str | None, *expected: Event
+    context: AppContext, change: ProductChange, causation_id: str | None, *expected: Event
 ) -> bool:
     """Whether a command that recorded nothing repeats one that recorded what was expected.
 
@@ -232,7 +235,7 @@ async def _check_repeat(
     """
     if change.recorded or causation_id is None:
         return False
-    recorded = await api.engine.pool.caused_by(causation_id)
+    recorded = await context.engine.pool.caused_by(causation_id)
     if recorded and recorded[0].data not in expected:
         raise Problem(IDEMPOTENCY_MISMATCH, "This idempotency key was used for another command.")
     return bool(recorded)
@@ -266,7 +269,7 @@ def _state(view: ProductView) -> ProductState:
 
 def _written(product_id: str, change: ProductChange) -> ProductWritten:
     return ProductWritten(
-        product_state(product_id, change.product), change.position, change.recorded
+        product_state(product_id, change.product), encode_position(change.position), change.recorded
     )
 
 

@@ -4,34 +4,32 @@ Spoken in plain ASGI, because a framework's share of a request is larger than al
 """
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import blake2b
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec.structs import replace
 from structlog.contextvars import bind_contextvars
 
-from eventdemo.api.backpressure import Backpressure
+from eventdemo.api.admission import Backpressure, RateLimit
 from eventdemo.api.metrics import ApiMetrics
-from eventdemo.api.rate_limit import RateLimit
+from eventdemo.api.problems import problem_of
 from eventdemo.api.views import purchase_status
-from eventdemo.http.bodies import Body, Receive
-from eventdemo.http.origin_check import Gate, fields_of
-from eventdemo.http.problems import PROBLEM_JSON, FieldError, Problem, invalid, problem_of
+from eventdemo.http import HttpResponse, Receive, Send, send_response
+from eventdemo.http.problems import FieldError, invalid
+from eventdemo.http.requests import JsonBodyReader, combined_headers, read_body
 from eventdemo.ids import now_us
-from eventdemo.messages import Accepted, IdempotencyKey, Outcome
+from eventdemo.messages import Accepted, IdempotencyKey, Message, Outcome
 from eventdemo.ports import TaskQueue
 from eventdemo.runtime.commands import new_task
-from eventdemo.runtime.purchase_status import Lookup
+from eventdemo.runtime.purchase_status import PurchaseStatusReader
 from eventdemo.services.buy_request import BuyRequest
 
 PATH = "/purchases"
 MAX_WAIT_S = 30.0
-
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
 
 _WAIT = re.compile(rb'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
 _IDEMPOTENCY_KEY = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?\Z")
@@ -40,59 +38,79 @@ _PENDING = b'{"request_id":"%b","status":"pending"}'
 _PENDING_LENGTH = (b"content-length", str(len(_PENDING) - 2 + 36).encode())
 
 
-class Answer(Struct, frozen=True, gc=False):
-    """What is sent back; header names in lower case."""
+class PurchaseTracer(Protocol):
+    """Follows purchases from their requests into the task queue."""
 
-    status: int
-    headers: Headers
-    body: bytes
+    def request(
+        self, headers: Iterable[tuple[bytes, bytes]]
+    ) -> AbstractContextManager[Callable[[int], None]]:
+        """The span of a request; what it yields takes the status of the answer."""
+
+    def send(self, message: Message) -> AbstractContextManager[str]:
+        """The span in which a purchase enters the task queue; yields its trace context, which is
+        empty if nobody records it."""
 
 
-class PurchaseDoor:
+class Untraced:
+    """Follows nothing."""
+
+    _request: nullcontext[Callable[[int], None]] = nullcontext(lambda status: None)
+    _send = nullcontext("")
+
+    def request(
+        self, headers: Iterable[tuple[bytes, bytes]]
+    ) -> AbstractContextManager[Callable[[int], None]]:
+        return self._request
+
+    def send(self, message: Message) -> AbstractContextManager[str]:
+        return self._send
+
+
+UNTRACED = Untraced()
+
+
+class PurchaseEndpoint:
     """Takes purchases. An ASGI application for one path and one method."""
 
     def __init__(
         self,
         queue: TaskQueue,
-        lookup: Lookup,
+        statuses: PurchaseStatusReader,
         backpressure: Backpressure,
-        metrics: ApiMetrics,
-        gate: Gate,
         rate_limit: RateLimit | None,
+        metrics: ApiMetrics,
+        tracer: PurchaseTracer,
         max_body_bytes: int,
     ) -> None:
-        self._enqueue = queue.enqueue
-        self._lookup = lookup
+        self._queue = queue
+        self._statuses = statuses
         self._backpressure = backpressure
-        self._metrics = metrics
-        self._gate = gate
         self._rate_limit = rate_limit
-        self._body = Body(BuyRequest, max_body_bytes)
+        self._metrics = metrics
+        self._tracer = tracer
+        self._body = JsonBodyReader(BuyRequest, max_body_bytes)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        await send_answer(send, await self.answer(scope, receive))
-
-    async def answer(self, scope: Any, receive: Receive) -> Answer:
-        """The answer to one request, whatever happens."""
         began = perf_counter()
-        try:
-            answer = await self._buy(scope, receive)
-        except Exception as error:  # noqa: BLE001 - the last one who can tell the buyer
-            self._metrics.raised(error)
-            answer = problem_answer(problem_of(error))
-        self._metrics.answered(answer.status, perf_counter() - began)
-        return answer
+        with self._tracer.request(scope["headers"]) as answered:
+            try:
+                response = await self._buy(scope, receive)
+            except Exception as error:  # noqa: BLE001 - the last one who can tell the buyer
+                self._metrics.raised(error)
+                response = problem_of(error).response()
+            answered(response.status)
+        self._metrics.answered(response.status, perf_counter() - began)
+        await send_response(send, response)
 
-    async def _buy(self, scope: Any, receive: Receive) -> Answer:
-        fields = fields_of(scope["headers"])
-        self._gate.check(scope, fields)
+    async def _buy(self, scope: Any, receive: Receive) -> HttpResponse:
         if self._rate_limit:
             self._rate_limit.check(scope)
-        self._body.check(fields)
-        key, prefer = fields.get(b"idempotency-key"), fields.get(b"prefer")
+        headers = combined_headers(scope["headers"])
+        self._body.check(headers)
+        key, prefer = headers.get(b"idempotency-key"), headers.get(b"prefer")
         idempotency_key = None if key is None else read_idempotency_key(key)
         wait_s = _wait_of(prefer) if prefer else 0.0
-        buy = self._body.decode(await self._body.receive(receive))
+        buy = self._body.decode(await read_body(receive, self._body.max_bytes))
         self._backpressure.check()
         accepted = await self._accept(buy, idempotency_key)
         if wait_s and (outcome := await self._outcome(accepted, wait_s)):
@@ -104,20 +122,22 @@ class PurchaseDoor:
         key = None
         if idempotency_key is not None:
             key = IdempotencyKey(idempotency_key, _digest(buy))
-        try:
-            accepted = await self._enqueue(message, key)
-        except Exception:
-            bind_contextvars(
-                request_id=message.correlation_id
-            )  # for the log of whoever tells the buyer
-            raise
+        with self._tracer.send(message) as traceparent:
+            if traceparent:
+                message = replace(message, traceparent=traceparent)
+            try:
+                accepted = await self._queue.enqueue(message, key)
+            except Exception:
+                # For the log of whoever tells the buyer.
+                bind_contextvars(request_id=message.correlation_id)
+                raise
         self._backpressure.accepted()
         return accepted
 
     async def _outcome(self, accepted: Accepted, wait_s: float) -> Outcome | None:
-        if accepted.repeated and (known := await self._lookup.outcome(accepted.request_id)):
-            return known
-        return await self._lookup.outcome_within(accepted.request_id, wait_s)
+        if accepted.repeated:
+            return await self._statuses.outcome_within(accepted.request_id, wait_s)
+        return await self._statuses.accepted_within(accepted.request_id, wait_s)
 
 
 def read_idempotency_key(value: bytes) -> str:
@@ -128,27 +148,10 @@ def read_idempotency_key(value: bytes) -> str:
     return key
 
 
-async def send_answer(send: Send, answer: Answer) -> None:
-    start = {
-        "type": "http.response.start",
-        "status": answer.status,
-        "headers": answer.headers,
-    }
-    await send(start)
-    await send({"type": "http.response.body", "body": answer.body})
-
-
-def problem_answer(problem: Problem) -> Answer:
-    headers = [(name.lower().encode(), v.encode("latin-1")) for name, v in problem.headers.items()]
-    headers.append((b"content-type", PROBLEM_JSON.encode()))
-    headers.append((b"content-length", str(len(problem.body)).encode()))
-    return Answer(problem.status, headers, problem.body)
-
-
 def _wait_of(prefer: bytes) -> float:
     """The seconds of a ``wait`` preference (RFC 7240); what cannot be read is no preference."""
-    found = _WAIT.search(prefer)
-    return min(float(found[1]), MAX_WAIT_S) if found else 0.0
+    match = _WAIT.search(prefer)
+    return min(float(match[1]), MAX_WAIT_S) if match else 0.0
 
 
 def _digest(buy: BuyRequest) -> str:
@@ -156,13 +159,13 @@ def _digest(buy: BuyRequest) -> str:
     return blake2b(msgspec.json.encode(buy), digest_size=16).hexdigest()
 
 
-def _pending(request_id: str) -> Answer:
+def _pending(request_id: str) -> HttpResponse:
     id_bytes = request_id.encode()
     headers = [(b"location", b"/purchases/" + id_bytes), _JSON, _PENDING_LENGTH]
-    return Answer(202, headers, _PENDING % id_bytes)
+    return HttpResponse(202, headers, _PENDING % id_bytes)
 
 
-def _decided(request_id: str, outcome: Outcome) -> Answer:
+def _decided(request_id: str, outcome: Outcome) -> HttpResponse:
     body = msgspec.json.encode(purchase_status(request_id, outcome))
     headers = [
         (b"location", b"/purchases/" + request_id.encode()),
@@ -170,4 +173,4 @@ def _decided(request_id: str, outcome: Outcome) -> Answer:
         _JSON,
         (b"content-length", str(len(body)).encode()),
     ]
-    return Answer(200, headers, body)
+    return HttpResponse(200, headers, body)

@@ -1,9 +1,11 @@
-"""What the API answers with: the shapes of its JSON, and how they are made of what is known."""
+"""The shapes that calls share: positions and pages in their parameters, and the JSON of answers."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlencode
 
 import msgspec
+from litestar.params import QueryParameter
 from msgspec import Struct
 
 from eventdemo.aggregates import Product
@@ -11,12 +13,47 @@ from eventdemo.facts import FailureCode
 from eventdemo.flow import CARRIES, FLOW, Row, Topic
 from eventdemo.messages import DeadLetter, DeadLetterState, Message, Outcome, RecordedEvent
 
+#: The largest integer that every JSON reader holds exactly.
+MAX_INTEGER = 2**53 - 1
+
+POSITION_PATTERN = r"^p[0-9a-f]{1,13}\Z"
+
 #: The box that takes purchases: it hears no topic, so it has no row in the flow's table.
-DOOR = "Product Buy Request Service"
+PURCHASE_BOX = "Product Buy Request Service"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HEARER: dict[int, Row] = {row.hears.number: row for row in FLOW}
 _TOPIC_OF = {fact: topic for topic, fact in CARRIES.items()}
+
+
+def encode_position(position: int) -> str:
+    """A position, of an event or a dead letter, as callers get it: a text that says nothing."""
+    return f"p{position:x}"
+
+
+def decode_position(text: str) -> int:
+    """The position in a text that matches ``POSITION_PATTERN``."""
+    return int(text[1:], 16)
+
+
+START = encode_position(0)
+#: Behind every position.
+END = encode_position(2**52 - 1)
+
+Limit = Annotated[int, QueryParameter(ge=1, le=1_000, description="How many, at most.")]
+MinPosition = Annotated[
+    str,
+    QueryParameter(
+        pattern=POSITION_PATTERN,
+        description="Waits until the read models know of this position, as a write answered it.",
+    ),
+]
+
+
+def next_address(path: str, **parameters: str | int | None) -> str:
+    """The address of a page; parameters without a value are left out."""
+    values = {name: value for name, value in parameters.items() if value is not None}
+    return f"{path}?{urlencode(values)}"
 
 
 def at(us: int) -> datetime:
@@ -28,7 +65,7 @@ def milliseconds(us: int) -> float:
     return round(us / 1_000, 3)
 
 
-class Failure(Struct, frozen=True):
+class FailureView(Struct, frozen=True):
     """Why a purchase failed."""
 
     code: FailureCode
@@ -41,14 +78,14 @@ class PurchaseStatus(Struct, frozen=True, omit_defaults=True):
     request_id: str
     status: Literal["pending", "confirmed", "failed"]
     order_id: str | None = None
-    failure: Failure | None = None
+    failure: FailureView | None = None
 
 
 def purchase_status(request_id: str, outcome: Outcome | None) -> PurchaseStatus:
     if outcome is None:
         return PurchaseStatus(request_id, "pending")
     if outcome.code is not None:
-        failure = Failure(outcome.code, outcome.detail)
+        failure = FailureView(outcome.code, outcome.detail)
         return PurchaseStatus(request_id, "failed", failure=failure)
     return PurchaseStatus(request_id, "confirmed", outcome.order_id)
 
@@ -74,7 +111,7 @@ def hearer(message: Message) -> Row:
     return _HEARER[topic_of(message).number]
 
 
-class Step(Struct, frozen=True):
+class StepView(Struct, frozen=True):
     """One message of a purchase, as its live stream tells it, with the boxes at its two ends."""
 
     topic: TopicView
@@ -83,15 +120,15 @@ class Step(Struct, frozen=True):
     at: datetime
 
 
-def step(message: Message) -> Step:
+def step(message: Message) -> StepView:
     row = hearer(message)
-    return Step(topic_view(row.hears), _sayer(message), row.box, at(message.at_us))
+    return StepView(topic_view(row.hears), _sayer(message), row.box, at(message.at_us))
 
 
 def _sayer(message: Message) -> str:
-    """The box that heard the message that caused this one; the door caused the first."""
+    """The box that heard the message that caused this one; a request caused the first."""
     _, _, topic_number = message.causation_id.partition("/")
-    return _HEARER[int(topic_number)].box if topic_number else DOOR
+    return _HEARER[int(topic_number)].box if topic_number else PURCHASE_BOX
 
 
 class EventView(Struct, frozen=True):
@@ -100,7 +137,7 @@ class EventView(Struct, frozen=True):
     id: str
     stream: str
     version: int
-    position: int | None
+    position: str | None
     type: str
     schema_version: int
     at: datetime
@@ -115,7 +152,7 @@ def event_view(event: RecordedEvent) -> EventView:
         id=event.id,
         stream=event.stream,
         version=event.version,
-        position=event.position or None,
+        position=encode_position(event.position) if event.position else None,
         type=type(event.data).__name__,
         schema_version=event.schema_version,
         at=at(event.at_us),
@@ -135,7 +172,7 @@ class Hop(Struct, frozen=True, omit_defaults=True):
     at: datetime
     since_previous_ms: float
     caused: list[EventView]
-    refused: Failure | None = None
+    refused: FailureView | None = None
 
 
 class GivenUp(Struct, frozen=True):
@@ -172,7 +209,7 @@ class PurchaseTrace(Struct, frozen=True, omit_defaults=True):
     decided_at: datetime | None = None
     total_ms: float | None = None
     order_id: str | None = None
-    failure: Failure | None = None
+    failure: FailureView | None = None
     given_up: list[GivenUp] = []
 
 
@@ -204,7 +241,7 @@ class ProductWritten(Struct, frozen=True):
     """A product after an operator's call; reads with ``min_position=position`` know of it."""
 
     product: ProductState
-    position: int
+    position: str
     recorded: bool
 
 
@@ -213,50 +250,3 @@ class ProductHistory(Struct, frozen=True):
 
     events: list[EventView]
     next: str | None
-
-
-class HopView(Struct, frozen=True):
-    """One row of the flow with where its messages are."""
-
-    box: str
-    service: str
-    hears: str
-    says: list[str]
-    waiting: int
-    in_flight: int
-    done: int
-    dead: int
-    oldest_waiting_ms: float
-
-
-class FlowTotals(Struct, frozen=True):
-    """The purchases that were ever accepted, and where the messages of all hops are."""
-
-    accepted: int
-    waiting: int
-    in_flight: int
-    dead: int
-
-
-class FlowView(Struct, frozen=True):
-    """The table of the flow, alive. What ``door`` queues is said on ``task_queue_topic``."""
-
-    door: str
-    task_queue_topic: str
-    hops: list[HopView]
-    totals: FlowTotals
-
-
-class Ready(Struct, frozen=True):
-    """The storage answers; the read models have read up to ``read_models_position``."""
-
-    status: Literal["ready"]
-    event_pool_head: int
-    read_models_position: int
-    read_models_lag: int
-
-
-class Live(Struct, frozen=True):
-    """The process answers."""
-
-    status: Literal["live"]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from eventdemo import __version__
+from eventdemo.api import app
 from eventdemo.api.metrics import ApiMetrics
 from eventdemo.cli.lifecycle import (
     Worker,
@@ -63,7 +64,7 @@ async def _serve(
 
     try:
         async with tracing() as tracer:
-            await server.serve(
+            await app.serve(
                 settings,
                 engine,
                 read_models,

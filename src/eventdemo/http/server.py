@@ -1,4 +1,4 @@
-"""Serves the application over HTTP/1.1 until it is told to stop."""
+"""Serves an application over HTTP/1.1 until it is told to stop."""
 
 import asyncio
 import contextlib
@@ -7,22 +7,14 @@ import resource
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
 import structlog
 import uvicorn
 
-from eventdemo.api.app import Application
-from eventdemo.api.context import Api
-from eventdemo.api.metrics import ApiMetrics
 from eventdemo.errors import Misconfigured, PortInUse
+from eventdemo.http import AsgiApplication
 from eventdemo.http.protocol import SPARE_CONNECTIONS, Limits, Protocol
-from eventdemo.ports import Engine
-from eventdemo.readmodels.read_models import ReadModels
-from eventdemo.settings import Settings
-
-if TYPE_CHECKING:
-    from eventdemo.telemetry.tracing import Tracing
 
 BACKLOG = 2_048
 KEEP_ALIVE_S = 30
@@ -30,32 +22,34 @@ KEEP_ALIVE_S = 30
 DRAIN_S = 2
 #: Open files that are no connections: the databases, their logs and locks, and what libraries open.
 FILES_BESIDE = 128
-#: For every answer, also that of a purchase and of what is no HTTP.
-NOSNIFF = (b"x-content-type-options", b"nosniff")
-
-AsgiApplication = Callable[..., Awaitable[Any]]
+#: In every response, also to what is no HTTP.
+DEFAULT_HEADERS = [(b"x-content-type-options", b"nosniff")]
 
 log = structlog.get_logger(__name__)
 
 
+async def _nothing() -> None:
+    pass
+
+
 async def serve(
-    settings: Settings,
-    engine: Engine,
-    read_models: ReadModels,
+    application: AsgiApplication,
+    host: str,
+    port: int,
+    limits: Limits,
     stop: asyncio.Event,
     *,
     listening: Callable[[int], None] = lambda port: None,
-    metrics: ApiMetrics | None = None,
-    tracer: "Tracing | None" = None,
+    stopping: Callable[[], Awaitable[None]] = _nothing,
 ) -> None:
     """Answers requests until ``stop`` is set, then drains for at most ``DRAIN_S`` and returns.
 
-    ``listening`` is called once with the port, before the first request. Signals are the
-    caller's. Raises ``PortInUse`` or ``Misconfigured`` before anything is served.
+    ``listening`` is called once with the port, before the first request, and ``stopping`` is
+    awaited before draining. Signals are the caller's. Raises ``PortInUse`` or ``Misconfigured``
+    before anything is served.
     """
-    listener = bind(settings.host, settings.port)
-    api = Api(settings, engine, read_models, metrics, tracer)
-    server = Server(configured(Application(api), _limits(settings)), api.stop, stop)
+    listener = bind(host, port)
+    server = HttpServer(configured(application, limits), stopping, stop)
     listening(listener.getsockname()[1])
     await server.serve(sockets=[listener])
 
@@ -63,12 +57,12 @@ async def serve(
 def bind(host: str, port: int) -> socket.socket:
     """A socket that listens on an address; port 0 is any free one."""
     try:
-        (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
+        (family, type_, protocol, _, address), *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError:
         raise Misconfigured(f"{host} is no address: use --host 127.0.0.1 or another") from None
-    listener = socket.socket(family, kind, protocol)
+    listener = socket.socket(family, type_, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -86,14 +80,14 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-class Server(uvicorn.Server):
+class HttpServer(uvicorn.Server):
     """Waits for an event where uvicorn looks ten times a second, and leaves signals alone."""
 
     def __init__(
         self, config: uvicorn.Config, stopping: Callable[[], Awaitable[None]], stop: asyncio.Event
     ) -> None:
         super().__init__(config)
-        self.server_state.default_headers = [NOSNIFF]
+        self.server_state.default_headers = list(DEFAULT_HEADERS)
         self._stopping = stopping
         self._stop = stop
 
@@ -109,21 +103,12 @@ class Server(uvicorn.Server):
         yield
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        head_bytes=settings.max_head_bytes,
-        body_bytes=settings.max_body_bytes,
-        connections=_connections_within(settings.max_connections),
-        client_timeout_s=settings.client_timeout_s,
-    )
-
-
-def _connections_within(wanted: int) -> int:
+def connections_within(limit: int) -> int:
     """As many connections as there may be open files, whose limit is raised as far as needed.
 
     Beyond it no connection could be refused politely, and no file be opened.
     """
-    needed = wanted + SPARE_CONNECTIONS + FILES_BESIDE
+    needed = limit + SPARE_CONNECTIONS + FILES_BESIDE
     allowed, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed < needed and allowed != resource.RLIM_INFINITY:
         raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -132,9 +117,9 @@ def _connections_within(wanted: int) -> int:
             allowed = raised
         if allowed < needed:
             possible = max(1, allowed - SPARE_CONNECTIONS - FILES_BESIDE)
-            log.warning("fewer connections than wanted", wanted=wanted, possible=possible)
+            log.warning("fewer connections than wanted", limit=limit, possible=possible)
             return possible
-    return wanted
+    return limit
 
 
 def configured(application: AsgiApplication, limits: Limits) -> uvicorn.Config:

@@ -6,8 +6,9 @@ is one of its own, to which those of its messages link. A message that is delive
 another ``process`` span below the same ``send`` span.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from time import time_ns
 from typing import Self
 
@@ -54,8 +55,9 @@ class Tracing:
         return cls(provider)
 
     @contextmanager
-    def request(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[Span]:
-        """The server's span of ``POST /purchases``, below the caller's if its request has one."""
+    def request(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[Callable[[int], None]]:
+        """The server's span of ``POST /purchases``, below the caller's if its request has one;
+        what it yields takes the status of the answer."""
         attributes = {"http.request.method": "POST", "http.route": "/purchases"}
         attributes |= {"url.path": "/purchases", "url.scheme": "http"}
         with self._tracer.start_as_current_span(
@@ -64,7 +66,14 @@ class Tracing:
             kind=SpanKind.SERVER,
             attributes=attributes,
         ) as span:
-            yield span
+
+            def answered(status: int) -> None:
+                span.set_attribute("http.response.status_code", status)
+                if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    span.set_attribute("error.type", str(status))
+                    span.set_status(StatusCode.ERROR)
+
+            yield answered
 
     @contextmanager
     def send(self, message: Message) -> Iterator[str]:

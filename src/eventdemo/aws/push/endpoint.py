@@ -23,8 +23,8 @@ from eventdemo.aws.push.envelope import (
 from eventdemo.aws.push.fetcher import Fetcher, Get, PublicAddresses
 from eventdemo.aws.push.signing_keys import SigningKeys, Trust, system_roots
 from eventdemo.aws.push.verifier import Verifier
+from eventdemo.http import server
 from eventdemo.http.protocol import Limits
-from eventdemo.http.server import Server, bind, configured
 from eventdemo.ids import now_us
 
 PATH = "/sns"
@@ -194,14 +194,7 @@ async def serve(
 
     Raises ``PortInUse`` or ``Misconfigured`` before anything is served.
     """
-    listener = bind(host, port)
-    server = Server(configured(endpoint, _LIMITS), _nothing, stop)
-    listening(listener.getsockname()[1])
-    await server.serve(sockets=[listener])
-
-
-async def _nothing() -> None:
-    pass
+    await server.serve(endpoint, host, port, _LIMITS, stop, listening=listening)
 
 
 def _check_headers(headers: dict[bytes, bytes]) -> None:

@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
-from eventdemo.errors import Conflict, StorageError
-from eventdemo.http.problems import Problem
+from eventdemo.errors import Conflict, NotFound, StorageError
 from eventdemo.lab.simulation import steps as s
 from eventdemo.lab.simulation.chance import Chance
 from eventdemo.lab.simulation.process import Process
@@ -15,7 +14,7 @@ from eventdemo.lab.simulation.trace import Trace
 from eventdemo.lab.simulation.watched import WatchedEngine
 from eventdemo.messages import IdempotencyKey, Outcome
 from eventdemo.runtime.commands import put_product, restock_product, task_of
-from eventdemo.runtime.purchase_status import Lookup
+from eventdemo.runtime.purchase_status import PurchaseStatusReader
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
 from eventdemo.slots import slot_of
@@ -30,7 +29,7 @@ class Server(Struct):
 
     process: Process
     engine: WatchedEngine
-    lookup: Lookup
+    statuses: PurchaseStatusReader
 
 
 class Purchase(Struct):
@@ -153,14 +152,14 @@ class Clients:
     async def _look(self, purchase: Purchase, request_id: str) -> None:
         async def look(server: Server) -> Outcome | None:
             # Known or pending, and not a 404.
-            return await server.lookup.outcome(request_id) or await server.lookup.outcome_within(
-                request_id, 2.0
-            )
+            statuses = server.statuses
+            outcome = await statuses.outcome(request_id)
+            return outcome or await statuses.accepted_within(request_id, 2.0)
 
         try:
             told = await self._once(look, purchase.step.number)
-        except Problem as problem:
-            self.broken.append(f"{request_id} has a 202 and is not known: {problem}")
+        except NotFound as error:
+            self.broken.append(f"{request_id} has a 202 and is not known: {error}")
             told = None
         if told is None:
             await asyncio.sleep(RETRY_S)

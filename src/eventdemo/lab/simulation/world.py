@@ -19,7 +19,7 @@ from eventdemo.lab.simulation.trouble import befall
 from eventdemo.lab.simulation.watched import WatchedEngine
 from eventdemo.messages import Message
 from eventdemo.readmodels.projector import Projector
-from eventdemo.runtime.purchase_status import Lookup
+from eventdemo.runtime.purchase_status import PurchaseStatusReader
 from eventdemo.runtime.retries import RetryPolicy
 from eventdemo.runtime.state import StateCache
 from eventdemo.runtime.worker import run_services
@@ -111,7 +111,7 @@ class World:
         process.skew_us = self.skews.get(name, 0)
         engine = WatchedEngine(self.deployment.engine_of(process), process, self.trace)
         stop = asyncio.Event()
-        self.running[name] = Server(process, engine, Lookup(engine)), stop
+        self.running[name] = Server(process, engine, PurchaseStatusReader(engine)), stop
         if name in self.plan.workers:
             process.spawn(self._work(process, engine, stop))
             process.spawn(Projector(engine.pool, self.read_models).run(stop))
@@ -197,7 +197,7 @@ class World:
             request_id = letter.correlation_id
             if letter.topic not in undecided or not is_request_id(request_id):
                 continue
-            if not await Lookup(engine).outcome(request_id):
+            if not await PurchaseStatusReader(engine).outcome(request_id):
                 self.clients.broken.append(
                     f"{request_id} died in {letter.service}, and nobody was told"
                 )

@@ -1,9 +1,6 @@
-"""How many purchases one client may send per second: a token bucket for each.
+"""Which purchases are refused for being too many: backpressure for all, a rate for each client."""
 
-The bucket is kept as one number, the time at which it will be full again (the generic cell rate
-algorithm, ITU-T I.371): a token is what passes between two such times.
-"""
-
+import asyncio
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -12,8 +9,13 @@ from math import ceil
 from time import monotonic
 from typing import Any
 
-from eventdemo.http.problems import TOO_MANY_REQUESTS, Problem
+from eventdemo.api.problems import OVERLOADED, TOO_MANY_REQUESTS
+from eventdemo.errors import EventdemoError
+from eventdemo.http.problems import Problem
+from eventdemo.ports import FlowStatus
 from eventdemo.settings.readers import Network, networks_in
+
+REFRESH_S = 0.1
 
 #: Clients that are remembered; the one that was quiet for longest is forgotten, with its bucket.
 MAX_CLIENTS = 65_536
@@ -21,8 +23,64 @@ _IPV6_PREFIX = 64
 _ROUNDING_S = 1e-6
 
 
+class Backpressure:
+    """Refuses purchases while ``max_waiting`` are under way, by comparing two numbers.
+
+    The number is counted anew at most every ``REFRESH_S`` while purchases come in or are refused,
+    and grows by one with each that is accepted in between.
+    """
+
+    def __init__(self, flow_status: FlowStatus, max_waiting: int) -> None:
+        self._flow_status = flow_status
+        self._max_waiting = max_waiting
+        self._waiting = 0
+        self._accepted = 0
+        self._checked = False
+        self._counting: asyncio.Task[None] | None = None
+
+    def check(self) -> None:
+        """Raises ``Problem`` 503 if too many wait."""
+        self._checked = True
+        if self._counting is None:
+            self._counting = asyncio.create_task(self._count())
+        if self._waiting >= self._max_waiting:
+            raise Problem(
+                OVERLOADED, f"{self._waiting} purchases wait already; nothing was accepted."
+            )
+
+    def accepted(self) -> None:
+        """One more waits."""
+        self._accepted += 1
+        self._waiting += 1
+
+    async def stop(self) -> None:
+        if self._counting:
+            self._counting.cancel()
+            await asyncio.gather(self._counting, return_exceptions=True)
+
+    async def _count(self) -> None:
+        try:
+            while self._checked or self._waiting >= self._max_waiting:
+                self._checked = False
+                accepted_before = self._accepted
+                counts = await self._flow_status.counts()
+                # Those accepted meanwhile may be counted twice, until the next count.
+                meanwhile = self._accepted - accepted_before
+                self._waiting = sum(hop.waiting for hop in counts.values()) + meanwhile
+                await asyncio.sleep(REFRESH_S)
+        except EventdemoError:
+            pass  # a store that cannot count cannot accept either, and says so there
+        finally:
+            self._counting = None
+
+
 class RateLimit:
-    """Refuses what a client sends beyond its rate. ``trusted_proxies`` are networks in one text."""
+    """Refuses purchases that a client sends beyond its rate: a token bucket for each.
+
+    The bucket is kept as one number, the time at which it will be full again (the generic cell
+    rate algorithm, ITU-T I.371): a token is what passes between two such times.
+    ``trusted_proxies`` are networks in one text.
+    """
 
     def __init__(
         self,

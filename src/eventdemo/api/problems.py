@@ -1,0 +1,177 @@
+"""What can go wrong with a call of this API, and how any exception is answered."""
+
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
+from structlog.contextvars import bound_contextvars
+
+from eventdemo.errors import (
+    Conflict,
+    IdempotencyMismatch,
+    NotFound,
+    OutcomeUnknown,
+    StorageBusy,
+    StorageError,
+    StorageFull,
+)
+from eventdemo.http import problems as http_problems
+from eventdemo.http.problems import (
+    INTERNAL,
+    MALFORMED_REQUEST,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    PROBLEM_JSON,
+    TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    FieldError,
+    Problem,
+    ProblemType,
+    invalid,
+)
+
+log = structlog.get_logger(__name__)
+
+UNAUTHORIZED = ProblemType(
+    "unauthorized",
+    401,
+    "Operator token needed",
+    "Send 'Authorization: Bearer TOKEN' with the token of EVENTDEMO_OPERATOR_TOKEN.",
+)
+CONFLICT = ProblemType(
+    "conflict", 409, "Conflict", "The detail says what stands against it; nothing was done."
+)
+UNKNOWN_POSITION = ProblemType(
+    "unknown-position",
+    409,
+    "Position not given out yet",
+    "Ask for a position that an answer of this API gave you.",
+)
+IDEMPOTENCY_MISMATCH = ProblemType(
+    "idempotency-mismatch",
+    422,
+    "Idempotency key used before",
+    "Use a fresh key for another request, or repeat the first one unchanged.",
+)
+TOO_MANY_REQUESTS = ProblemType(
+    "too-many-requests", 429, "Too many purchases", "Wait for the seconds of Retry-After."
+)
+OVERLOADED = ProblemType(
+    "overloaded", 503, "Too many purchases waiting", "Nothing was accepted: send it again later."
+)
+STORAGE = ProblemType(
+    "storage", 503, "Storage unavailable", "Send it again later, with the same Idempotency-Key."
+)
+BEHIND = ProblemType(
+    "behind", 503, "Read model behind", "Ask again: the read models are catching up."
+)
+OTHER = ProblemType("other", 400, "Request refused", "The detail says why.")
+
+PROBLEM_TYPES = {
+    type_.slug: type_
+    for type_ in sorted(
+        (
+            t
+            for t in (*vars(http_problems).values(), *globals().values())
+            if isinstance(t, ProblemType)
+        ),
+        key=lambda type_: type_.status,
+    )
+}
+
+#: The types of the framework's own refusals.
+_BY_STATUS = {
+    400: MALFORMED_REQUEST,
+    401: UNAUTHORIZED,
+    404: NOT_FOUND,
+    405: METHOD_NOT_ALLOWED,
+    413: TOO_LARGE,
+    415: UNSUPPORTED_MEDIA_TYPE,
+}
+
+_BY_ERROR: dict[type[BaseException], ProblemType] = {
+    IdempotencyMismatch: IDEMPOTENCY_MISMATCH,
+    NotFound: NOT_FOUND,
+    Conflict: CONFLICT,
+}
+
+
+def problem_of(error: BaseException) -> Problem:
+    """The answer to any exception; the unexpected ones are logged, never shown."""
+    match error:
+        case Problem():
+            problem = error
+        case ValidationException():
+            problem = invalid(_parameter_errors(error.extra))
+        case HTTPException():
+            problem = _of_framework(error)
+        case StorageError():
+            problem = _of_storage(error)
+        case IdempotencyMismatch() | NotFound() | Conflict():
+            problem = Problem(_BY_ERROR[type(error)], str(error))
+        case _:
+            problem = _unexpected(error)
+    return problem
+
+
+def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Litestar's exception handler for everything."""
+    match error:
+        case NotFoundException():
+            error = Problem(NOT_FOUND, f"There is nothing at {request.url.path!a}.")
+        case MethodNotAllowedException():
+            headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+            allowed = headers.get("allow", "what the Allow header says")
+            detail = f"{request.method} is not possible here, only {allowed}."
+            error = Problem(METHOD_NOT_ALLOWED, detail, headers=error.headers)
+    request.app.state.context.metrics.raised(error)
+    ids = {"method": request.method, "path": request.url.path, **request.path_params}
+    with bound_contextvars(**ids):
+        problem = problem_of(error)
+    return Response(
+        problem.body, status_code=problem.status, headers=problem.headers, media_type=PROBLEM_JSON
+    )
+
+
+def _of_storage(error: StorageError) -> Problem:
+    """Names the kind of trouble. The message names files and is for the operator's log."""
+    effect = "outcome unknown" if isinstance(error, OutcomeUnknown) else "nothing was done"
+    log.error("storage trouble", effect=effect, reason=str(error))
+    match error:
+        case OutcomeUnknown():
+            detail = (
+                "The storage's answer was lost: the purchase, or whatever else was sent, may have "
+                "been accepted. Repeating it with the same Idempotency-Key is safe."
+            )
+        case StorageFull():
+            detail = "No space is left in the storage."
+        case StorageBusy():
+            detail = "The storage is locked by another program."
+        case _:
+            detail = "The storage cannot be used; the server's log says why."
+    return Problem(STORAGE, detail)
+
+
+def _unexpected(error: BaseException) -> Problem:
+    log.error("request failed", exc_info=error)
+    return Problem(INTERNAL, "Something went wrong here; the server's log says what.")
+
+
+def _of_framework(error: HTTPException) -> Problem:
+    if error.status_code >= 500:
+        return _unexpected(error)
+    type_ = _BY_STATUS.get(error.status_code, OTHER)
+    return Problem(
+        type_, error.detail or type_.title, headers=error.headers, status=error.status_code
+    )
+
+
+def _parameter_errors(extra: Any) -> list[FieldError]:
+    items = [item for item in extra or () if isinstance(item, dict)]
+    return [FieldError(str(e.get("key", "")), str(e.get("message", ""))) for e in items]
