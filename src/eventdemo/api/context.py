@@ -15,7 +15,7 @@ from eventdemo.api.purchase_endpoint import UNTRACED, PurchaseEndpoint, Purchase
 from eventdemo.api.views import decode_position, encode_position
 from eventdemo.errors import StorageCorrupt, StorageMissing
 from eventdemo.http.problems import Problem
-from eventdemo.http.requests import JsonBodyReader
+from eventdemo.http.requests import JsonBodyReader, OriginCheck
 from eventdemo.ports import Engine
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.purchase_status import PurchaseStatusReader
@@ -47,6 +47,7 @@ class AppContext:
         self.metrics = metrics or ApiMetrics()
         self.statuses = PurchaseStatusReader(engine)
         self.backpressure = Backpressure(engine.flow_status, settings.max_waiting)
+        self.origin_check = OriginCheck(local_only=settings.operator_token is None)
         rate_limit = None
         if settings.rate_limit:
             rate_limit = RateLimit(
@@ -56,6 +57,7 @@ class AppContext:
             engine.queue,
             self.statuses,
             self.backpressure,
+            self.origin_check,
             rate_limit,
             self.metrics,
             tracer or UNTRACED,

@@ -20,7 +20,7 @@ from eventdemo.api.problems import problem_of
 from eventdemo.api.views import purchase_status
 from eventdemo.http import HttpResponse, Receive, Send, send_response
 from eventdemo.http.problems import FieldError, invalid
-from eventdemo.http.requests import JsonBodyReader, combined_headers, read_body
+from eventdemo.http.requests import JsonBodyReader, OriginCheck, combined_headers, read_body
 from eventdemo.ids import now_us
 from eventdemo.messages import Accepted, IdempotencyKey, Message, Outcome
 from eventdemo.ports import TaskQueue
@@ -77,6 +77,7 @@ class PurchaseEndpoint:
         queue: TaskQueue,
         statuses: PurchaseStatusReader,
         backpressure: Backpressure,
+        origin_check: OriginCheck,
         rate_limit: RateLimit | None,
         metrics: ApiMetrics,
         tracer: PurchaseTracer,
@@ -85,6 +86,7 @@ class PurchaseEndpoint:
         self._queue = queue
         self._statuses = statuses
         self._backpressure = backpressure
+        self._origin_check = origin_check
         self._rate_limit = rate_limit
         self._metrics = metrics
         self._tracer = tracer
@@ -103,9 +105,10 @@ class PurchaseEndpoint:
         await send_response(send, response)
 
     async def _buy(self, scope: Any, receive: Receive) -> HttpResponse:
+        headers = combined_headers(scope["headers"])
+        self._origin_check.check(scope, headers)
         if self._rate_limit:
             self._rate_limit.check(scope)
-        headers = combined_headers(scope["headers"])
         self._body.check(headers)
         key, prefer = headers.get(b"idempotency-key"), headers.get(b"prefer")
         idempotency_key = None if key is None else read_idempotency_key(key)

@@ -5,7 +5,7 @@ import contextlib
 import errno
 import resource
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import cast
 
@@ -22,8 +22,6 @@ KEEP_ALIVE_S = 30
 DRAIN_S = 2
 #: Open files that are no connections: the databases, their logs and locks, and what libraries open.
 FILES_BESIDE = 128
-#: In every response, also to what is no HTTP.
-DEFAULT_HEADERS = [(b"x-content-type-options", b"nosniff")]
 
 log = structlog.get_logger(__name__)
 
@@ -39,17 +37,19 @@ async def serve(
     limits: Limits,
     stop: asyncio.Event,
     *,
+    headers: Sequence[tuple[bytes, bytes]] = (),
     listening: Callable[[int], None] = lambda port: None,
     stopping: Callable[[], Awaitable[None]] = _nothing,
 ) -> None:
     """Answers requests until ``stop`` is set, then drains for at most ``DRAIN_S`` and returns.
 
-    ``listening`` is called once with the port, before the first request, and ``stopping`` is
-    awaited before draining. Signals are the caller's. Raises ``PortInUse`` or ``Misconfigured``
-    before anything is served.
+    ``headers`` are in every response, also to what is no HTTP. ``listening`` is called once with
+    the port, before the first request; ``stopping`` is awaited before draining. Signals are the
+    caller's. Raises ``PortInUse`` or ``Misconfigured`` before anything is served.
     """
     listener = bind(host, port)
     server = HttpServer(configured(application, limits), stopping, stop)
+    server.server_state.default_headers = list(headers)
     listening(listener.getsockname()[1])
     await server.serve(sockets=[listener])
 
@@ -87,7 +87,6 @@ class HttpServer(uvicorn.Server):
         self, config: uvicorn.Config, stopping: Callable[[], Awaitable[None]], stop: asyncio.Event
     ) -> None:
         super().__init__(config)
-        self.server_state.default_headers = list(DEFAULT_HEADERS)
         self._stopping = stopping
         self._stop = stop
 

@@ -41,6 +41,8 @@ LOG_EVERY_S = 10.0
 #: A load balancer keeps few connections open; others that are slow are closed soon.
 _LIMITS = Limits(head_bytes=16_384, body_bytes=MAX_BODY_BYTES, connections=256, client_timeout_s=10)
 
+_HEADERS = ((b"x-content-type-options", b"nosniff"),)
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -194,7 +196,7 @@ async def serve(
 
     Raises ``PortInUse`` or ``Misconfigured`` before anything is served.
     """
-    await server.serve(endpoint, host, port, _LIMITS, stop, listening=listening)
+    await server.serve(endpoint, host, port, _LIMITS, stop, headers=_HEADERS, listening=listening)
 
 
 def _check_headers(headers: dict[bytes, bytes]) -> None:
