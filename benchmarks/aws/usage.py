@@ -26,6 +26,7 @@ from eventdemo.runtime.retries import RetryPolicy
 from eventdemo.runtime.state import StateCache
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
+from eventdemo.slots import slot_of
 
 NAMES = Names("shop")
 HEARS = {row.service: row.hears.name for row in FLOW}
@@ -111,8 +112,9 @@ class Account:
     def _clock(self) -> int:
         return self._now_us
 
-    def _request_id(self) -> str:
-        made = f"{self._now_us // 1_000:012x}7{self._chance.getrandbits(76):019x}"
+    def _request_id(self, product_id: str) -> str:
+        slot, rest = slot_of(product_id), self._chance.getrandbits(60)
+        made = f"{self._now_us // 1_000:012x}7{slot:03x}8{rest:015x}"
         return str(UUID(made))
 
     def reset(self) -> None:
@@ -136,7 +138,7 @@ class Account:
         """Purchases that arrive together, until their buyers know what became of them."""
         api = self.engines[API]
         self._now_us += _ROUND_US
-        request_ids = [self._request_id() for _ in products]
+        request_ids = [self._request_id(product_id) for product_id in products]
         await asyncio.gather(
             *(
                 api.queue.enqueue(task_of(BuyRequest(product, 1), request_id, self._now_us))
