@@ -72,7 +72,7 @@ aws: .venv/.aws ## add what AWS and Redis need, for `eventdemo aws` and its engi
 	@touch $@
 
 faketime: .venv/.runs
-	@$(BIN)/python -c "import sys, eventdemo.lab.soak.clock as c; sys.exit(not c.library())" || { test "$$(id -u)" = 0 && \
+	@$(BIN)/python -c "import sys, eventdemo.lab.soak.sandbox as c; sys.exit(not c.library())" || { test "$$(id -u)" = 0 && \
 		command -v apt-get >/dev/null && apt-get update -qq && \
 		apt-get install -y -qq libfaketime >/dev/null; } || \
 		echo "no libfaketime: no clock jumps (apt-get install libfaketime)" >&2

@@ -5,7 +5,7 @@ from time import perf_counter
 
 from benchmarks.plan import BenchmarkFailed
 from eventdemo.cli.options import run_async
-from eventdemo.lab.load.client import LeanClient
+from eventdemo.lab.load.client import LoadClient
 
 _CONNECTIONS = 64
 #: What the API's 503 asks for in its Retry-After, in seconds.
@@ -18,7 +18,7 @@ def feed(port: int, purchases: int, products: int, rate: float) -> dict[str, flo
 
 
 async def _feed(port: int, purchases: int, products: int, rate: float) -> dict[str, float]:
-    client = LeanClient("127.0.0.1", port, _CONNECTIONS)
+    client = LoadClient("127.0.0.1", port, _CONNECTIONS)
     requests = [
         client.encode("POST", "/purchases", b'{"product_id":"p%d","quantity":1}' % n)
         for n in range(products)

@@ -11,8 +11,7 @@ import msgspec
 from benchmarks.plan import DRAIN_TIMEOUT_S, UNITS_IN_STOCK, BenchmarkFailed
 from benchmarks.report import CLEAN
 from eventdemo.audit import audit
-from eventdemo.lab.load.client import LeanClient
-from eventdemo.lab.load.responses import Counts, read_counts
+from eventdemo.lab.load.client import Counts, LoadClient, read_counts
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
@@ -28,7 +27,7 @@ def stock_products(port: int, number: int) -> None:
 
 
 async def _stock_products(port: int, product_ids: Sequence[str]) -> None:
-    client = LeanClient("127.0.0.1", port, _CONNECTIONS)
+    client = LoadClient("127.0.0.1", port, _CONNECTIONS)
     details = msgspec.json.encode({"name": "Benchmark", "price_cents": 100})
     units = msgspec.json.encode({"quantity": UNITS_IN_STOCK})
     await client.open()
@@ -40,7 +39,7 @@ async def _stock_products(port: int, product_ids: Sequence[str]) -> None:
         await client.close()
 
 
-async def _all(client: LeanClient, requests: Sequence[bytes]) -> None:
+async def _all(client: LoadClient, requests: Sequence[bytes]) -> None:
     for status, body in await asyncio.gather(*map(client.call, requests)):
         if status not in (200, 201):
             raise BenchmarkFailed(f"a product was refused: {status} {body.decode()}")

@@ -8,10 +8,10 @@ import pytest
 
 from eventdemo.settings import Settings
 from tests.emulators.engine import settings_for
-from tests.faults.test_kill import Deployment
+from tests.faults.test_kill import SystemUnderTest
 
 
-class OnAws(Deployment):
+class OnAws(SystemUnderTest):
     """Messages of a killed worker come to others when its lease is over."""
 
     patience_s = 90.0

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from eventdemo.lab.soak.disk import CannotMount, Disk, mounted
+from eventdemo.lab.soak.sandbox import CannotMount, SmallDisk, mounted
 
 FEW_BYTES = 4_000_000
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """Needs the right to mount, which a container's root may lack."""
     try:
         with mounted(tmp_path / "disk", FEW_BYTES) as disk:

@@ -7,8 +7,8 @@ import pytest
 
 from eventdemo import errors
 from eventdemo.engines.sqlite import file
-from eventdemo.lab.soak.disk import Disk
-from eventdemo.lab.soak.locks import locked
+from eventdemo.lab.soak.faults import locked
+from eventdemo.lab.soak.sandbox import SmallDisk
 from eventdemo.runtime.wiring import open_embedded, open_engine
 from eventdemo.settings import Settings
 from tests.conformance.samples import restocks
@@ -94,7 +94,7 @@ async def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     assert "--data" in line
 
 
-async def test_a_disk_that_cannot_be_written(disk: Disk) -> None:
+async def test_a_disk_that_cannot_be_written(disk: SmallDisk) -> None:
     engine = await open_embedded(disk.path / "eventdemo.db")
     await engine.close()
     disk.remount("ro")
@@ -105,7 +105,7 @@ async def test_a_disk_that_cannot_be_written(disk: Disk) -> None:
     await (await open_embedded(disk.path / "eventdemo.db")).close()
 
 
-async def test_a_disk_that_is_full_from_the_start(disk: Disk) -> None:
+async def test_a_disk_that_is_full_from_the_start(disk: SmallDisk) -> None:
     path = disk.path / "eventdemo.db"
     disk.fill()
     await refusal(path, errors.StorageFull)
@@ -117,7 +117,7 @@ async def test_a_disk_that_is_full_from_the_start(disk: Disk) -> None:
 
 
 @pytest.mark.parametrize("room", [8_192, 32_768, 65_536])
-async def test_a_disk_that_is_full_halfway_through_the_making(disk: Disk, room: int) -> None:
+async def test_a_disk_that_is_full_halfway_through_the_making(disk: SmallDisk, room: int) -> None:
     """What was begun does not stand in the way of the next start."""
     disk.fill(but_for_bytes=room)
     path = disk.path / "eventdemo.db"

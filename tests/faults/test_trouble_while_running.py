@@ -12,8 +12,8 @@ from eventdemo import errors
 from eventdemo.engines.sqlite import file
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.engine import SqliteEngine
-from eventdemo.lab.soak.disk import Disk
-from eventdemo.lab.soak.locks import locked
+from eventdemo.lab.soak.faults import locked
+from eventdemo.lab.soak.sandbox import SmallDisk
 from eventdemo.runtime.wiring import open_embedded
 from tests.conformance.samples import restocks
 from tests.flow.driving import PATIENCE_S, buy, buy_many, clean_receipt, outcome, running, stock
@@ -97,7 +97,7 @@ async def test_a_full_file_of_the_queue_refuses_buyers_and_keeps_its_word(
         await all_decided(engine, accepted, 10_000)
 
 
-async def test_a_full_disk_loses_nothing(disk: Disk) -> None:
+async def test_a_full_disk_loses_nothing(disk: SmallDisk) -> None:
     engine = await open_embedded(disk.path / "eventdemo.db")
     await engine.open_messaging()
     await stock(engine, "lamp", 150)

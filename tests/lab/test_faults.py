@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from eventdemo.lab.soak import clock
-from eventdemo.lab.soak.clock import Clock
-from eventdemo.lab.soak.deployment import Deployment
-from eventdemo.lab.soak.fault_schedule import HOLD_S, TARGETS, WARM_UP_S, Kind, schedule
-from eventdemo.lab.soak.locks import holder
+from eventdemo.lab.soak import sandbox
+from eventdemo.lab.soak.faults import holder
+from eventdemo.lab.soak.plan import HOLD_S, TARGETS, WARM_UP_S, FaultKind, schedule
+from eventdemo.lab.soak.sandbox import MovableClock
+from eventdemo.lab.soak.system import SystemUnderTest
 from eventdemo.settings import Settings
 from tests.cli.conftest import free_port
 
-EVERY_KIND = tuple(Kind)
+EVERY_KIND = tuple(FaultKind)
 PATIENCE_S = 30.0
 
 
@@ -32,7 +32,7 @@ def test_a_seed_is_a_schedule() -> None:
 
 def test_a_schedule_has_what_was_asked_for_within_the_time() -> None:
     faults = schedule(7, EVERY_KIND, 100, 8, 15)
-    asked = {kind: 100 if kind is Kind.KILL else 8 for kind in EVERY_KIND}
+    asked = {kind: 100 if kind is FaultKind.KILL else 8 for kind in EVERY_KIND}
     assert Counter(fault.kind for fault in faults) == asked
     times = [fault.at_s for fault in faults]
     assert times == sorted(times)
@@ -45,8 +45,8 @@ def test_a_schedule_has_what_was_asked_for_within_the_time() -> None:
 
 
 def test_who_did_not_ask_for_kills_gets_none() -> None:
-    faults = schedule(7, (Kind.PAUSE, Kind.LOCK), 100, 8, 15)
-    assert {fault.kind for fault in faults} == {Kind.PAUSE, Kind.LOCK}
+    faults = schedule(7, (FaultKind.PAUSE, FaultKind.LOCK), 100, 8, 15)
+    assert {fault.kind for fault in faults} == {FaultKind.PAUSE, FaultKind.LOCK}
     assert not any(fault.kills for fault in faults)
 
 
@@ -61,10 +61,10 @@ def test_the_holder_of_a_lock_is_found(tmp_path: Path) -> None:
 
 
 def test_the_clock_of_a_running_process_jumps(tmp_path: Path) -> None:
-    preload = clock.library()
+    preload = sandbox.library()
     if preload is None:
         pytest.skip("libfaketime is not installed")
-    moved = Clock(tmp_path / "clock", preload)
+    moved = MovableClock(tmp_path / "clock", preload)
     says = "import sys, time\nfor line in sys.stdin: print(time.time(), flush=True)"
     with subprocess.Popen(
         [sys.executable, "-c", says],
@@ -93,7 +93,7 @@ def test_what_ends_is_told_and_started_again_and_all_is_gone_after_the_stop(
     tmp_path: Path,
 ) -> None:
     settings = Settings(port=free_port(), data=tmp_path / "data")
-    deployment = Deployment(settings, tmp_path / "logs", {})
+    deployment = SystemUnderTest(settings, tmp_path / "logs", {})
 
     def restarted(*ended: int) -> bool:
         both = (*deployment.pids_of("deciders"), *deployment.pids_of("projector"))

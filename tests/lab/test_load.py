@@ -10,8 +10,7 @@ import msgspec
 import pytest
 
 from eventdemo.lab.load.load import Load, LoadFailed
-from eventdemo.lab.load.measures import Latency, LoadResult
-from eventdemo.lab.load.workload import Workload
+from eventdemo.lab.load.measures import Latency, LoadResult, Workload
 
 Answer = tuple[int, dict[str, object]]
 

@@ -12,10 +12,10 @@ import pytest
 
 from eventdemo.audit import audit
 from eventdemo.cli.app import run
-from eventdemo.lab.soak import fault_schedule, faults, sandbox, soak
-from eventdemo.lab.soak.fault_schedule import Kind
+from eventdemo.lab.soak import faults, plan, sandbox, soak
+from eventdemo.lab.soak.plan import FaultKind, SoakPlan
 from eventdemo.lab.soak.report import FaultReport, SoakReport
-from eventdemo.lab.soak.soak import Plan, Soak
+from eventdemo.lab.soak.soak import Soak
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
 from tests.cli.conftest import Process
@@ -28,26 +28,26 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Where soaks make their folders. Faults come soon and are short, and none is left out for
     want of time."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(fault_schedule, "WARM_UP_S", 0.5)
-    monkeypatch.setattr(fault_schedule, "SHARE_WITH_A_KILL", 0.2)
+    monkeypatch.setattr(plan, "WARM_UP_S", 0.5)
+    monkeypatch.setattr(plan, "SHARE_WITH_A_KILL", 0.2)
     monkeypatch.setattr(soak, "CALM_S", 0.2)
     monkeypatch.setattr(soak, "EXTRA_S", 250)
-    short = dict.fromkeys(fault_schedule.HOLD_S, (0.3, 0.8)) | {Kind.CLOCK: (1.2, 1.5)}
-    monkeypatch.setattr(fault_schedule, "HOLD_S", short)
+    short = dict.fromkeys(plan.HOLD_S, (0.3, 0.8)) | {FaultKind.CLOCK: (1.2, 1.5)}
+    monkeypatch.setattr(plan, "HOLD_S", short)
     return tmp_path
 
 
 def soaked(
-    *kinds: Kind, kills: int = 1, seconds: float = 1
+    *kinds: FaultKind, kills: int = 1, seconds: float = 1
 ) -> tuple[SoakReport, list[FaultReport]]:
     told: list[FaultReport] = []
-    plan = Plan(minutes=seconds / 60, kills=kills, rate=30, kinds=kinds, seed=1)
-    return asyncio.run(Soak(plan, lambda phase: None, told.append).run()), told
+    planned = SoakPlan(minutes=seconds / 60, kills=kills, rate=30, kinds=kinds, seed=1)
+    return asyncio.run(Soak(planned, lambda phase: None, told.append).run()), told
 
 
 @pytest.mark.timeout(300)
 def test_every_kind_of_fault_is_survived_and_nothing_is_left(folder: Path) -> None:
-    report, told = soaked(*Kind, kills=5, seconds=6)
+    report, told = soaked(*FaultKind, kills=5, seconds=6)
     assert report.broken == []
     assert report.promises_kept
     assert report.receipt.clean
@@ -55,8 +55,8 @@ def test_every_kind_of_fault_is_survived_and_nothing_is_left(folder: Path) -> No
     assert report.processes_killed >= 5
     assert report.faults == told
     done = {fault.kind for fault in told}
-    assert {*done, *(line.partition(":")[0] for line in report.skipped)} == {*Kind}
-    assert done >= {Kind.KILL, Kind.LOCK, Kind.WIPE}
+    assert {*done, *(line.partition(":")[0] for line in report.skipped)} == {*FaultKind}
+    assert done >= {FaultKind.KILL, FaultKind.LOCK, FaultKind.WIPE}
     assert all(fault.recovery.backlog_s is not None for fault in told)
     assert sum(kind.count for kind in report.kinds) == len(told)
     assert report.accepted > 50
@@ -79,10 +79,10 @@ def test_a_broken_promise_is_found_and_its_data_kept(
             connection.execute(f"DELETE FROM event WHERE position = ({told})")
         connection.close()
 
-    monkeypatch.setitem(fault_schedule.TARGETS, Kind.WIPE, ("session cache",))
+    monkeypatch.setitem(plan.TARGETS, FaultKind.WIPE, ("session cache",))
     monkeypatch.setattr(faults, "_execute", lose)
-    report, told = soaked(Kind.WIPE)
-    assert [fault.kind for fault in told] == [Kind.WIPE]
+    report, told = soaked(FaultKind.WIPE)
+    assert [fault.kind for fault in told] == [FaultKind.WIPE]
     assert not report.promises_kept
     assert report.broken
     assert report.kept
@@ -104,8 +104,8 @@ def test_without_the_right_to_mount_or_the_library_it_says_what_is_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("eventdemo.lab.soak.clock.library", lambda: None)
-    report, told = soaked(Kind.DISK, Kind.CLOCK)
+    monkeypatch.setattr("eventdemo.lab.soak.sandbox.library", lambda: None)
+    report, told = soaked(FaultKind.DISK, FaultKind.CLOCK)
     assert report.promises_kept
     assert told == []
     disk, clock = report.skipped

@@ -127,7 +127,7 @@ def load(
     """
     settings = settings_of(locals())
     from eventdemo.cli import reports
-    from eventdemo.lab.load.workload import Workload
+    from eventdemo.lab.load.measures import Workload
 
     workload = Workload(
         rate=rate,

@@ -15,8 +15,7 @@ from eventdemo.cli.output import err, print_table, say
 from eventdemo.engines.registry import file_of
 from eventdemo.errors import Misconfigured
 from eventdemo.lab.load.load import Load
-from eventdemo.lab.load.measures import Latency, LoadResult
-from eventdemo.lab.load.workload import Workload
+from eventdemo.lab.load.measures import Latency, LoadResult, Workload
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.readmodels.rebuild import rebuild as rebuild_read_models
 from eventdemo.settings import Settings, is_loopback

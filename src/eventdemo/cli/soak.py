@@ -12,9 +12,8 @@ from eventdemo.cli.output import err, print_json, print_table, say
 from eventdemo.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from eventdemo.lab.soak.fault_schedule import Kind
+    from eventdemo.lab.soak.plan import FaultKind, SoakPlan
     from eventdemo.lab.soak.report import FaultReport, SoakReport, Spread
-    from eventdemo.lab.soak.soak import Plan
 
 INTERRUPTED = 130
 ALL_FAULTS = "kill,pause,disk,lock,clock,wipe"
@@ -53,9 +52,9 @@ def soak(
 
     Example: [bold]eventdemo soak --minutes 2 --kills 12 --faults kill,pause,lock[/bold]
     """
-    from eventdemo.lab.soak.soak import Plan, new_seed
+    from eventdemo.lab.soak.plan import SoakPlan, new_seed
 
-    plan = Plan(minutes, kills, rate, _kinds(faults), new_seed() if seed is None else seed)
+    plan = SoakPlan(minutes, kills, rate, _kinds(faults), new_seed() if seed is None else seed)
     err.print(f"seed {plan.seed}")
     try:
         report = run_async(_run(plan))
@@ -68,16 +67,16 @@ def soak(
 COMMANDS: Commands = {"soak": soak}
 
 
-def _kinds(faults: str) -> "tuple[Kind, ...]":
-    from eventdemo.lab.soak.fault_schedule import Kind
+def _kinds(faults: str) -> "tuple[FaultKind, ...]":
+    from eventdemo.lab.soak.plan import FaultKind
 
     try:
-        return tuple(Kind(name.strip()) for name in dict.fromkeys(faults.split(",")))
+        return tuple(FaultKind(name.strip()) for name in dict.fromkeys(faults.split(",")))
     except ValueError as error:
         raise Misconfigured(f"--faults: {error}: there are {ALL_FAULTS}") from None
 
 
-async def _run(plan: "Plan") -> "SoakReport":
+async def _run(plan: "SoakPlan") -> "SoakReport":
     """Runs the soak with live progress; SIGTERM ends it as Ctrl-C does."""
     from eventdemo.lab.soak.soak import Soak
 

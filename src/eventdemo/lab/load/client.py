@@ -1,7 +1,7 @@
-"""A lean HTTP/1.1 client for load: keep-alive connections, one write per request, callbacks.
+"""An HTTP/1.1 client for load, and what it reads of the API's responses: no more than it needs.
 
-A general client spends as much of a core on a request as the server does, and would be the limit
-of every measurement.
+It has keep-alive connections, one write per request, and callbacks. A general client spends as
+much of a core on a request as the server does, and would be the limit of every measurement.
 """
 
 import asyncio
@@ -10,6 +10,10 @@ from collections.abc import Callable
 from typing import cast
 
 import httptools
+import msgspec
+from msgspec import Struct
+
+from eventdemo.flow import SESSION_CACHE
 
 #: ``done(status, body)``; status 0 when no answer came, and the body says why.
 Done = Callable[[int, bytes], None]
@@ -18,7 +22,7 @@ RECONNECT_DELAY_S = 0.1
 CALL_TIMEOUT_S = 30.0
 
 
-class LeanClient:
+class LoadClient:
     """A fixed number of connections to one server; requests wait for one that is free.
 
     A lost connection fails the request on it and is opened again until ``close``.
@@ -158,3 +162,75 @@ class _Connection(asyncio.Protocol):
             done, self._done = self._done, None
             done(0, b"connection lost")
         self._lost(self)
+
+
+class Counts(Struct, frozen=True):
+    """What the flow has done since the system began, and what it has yet to do, at one moment."""
+
+    confirmed: int = 0
+    failed: int = 0
+    open: int = 0
+
+    @property
+    def decided(self) -> int:
+        return self.confirmed + self.failed
+
+
+class AcceptedResponse(Struct):
+    """The 202."""
+
+    request_id: str
+
+
+class FailureReason(Struct):
+    """Why a purchase failed, by its code."""
+
+    code: str
+
+
+class PurchaseResponse(Struct):
+    """Where a purchase stands."""
+
+    status: str
+    failure: FailureReason | None = None
+
+
+class _Hop(Struct):
+    service: str
+    says: list[str]
+    waiting: int
+    in_flight: int
+    done: int
+
+
+class _Flow(Struct):
+    hops: list[_Hop]
+
+
+class _Problem(Struct):
+    detail: str
+
+
+read_accepted = msgspec.json.Decoder(AcceptedResponse).decode
+read_status = msgspec.json.Decoder(PurchaseResponse).decode
+_read_flow = msgspec.json.Decoder(_Flow).decode
+_read_problem = msgspec.json.Decoder(_Problem).decode
+
+
+def read_counts(answer: bytes) -> Counts:
+    """The counts of ``GET /flow``: what the services that tell the buyer have done."""
+    hops = _read_flow(answer).hops
+    last = {hop.service: hop.done for hop in hops if str(SESSION_CACHE) in hop.says}
+    confirmed = last.pop("order_creation", 0)
+    to_do = sum(hop.waiting + hop.in_flight for hop in hops)
+    return Counts(confirmed, sum(last.values()), to_do)
+
+
+def reason(status: int, answer: bytes) -> str:
+    """Why a request failed, in words."""
+    if status == 0:
+        return answer.decode()
+    try:
+        return f"{status}: {_read_problem(answer).detail}"
+    except msgspec.MsgspecError:
+        return str(status)

@@ -18,10 +18,15 @@ import msgspec
 
 from eventdemo.errors import EventdemoError
 from eventdemo.facts import MAX_QUANTITY_PER_RESTOCK
-from eventdemo.lab.load.client import LeanClient
-from eventdemo.lab.load.measures import Latency, LoadResult, Outcomes
-from eventdemo.lab.load.responses import Counts, read_accepted, read_counts, read_status, reason
-from eventdemo.lab.load.workload import Workload
+from eventdemo.lab.load.client import (
+    Counts,
+    LoadClient,
+    read_accepted,
+    read_counts,
+    read_status,
+    reason,
+)
+from eventdemo.lab.load.measures import Latency, LoadResult, Outcomes, Workload
 
 #: At most about so many purchases per second are followed to their outcome, each by a long-poll.
 FOLLOWED_PER_S = 25
@@ -53,8 +58,8 @@ class Load:
         self.request_ids: list[str] = []
         self.errors: Counter[str] = Counter()
         self.outcomes = Outcomes()
-        self._client = LeanClient(host, port, workload.connections)
-        self._followers = LeanClient(host, port, FOLLOWERS)
+        self._client = LoadClient(host, port, workload.connections)
+        self._followers = LoadClient(host, port, FOLLOWERS)
         self._operator = f"Authorization: Bearer {token}\r\n" if token else ""
         self._accept_s, self._outcome_s, self._late_s = array("d"), array("d"), array("d")
         self._answered = 0

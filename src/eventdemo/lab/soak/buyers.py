@@ -10,9 +10,8 @@ from time import monotonic
 import msgspec
 from msgspec import Struct
 
-from eventdemo.lab.load.client import LeanClient
+from eventdemo.lab.load.client import LoadClient, read_accepted, reason
 from eventdemo.lab.load.load import LoadFailed
-from eventdemo.lab.load.responses import read_accepted, reason
 from eventdemo.lab.soak.ledger import Ledger
 
 CONNECTIONS = 32
@@ -32,7 +31,7 @@ ATTEMPTS = 3
 LAST_ANSWERS_S = 60.0
 
 
-class Shelf(Struct, frozen=True):
+class ProductMix(Struct, frozen=True):
     """The products and their stock. Purchases of ``keyed`` products carry idempotency keys."""
 
     plenty: tuple[str, ...]
@@ -41,7 +40,7 @@ class Shelf(Struct, frozen=True):
     stock: dict[str, int]
 
     @classmethod
-    def of(cls, purchases: int) -> "Shelf":
+    def of(cls, purchases: int) -> "ProductMix":
         """For about so many purchases: the scarce ones are sold out one after the other."""
         plenty, keyed, scarce = (
             tuple(f"soak-{name}-{number}" for number in range(1, 9))
@@ -60,15 +59,15 @@ class Shelf(Struct, frozen=True):
 class Buyers:
     """``run`` buys until it is cancelled. Its fields may be looked at meanwhile."""
 
-    def __init__(self, host: str, port: int, shelf: Shelf, rate: float, seed: int) -> None:
+    def __init__(self, host: str, port: int, shelf: ProductMix, rate: float, seed: int) -> None:
         self.ledger = Ledger()
         self.errors: Counter[str] = Counter()
         self.sent = self.answered = self.accepted = self.sent_twice = 0
         self._shelf = shelf
         self._rate = rate
         self._random = Random(seed)
-        self._client = LeanClient(host, port, CONNECTIONS)
-        self._asking = LeanClient(host, port, FOLLOWERS)
+        self._client = LoadClient(host, port, CONNECTIONS)
+        self._asking = LoadClient(host, port, FOLLOWERS)
         self._mark = self._first_after = 0.0
         self._open_keys: dict[str, str] = {}
         self._twice: deque[tuple[float, str, str]] = deque()

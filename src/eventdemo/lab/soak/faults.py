@@ -11,11 +11,9 @@ from random import Random
 import apsw
 
 from eventdemo.errors import EventdemoError
-from eventdemo.lab.soak.clock import Clock
-from eventdemo.lab.soak.deployment import Deployment
-from eventdemo.lab.soak.disk import Disk
-from eventdemo.lab.soak.fault_schedule import Fault, Kind
-from eventdemo.lab.soak.locks import holder, locked
+from eventdemo.lab.soak.plan import Fault, FaultKind
+from eventdemo.lab.soak.sandbox import MovableClock, SmallDisk
+from eventdemo.lab.soak.system import SystemUnderTest
 
 #: How often a process is looked for that holds a lock, and how long it takes to get one.
 ATTEMPTS = 400
@@ -36,7 +34,11 @@ class Injector:
     """Does faults to a deployment. What a fault picks by chance comes from ``seed``."""
 
     def __init__(
-        self, deployment: Deployment, disk: Disk | None, clock: Clock | None, seed: int
+        self,
+        deployment: SystemUnderTest,
+        disk: SmallDisk | None,
+        clock: MovableClock | None,
+        seed: int,
     ) -> None:
         self._deployment = deployment
         self._disk = disk
@@ -48,13 +50,13 @@ class Injector:
             "flow": settings.data / "eventdemo.db",
             "queue": settings.data / "eventdemo.queue.db",
         }
-        self._ways: dict[Kind, Callable[[str], AbstractAsyncContextManager[str]]] = {
-            Kind.KILL: self._killed,
-            Kind.PAUSE: self._paused,
-            Kind.DISK: self._filled,
-            Kind.LOCK: self._locked,
-            Kind.CLOCK: self._moved,
-            Kind.WIPE: self._wiped,
+        self._ways: dict[FaultKind, Callable[[str], AbstractAsyncContextManager[str]]] = {
+            FaultKind.KILL: self._killed,
+            FaultKind.PAUSE: self._paused,
+            FaultKind.DISK: self._filled,
+            FaultKind.LOCK: self._locked,
+            FaultKind.CLOCK: self._moved,
+            FaultKind.WIPE: self._wiped,
         }
 
     def during(self, fault: Fault) -> AbstractAsyncContextManager[str]:
@@ -151,6 +153,33 @@ class Injector:
                 self._deployment.resume(pid)
             await asyncio.sleep(ATTEMPT_EVERY_S)
         raise NotDone(f"no process was caught while it wrote to {path}")
+
+
+def holder(path: Path) -> int | None:
+    """The process that holds the operating system's lock on a file, if any does (Linux)."""
+    try:
+        inode = path.stat().st_ino
+    except FileNotFoundError:
+        return None
+    for line in Path("/proc/locks").read_text().splitlines():
+        # "5: FLOCK ADVISORY WRITE 4711 00:2f:31 0 EOF"; who only waits has "->" after the number.
+        fields = line.split()
+        if fields[1] != "->" and fields[5].rpartition(":")[2] == str(inode):
+            return int(fields[4])
+    return None
+
+
+@contextmanager
+def locked(path: Path, *, wait_ms: int = 5_000) -> Iterator[None]:
+    """Another program holds the database's lock inside. Raises ``apsw.BusyError``."""
+    connection = apsw.Connection(str(path))
+    try:
+        connection.set_busy_timeout(wait_ms)
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
 
 
 def _execute(path: Path, statement: str) -> None:

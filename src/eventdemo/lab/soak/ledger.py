@@ -9,7 +9,7 @@ from msgspec import Struct
 from eventdemo.audit.receipt import Findings, Receipt
 from eventdemo.facts import FailureCode
 from eventdemo.ids import order_id
-from eventdemo.lab.load.responses import Failure
+from eventdemo.lab.load.client import FailureReason
 from eventdemo.readmodels.projection import SalesView
 
 CONFIRMED = "confirmed"
@@ -19,7 +19,7 @@ PENDING = "pending"
 class _Told(Struct):
     status: str
     order_id: str | None = None
-    failure: Failure | None = None
+    failure: FailureReason | None = None
 
 
 _read = msgspec.json.Decoder(_Told).decode

@@ -6,7 +6,7 @@ from statistics import median
 from msgspec import Struct
 
 from eventdemo.audit.receipt import Receipt
-from eventdemo.lab.soak.deployment import Ended
+from eventdemo.lab.soak.system import EndedProcess
 from eventdemo.lab.soak.watch import Recovery
 
 
@@ -90,7 +90,7 @@ class SoakReport(Struct, frozen=True, kw_only=True):
     kinds: list[KindReport]
     faults: list[FaultReport]
     skipped: list[str]
-    ended_by_themselves: list[Ended]
+    ended_by_themselves: list[EndedProcess]
     tracebacks: list[str]
     receipt: Receipt
     broken: list[str]

@@ -1,36 +1,50 @@
-"""Where a soak runs: a folder, a small disk, a clock that can be moved; all gone afterwards."""
+"""The sandbox of a soak: a folder, a small disk, a clock that can be moved; all gone afterwards.
 
+Only the time of day is moved: a machine's clock may be set at any moment, but what measures
+intervals (the monotonic clock) goes on, and so do the timers that follow it.
+"""
+
+import os
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from eventdemo.errors import EventdemoError
 from eventdemo.lab.scratch import keep, scratch
-from eventdemo.lab.soak import clock, disk
-from eventdemo.lab.soak.clock import Clock
-from eventdemo.lab.soak.disk import CannotMount, Disk, mounted
-from eventdemo.lab.soak.fault_schedule import Kind
+from eventdemo.lab.soak.plan import FaultKind
 from eventdemo.settings import Settings
 
+_LIBRARIES = (
+    "usr/lib/*/faketime/libfaketime.so.1",
+    "usr/lib/faketime/libfaketime.so.1",
+    "usr/lib64/faketime/libfaketime.so.1",
+    "usr/local/lib/faketime/libfaketime.so.1",
+)
 
-class Place:
-    """``skipped`` says why there is no disk or no clock, for the kinds that were asked for."""
+#: How long a process may go on with the time it had; asked more often, the clock would be slow.
+REACHES_ALL_WITHIN_S = 1.0
+
+
+class Sandbox:
+    """``skipped`` gives the reason of each kind of fault that the sandbox can't do."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.disk: Disk | None = None
-        self.clock: Clock | None = None
-        self.skipped: dict[Kind, str] = {}
+        self.disk: SmallDisk | None = None
+        self.clock: MovableClock | None = None
+        self.skipped: dict[FaultKind, str] = {}
         self.kept = False
 
     @property
     def settings(self) -> Settings:
-        """Those of a system that runs here, on a port that is free."""
+        """The settings of a system that runs here, on a port that is free."""
         return Settings(port=_free_port(), data=self._data)
 
     def keep(self) -> Path:
-        """Leaves the data and what the processes said where they can be looked at."""
+        """Keeps the data and the output of the processes, to be looked at."""
         if self.disk and not self.kept:
             shutil.copytree(self._data, self.folder / "data")
         self.kept = True
@@ -43,21 +57,21 @@ class Place:
 
 
 @contextmanager
-def place(kinds: Iterable[Kind], disk_bytes: int) -> Iterator[Place]:
-    """A place for these faults."""
-    clock.forget_dead()
+def place(kinds: Iterable[FaultKind], disk_bytes: int) -> Iterator[Sandbox]:
+    """Makes a sandbox for these kinds of faults."""
+    forget_dead()
     with ExitStack() as opened:
-        made = Place(opened.enter_context(scratch("eventdemo-soak-", remove=_remove)))
-        if Kind.DISK in kinds:
+        made = Sandbox(opened.enter_context(scratch("eventdemo-soak-", remove=_remove)))
+        if FaultKind.DISK in kinds:
             try:
                 made.disk = opened.enter_context(mounted(made.folder / "disk", disk_bytes))
             except CannotMount as error:
-                made.skipped[Kind.DISK] = str(error)
-        if Kind.CLOCK in kinds:
-            if preload := clock.library():
-                made.clock = Clock(made.folder / "clock", preload)
+                made.skipped[FaultKind.DISK] = str(error)
+        if FaultKind.CLOCK in kinds:
+            if preload := library():
+                made.clock = MovableClock(made.folder / "clock", preload)
             else:
-                made.skipped[Kind.CLOCK] = (
+                made.skipped[FaultKind.CLOCK] = (
                     "libfaketime is not installed (Debian and Ubuntu: apt-get install libfaketime)"
                 )
         yield made
@@ -65,7 +79,7 @@ def place(kinds: Iterable[Kind], disk_bytes: int) -> Iterator[Place]:
 
 def _remove(folder: Path) -> None:
     if (folder / "disk").is_mount():  # of a soak that was killed
-        disk.unmount(folder / "disk")
+        unmount(folder / "disk")
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -74,3 +88,98 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class CannotMount(EventdemoError):
+    """No file system can be mounted here: that takes root, and more than a container's may have."""
+
+
+class SmallDisk:
+    """A mounted file system. Writing to it while it is filled fails as on a full disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    def fill(self, *, but_for_bytes: int = 0) -> None:
+        """Leaves no byte, or so many."""
+        reserve = self.path / "reserve"
+        reserve.write_bytes(b"\0" * but_for_bytes)
+        filler = os.open(self._filler, os.O_WRONLY | os.O_CREAT)
+        for size in (1_048_576, 65_536, 512, 1):
+            with suppress(OSError):
+                while True:
+                    os.write(filler, b"\0" * size)
+        os.close(filler)
+        reserve.unlink()
+
+    def free(self) -> None:
+        """Gives back what ``fill`` took."""
+        self._filler.unlink(missing_ok=True)
+
+    def remount(self, options: str) -> None:
+        _mount("-o", f"remount,{options}", self.path)
+
+
+@contextmanager
+def mounted(path: Path, size_bytes: int) -> Iterator[SmallDisk]:
+    """A disk of this size in a folder that is made for it. Raises ``CannotMount``."""
+    path.mkdir()
+    try:
+        _mount("-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", path)
+    except (OSError, subprocess.CalledProcessError) as error:
+        path.rmdir()
+        raise CannotMount(f"no file system can be mounted here: {error}") from None
+    try:
+        yield SmallDisk(path)
+    finally:
+        unmount(path)
+
+
+def unmount(path: Path) -> None:
+    """Unmounts a disk, also while files on it are open."""
+    subprocess.run(["umount", "--lazy", path], check=True)  # noqa: S603, S607 - as PATH has it
+
+
+def _mount(*arguments: object) -> None:
+    command = ["mount", *map(str, arguments)]
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - root's own command
+
+
+def library() -> Path | None:
+    """Finds libfaketime, if it is installed."""
+    return next((path for name in _LIBRARIES for path in Path("/").glob(name)), None)
+
+
+class MovableClock:
+    """A clock for all processes that are started with its environment."""
+
+    def __init__(self, file: Path, preload: Path) -> None:
+        self._file = file
+        self._preload = preload
+        self.set(0.0)
+
+    def set(self, offset_s: float) -> None:
+        """Moves the clock to so many seconds from the real time."""
+        written = self._file.with_suffix(".next")
+        written.write_text(f"{offset_s:+.3f}\n")
+        written.replace(self._file)
+
+    def environment(self) -> Mapping[str, str]:
+        return {
+            "LD_PRELOAD": str(self._preload),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_CACHE_DURATION": f"{REACHES_ALL_WITHIN_S:.0f}",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+
+
+def forget_dead() -> None:
+    """Removes the shared memory that the library of killed processes has left."""
+    shared = Path("/dev/shm")  # noqa: S108 - where the library puts it
+    for file in shared.glob("*faketime_*_*"):
+        pid = file.name.rpartition("_")[2]
+        if not Path("/proc", pid).exists():
+            with suppress(OSError):  # it may be another user's
+                file.unlink()

@@ -6,7 +6,6 @@ their clock and their files. In the end every 202 must have its one outcome.
 """
 
 import asyncio
-import secrets
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -14,23 +13,20 @@ from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from eventdemo.audit import Receipt, audit
 from eventdemo.errors import EventdemoError, Misconfigured
-from eventdemo.lab.soak import clock
-from eventdemo.lab.soak.buyers import Buyers, Shelf
-from eventdemo.lab.soak.deployment import Deployment
-from eventdemo.lab.soak.fault_schedule import Fault, Kind, schedule
+from eventdemo.lab.soak.buyers import Buyers, ProductMix
 from eventdemo.lab.soak.faults import Injector, NotDone
+from eventdemo.lab.soak.plan import Fault, FaultKind, SoakPlan
 from eventdemo.lab.soak.report import FaultReport, SoakReport, by_kind
-from eventdemo.lab.soak.sandbox import Place, place
+from eventdemo.lab.soak.sandbox import Sandbox, forget_dead, place
+from eventdemo.lab.soak.system import SystemUnderTest
 from eventdemo.lab.soak.watch import CALM_S, SAMPLE_EVERY_S, Watch
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.wiring import open_engine
 
-#: One of every other kind for so many kills.
-KILLS_PER_OTHER = 12
 #: Room on the small disk: what one purchase leaves behind, and what the files take to begin with.
 BYTES_PER_PURCHASE = 6_000
 BYTES_AT_LEAST = 200_000_000
@@ -48,36 +44,11 @@ class SoakFailed(EventdemoError):
     """The soak could not come to its end."""
 
 
-class Plan(Struct, frozen=True):
-    """What is asked for: ``kills`` kills and a share of the other ``kinds`` in ``minutes``, while
-    ``rate`` purchases per second come in."""
-
-    minutes: float
-    kills: int
-    rate: float
-    kinds: tuple[Kind, ...]
-    seed: int
-
-    @property
-    def faults(self) -> list[Fault]:
-        others = max(1, self.kills // KILLS_PER_OTHER)
-        return schedule(self.seed, self.kinds, self.kills, others, self.minutes)
-
-    @property
-    def purchases(self) -> int:
-        return int(self.rate * self.minutes * 60)
-
-
-def new_seed() -> int:
-    """A seed that nobody chose."""
-    return secrets.randbelow(1_000_000)
-
-
 class Soak:
     """One run. ``phase`` is told what it is at, and ``tell`` each fault that was recovered from."""
 
     def __init__(
-        self, plan: Plan, phase: Callable[[str], None], tell: Callable[[FaultReport], None]
+        self, plan: SoakPlan, phase: Callable[[str], None], tell: Callable[[FaultReport], None]
     ) -> None:
         if not sys.platform.startswith("linux"):
             raise Misconfigured("a soak needs Linux, whose /proc says who holds which lock")
@@ -102,12 +73,12 @@ class Soak:
                 return report
             return structs.replace(report, kept=str(here.keep()))
 
-    async def _run(self, here: Place) -> SoakReport:
+    async def _run(self, here: Sandbox) -> SoakReport:
         began = monotonic()
         environment = here.clock.environment() if here.clock else {}
-        deployment = Deployment(here.settings, here.folder / "logs", environment)
+        deployment = SystemUnderTest(here.settings, here.folder / "logs", environment)
         settings, plan = deployment.settings, self.plan
-        shelf = Shelf.of(plan.purchases)
+        shelf = ProductMix.of(plan.purchases)
         buyers = Buyers(settings.host, settings.port, shelf, plan.rate, plan.seed)
         watch = Watch(settings, buyers, few=FEW_S * plan.rate)
         injector = Injector(deployment, here.disk, here.clock, plan.seed)
@@ -124,10 +95,10 @@ class Soak:
             await buyers.close()
             await watch.close()
             await deployment.stop()
-            clock.forget_dead()
+            forget_dead()
         return self._report(here, deployment, buyers, receipt, monotonic() - began)
 
-    async def _all_faults(self, here: Place, watch: Watch, injector: Injector) -> None:
+    async def _all_faults(self, here: Sandbox, watch: Watch, injector: Injector) -> None:
         faults = self.plan.faults
         watch.calm_since = began = monotonic()
         deadline = began + TIMES_PLANNED * 60 * self.plan.minutes + EXTRA_S
@@ -193,7 +164,9 @@ class Soak:
         self._phase("asking for every outcome")
         await buyers.look_up_all()
 
-    async def _reckon(self, deployment: Deployment, buyers: Buyers, shelf: Shelf) -> Receipt:
+    async def _reckon(
+        self, deployment: SystemUnderTest, buyers: Buyers, shelf: ProductMix
+    ) -> Receipt:
         """Stops the system and compares what is stored with what buyers were told."""
         self._phase("auditing")
         settings = deployment.settings
@@ -212,7 +185,12 @@ class Soak:
         return receipt
 
     def _report(
-        self, here: Place, deployment: Deployment, buyers: Buyers, receipt: Receipt, seconds: float
+        self,
+        here: Sandbox,
+        deployment: SystemUnderTest,
+        buyers: Buyers,
+        receipt: Receipt,
+        seconds: float,
     ) -> SoakReport:
         plan, ledger = self.plan, buyers.ledger
         return SoakReport(
@@ -220,7 +198,7 @@ class Soak:
             rate=plan.rate,
             minutes=plan.minutes,
             seconds=round(seconds, 1),
-            kills=sum((each.kind == Kind.KILL) + bool(each.also) for each in self._reports),
+            kills=sum((each.kind == FaultKind.KILL) + bool(each.also) for each in self._reports),
             processes_killed=deployment.killed,
             sent=buyers.sent,
             accepted=len(ledger.accepted),

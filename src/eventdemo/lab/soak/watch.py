@@ -24,7 +24,7 @@ RECOVERS_WITHIN_S = 60.0
 _TELLS_THE_BUYER = [row.service for row in FLOW if SESSION_CACHE in row.says.values()]
 
 
-class Sample(Struct, frozen=True):
+class SoakSample(Struct, frozen=True):
     """One moment. ``in_flight`` purchases are accepted and have no outcome; ``waiting`` requests
     have no answer; ``accepted`` and ``errors`` are what buyers saw since the beginning."""
 
@@ -58,10 +58,10 @@ class Watch:
         self._engine: Engine | None = None
         self._reading = asyncio.Lock()
         self._may_return = False
-        self._samples: deque[Sample] = deque()
+        self._samples: deque[SoakSample] = deque()
 
     @property
-    def now(self) -> Sample:
+    def now(self) -> SoakSample:
         """The last moment that was seen."""
         return self._samples[-1]
 
@@ -96,7 +96,7 @@ class Watch:
                     await self.open()
             await asyncio.sleep(SAMPLE_EVERY_S)
 
-    async def look(self) -> Sample:
+    async def look(self) -> SoakSample:
         """How it is at this moment, or was at the last one in which the data could be read."""
         async with self._reading:
             if self._engine:
@@ -104,9 +104,9 @@ class Watch:
                     return await self._sample(self._engine)
         return self.now
 
-    async def _sample(self, engine: Engine) -> Sample:
+    async def _sample(self, engine: Engine) -> SoakSample:
         counts = await engine.flow_status.counts()
-        sample = Sample(
+        sample = SoakSample(
             at=monotonic(),
             accepted=self._buyers.accepted,
             decided=sum(counts[service].done for service in _TELLS_THE_BUYER),
@@ -125,7 +125,7 @@ class Watch:
         seconds = within[-1].at - within[0].at
         return (within[-1].accepted - within[0].accepted) / seconds if seconds else 0.0
 
-    async def recovery(self, before: Sample) -> Recovery:
+    async def recovery(self, before: SoakSample) -> Recovery:
         """Waits until it is as it was before a fault that has just ended, since the one before."""
         began = monotonic()
         usual = self._between(self.calm_since, before.at)
@@ -147,7 +147,7 @@ class Watch:
         self.calm_since = monotonic()
         return Recovery(self._buyers.first_after_s, outcome_s, backlog_s)
 
-    def _between(self, begin: float, end: float) -> list[Sample]:
+    def _between(self, begin: float, end: float) -> list[SoakSample]:
         return [each for each in self._samples if begin <= each.at <= end] or [self.now]
 
 

@@ -42,7 +42,7 @@ ROLES = (
 )
 
 
-class Ended(Struct, frozen=True):
+class EndedProcess(Struct, frozen=True):
     """A process that ended though nobody had killed it."""
 
     role: str
@@ -51,13 +51,13 @@ class Ended(Struct, frozen=True):
     last_line: str
 
 
-class Deployment:
+class SystemUnderTest:
     """``keep`` starts what ended; ``logs`` is a folder for what the processes say."""
 
     def __init__(self, settings: Settings, logs: Path, environment: Mapping[str, str]) -> None:
         self.settings = settings
         self.logs = logs
-        self.ended: list[Ended] = []
+        self.ended: list[EndedProcess] = []
         self.pids: set[int] = set()
         self.killed = 0
         self._began = time.monotonic()
@@ -160,10 +160,12 @@ class Deployment:
         del self._not_before[role.name]
         return True
 
-    def _end_of(self, role: Role, code: int) -> Ended:
+    def _end_of(self, role: Role, code: int) -> EndedProcess:
         lines = (self.logs / f"{role.name}.log").read_text(errors="replace").splitlines()
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        return Ended(role.name, time.monotonic() - self._began, how, lines[-1] if lines else "")
+        return EndedProcess(
+            role.name, time.monotonic() - self._began, how, lines[-1] if lines else ""
+        )
 
     async def _listening(self) -> None:
         deadline = time.monotonic() + START_WITHIN_S
