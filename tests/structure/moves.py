@@ -154,7 +154,7 @@ async def hop(follower: Follower) -> tuple[int, int]:
 async def purchase(follower: Follower) -> tuple[int, int]:
     """The moves and the files of one purchase over HTTP, and of reading its outcome."""
     run_services = first_of("eventdemo.runtime.worker:run_services")
-    serve = first_of("eventdemo.http.server:serve", "eventdemo.api.server:serve")
+    serve = first_of("eventdemo.api.app:serve", "eventdemo.api.server:serve")
     services = import_module("eventdemo.flow").SERVICES
     engine, stop = await stocked_engine(), asyncio.Event()
     with tempfile.TemporaryDirectory() as folder:
