@@ -76,7 +76,7 @@ async def subscribed(aws: Aws, request: pytest.FixtureRequest) -> AsyncIterator[
         client.subscribe,
         TopicArn=topic_arn,
         Protocol="http",
-        PushEndpoint=address,
+        Endpoint=address,
         ReturnSubscriptionArn=True,
     )
     place.subscription_arn = (await asyncio.to_thread(subscribe))["SubscriptionArn"]

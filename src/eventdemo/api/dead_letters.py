@@ -98,7 +98,7 @@ def _shown(body: bytes) -> tuple[Any, Encoding]:
         return base64.b64encode(body).decode(), "base64"
 
 
-class DeadLetters(Struct, frozen=True):
+class DeadLetterPage(Struct, frozen=True):
     """A page of dead letters, oldest first; ``next`` is the address of the next one."""
 
     dead_letters: list[DeadLetterView]
@@ -171,11 +171,11 @@ Filter = SkipValidation[DeadLetterFilter]
 )
 async def dead_letters(
     context: Context, filter_: Filter, cursor: Cursor = START, limit: Limit = 100
-) -> DeadLetters:
+) -> DeadLetterPage:
     """What was given up: why, after how many attempts, and what it held. Those that are still to
     be dealt with, unless another state is asked for."""
     page, following = await _page(context, filter_, cursor, limit, PATH)
-    return DeadLetters([dead_letter_view(letter) for letter in page], following)
+    return DeadLetterPage([dead_letter_view(letter) for letter in page], following)
 
 
 @get(

@@ -8,10 +8,9 @@ from msgspec import Struct, field
 
 from eventdemo.errors import Conflict, NotFound, StorageError
 from eventdemo.lab.simulation import steps as s
-from eventdemo.lab.simulation.chance import Chance
+from eventdemo.lab.simulation.chance import SeededChance
 from eventdemo.lab.simulation.process import Process
-from eventdemo.lab.simulation.trace import Trace
-from eventdemo.lab.simulation.watched import WatchedEngine
+from eventdemo.lab.simulation.trace import Trace, TracingEngine
 from eventdemo.messages import IdempotencyKey, Outcome
 from eventdemo.runtime.commands import put_product, restock_product, task_of
 from eventdemo.runtime.purchase_status import PurchaseStatusReader
@@ -28,11 +27,11 @@ class Server(Struct):
     """A process that answers, and what it answers from."""
 
     process: Process
-    engine: WatchedEngine
+    engine: TracingEngine
     statuses: PurchaseStatusReader
 
 
-class Purchase(Struct):
+class SimulatedPurchase(Struct):
     """What one buyer asked for, under which ids, and what became of it."""
 
     step: s.Buy
@@ -45,12 +44,12 @@ class Clients:
     """Everyone outside: each call goes to a server that is up at that moment."""
 
     def __init__(
-        self, server: Callable[[int], Server | None], chance: Chance, trace: Trace
+        self, server: Callable[[int], Server | None], chance: SeededChance, trace: Trace
     ) -> None:
         self._server = server
         self._chance = chance
         self._trace = trace
-        self.purchases: list[Purchase] = []
+        self.purchases: list[SimulatedPurchase] = []
         self.received: dict[str, int] = {}
         self.broken: list[str] = []
 
@@ -109,7 +108,7 @@ class Clients:
 
     async def buy(self, step: s.Buy) -> None:
         """Asks until it is answered, then looks until there is an outcome, then once more."""
-        purchase = Purchase(step)
+        purchase = SimulatedPurchase(step)
         self.purchases.append(purchase)
         for _ in range(step.asks):
             while not await self._ask(purchase):
@@ -128,7 +127,7 @@ class Clients:
             if purchase.promised:
                 await self._look(purchase, purchase.promised[0])
 
-    async def _ask(self, purchase: Purchase) -> bool:
+    async def _ask(self, purchase: SimulatedPurchase) -> bool:
         step = purchase.step
         buy = BuyRequest(step.product_id, step.quantity)
         key = IdempotencyKey(f"key-{step.number}", "digest") if step.keyed else None
@@ -149,7 +148,7 @@ class Clients:
             self._trace.add("buyer", f"{step} has 202 {request_id}")
         return request_id is not None
 
-    async def _look(self, purchase: Purchase, request_id: str) -> None:
+    async def _look(self, purchase: SimulatedPurchase, request_id: str) -> None:
         async def look(server: Server) -> Outcome | None:
             # Known or pending, and not a 404.
             statuses = server.statuses

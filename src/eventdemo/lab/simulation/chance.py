@@ -8,7 +8,7 @@ from collections import Counter
 from hashlib import blake2b
 
 
-class Chance:
+class SeededChance:
     """Numbers from 0 to 1 for a seed; the nth that is drawn under one name is always the same."""
 
     def __init__(self, seed: int, slowness: float = 1.0) -> None:

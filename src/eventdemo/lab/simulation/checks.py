@@ -6,7 +6,7 @@ from collections import Counter
 from eventdemo.audit import audit
 from eventdemo.facts import FailureCode
 from eventdemo.lab.simulation import steps as s
-from eventdemo.lab.simulation.buyers import Purchase
+from eventdemo.lab.simulation.buyers import SimulatedPurchase
 from eventdemo.lab.simulation.plan import ProductPlan
 from eventdemo.lab.simulation.world import World
 from eventdemo.readmodels.read_models import ReadModels
@@ -25,7 +25,7 @@ async def broken_promises(world: World) -> list[str]:
     return broken
 
 
-def _of_purchase(purchase: Purchase) -> list[str]:
+def _of_purchase(purchase: SimulatedPurchase) -> list[str]:
     broken: list[str] = []
     promised = set(purchase.promised)
     if len(promised) > 1:
@@ -43,7 +43,7 @@ def _of_purchase(purchase: Purchase) -> list[str]:
 
 
 async def _of_receipt(world: World) -> list[str]:
-    engine = world.bystander()
+    engine = world.unfaulted_engine()
     read_models = ReadModels(world.read_models)
     try:
         head = await engine.pool.head()
@@ -55,7 +55,7 @@ async def _of_receipt(world: World) -> list[str]:
     if not reached:
         broken.append(f"The read models do not reach position {head}.")
     # What is put into the queue's log behind its back counts as accepted, and is nobody's purchase.
-    smuggled = 0 if world.plan.deployment == "aws" else _smuggled(world)
+    smuggled = 0 if world.plan.deployment == "aws" else _injected_messages(world)
     if receipt.pending > smuggled:
         broken.append(f"{receipt.pending} purchases are pending for ever.")
     promised = sum(bool(purchase.promised) for purchase in world.clients.purchases)
@@ -70,8 +70,8 @@ async def _of_receipt(world: World) -> list[str]:
     return broken
 
 
-def _smuggled(world: World) -> int:
-    return sum(isinstance(step, s.Garbage) and step.topic == 0 for step in world.steps)
+def _injected_messages(world: World) -> int:
+    return sum(isinstance(step, s.CorruptMessage) and step.topic == 0 for step in world.steps)
 
 
 def _of_products(world: World) -> list[str]:
@@ -90,7 +90,7 @@ def _of_product(world: World, product: ProductPlan, *, restocked: bool) -> list[
     sold = sum(outcome.quantity for outcome in told if outcome.order_id)
     summary = f"{sold} of {product.units} units sold, {dict(codes)}"
     broken: list[str] = []
-    garbage = any(isinstance(step, s.Garbage) for step in world.steps)
+    garbage = any(isinstance(step, s.CorruptMessage) for step in world.steps)
     excused = garbage or product.product_id in world.curses.products
     if codes[FailureCode.INTERNAL_ERROR] and not excused:
         broken.append(f"internal errors without a cause: {summary}")

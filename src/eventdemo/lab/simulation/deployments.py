@@ -19,14 +19,13 @@ from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA, SqliteEng
 from eventdemo.engines.sqlite.subscription import subscribe
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
 from eventdemo.lab.simulation import steps as s
-from eventdemo.lab.simulation.chance import Chance
+from eventdemo.lab.simulation.chance import SeededChance
 from eventdemo.lab.simulation.disk import Disk, Faults, SimulatedDatabase
 from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
-from eventdemo.lab.simulation.io import Io
+from eventdemo.lab.simulation.peers import PeerGroup
 from eventdemo.lab.simulation.plan import Plan
-from eventdemo.lab.simulation.process import EPOCH_US, Process
+from eventdemo.lab.simulation.process import EPOCH_US, Io, Process
 from eventdemo.lab.simulation.sqs_model import MessagingModel, ModelMessaging
-from eventdemo.lab.simulation.town import Town
 from eventdemo.ports import Engine
 from eventdemo.runtime.composite import CompositeEngine
 
@@ -52,7 +51,7 @@ class Deployment(Protocol):
     def engine_of(self, process: Process) -> Engine:
         """The engine as one process has it."""
 
-    def garble(self, topic: str, body: bytes) -> None:
+    def inject_bytes(self, topic: str, body: bytes) -> None:
         """Puts bytes on a topic as if they were messages."""
 
     def empty_cache(self) -> None:
@@ -65,8 +64,8 @@ class Deployment(Protocol):
 class OnDisks:
     """SQLite throughout: all in one transaction, or in parts that are committed step by step."""
 
-    def __init__(self, chance: Chance, lost_nudges: float, *, parts: bool) -> None:
-        self._town = Town(chance, lost_nudges)
+    def __init__(self, chance: SeededChance, lost_share: float, *, parts: bool) -> None:
+        self._peers = PeerGroup(chance, lost_share)
         names = ("pool", "topics", "cache") if parts else ("flow",)
         self._flows = {name: Disk(name, FLOW_SCHEMA) for name in names}
         self._queue = Disk("queue", QUEUE_SCHEMA)
@@ -87,13 +86,13 @@ class OnDisks:
         return SqliteEngine(
             SimulatedDatabase(disk, process),
             lambda: SimulatedDatabase(self._queue, process),
-            self._town.settle(process),
+            self._peers.admit(process),
             HEARS,
             TASK_QUEUE_TOPIC.name,
             process.clock,
         )
 
-    def garble(self, topic: str, body: bytes) -> None:
+    def inject_bytes(self, topic: str, body: bytes) -> None:
         disk = self._flows.get("topics") or self._flows.get("flow")
         if topic == TASK_QUEUE_TOPIC.name:
             disk = self._queue
@@ -115,7 +114,7 @@ class OnDisks:
 class OnAws:
     """Models of DynamoDB, SQS and SNS under the adapters of the AWS engine."""
 
-    def __init__(self, chance: Chance, repeats: float) -> None:
+    def __init__(self, chance: SeededChance, repeats: float) -> None:
         self._chance = chance
         self._ids = count(1)
         self._tables = {
@@ -140,7 +139,7 @@ class OnAws:
         cache = DynamoSessionCache(session, process.clock)
         return CompositeEngine(DynamoEventPool(pool, self._new_id), parts.parts, cache, _nothing)
 
-    def garble(self, topic: str, body: bytes) -> None:
+    def inject_bytes(self, topic: str, body: bytes) -> None:
         self._messaging.publish(
             NAMES.topic(topic), [OutgoingMessage(body.decode("latin-1"), "garbage")]
         )
@@ -172,9 +171,9 @@ class OnAws:
         return over and self._chance.happens("vanishes", 0.5)
 
 
-def deploy(plan: Plan, steps: list[s.Step], chance: Chance) -> Deployment:
+def deploy(plan: Plan, steps: list[s.Step], chance: SeededChance) -> Deployment:
     """The deployment that a plan names, in the weather that its steps make."""
-    lost = sum(step.share for step in steps if isinstance(step, s.Forgetful))
+    lost = sum(step.share for step in steps if isinstance(step, s.LostNotifications))
     repeats = sum(step.share for step in steps if isinstance(step, s.Repeats))
     if plan.deployment == "aws":
         return OnAws(chance, repeats)

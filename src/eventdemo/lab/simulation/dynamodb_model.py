@@ -27,8 +27,8 @@ from eventdemo.engines.aws.dynamodb.table import (
 )
 from eventdemo.engines.aws.names import EXPIRES_AT
 from eventdemo.errors import StorageError
-from eventdemo.lab.simulation.chance import Chance
-from eventdemo.lab.simulation.io import Io, at_once
+from eventdemo.lab.simulation.chance import SeededChance
+from eventdemo.lab.simulation.process import Io, at_once
 
 #: So many items come and go together where a call has more of them.
 ITEMS_PER_CALL = 25
@@ -50,7 +50,7 @@ class TableModel:
     def __init__(
         self,
         vanishes: Callable[[int], bool] = lambda expires_at: False,
-        chance: Chance | None = None,
+        chance: SeededChance | None = None,
     ) -> None:
         self._chance = chance
         self._before: dict[Key, Attributes | None] = {}

@@ -27,7 +27,7 @@ class ProductPlan(Struct, frozen=True):
     registered: bool = True
 
 
-class Curse(Struct, frozen=True):
+class HandlerFailure(Struct, frozen=True):
     """A service raises for each message of a product, its first ``times`` times."""
 
     service: str
@@ -41,7 +41,7 @@ class Plan(Struct, frozen=True):
     seed: int
     deployment: str
     products: tuple[ProductPlan, ...]
-    curses: tuple[Curse, ...]
+    curses: tuple[HandlerFailure, ...]
     apis: tuple[str, ...]
     workers: tuple[str, ...]
     retention_s: int
@@ -132,13 +132,13 @@ class _Draw:
             for n in range(random.randint(0, 8))
         ]
 
-    def curses(self) -> tuple[Curse, ...]:
+    def curses(self) -> tuple[HandlerFailure, ...]:
         """In every third run somewhere a handler raises."""
         random = self._random
         if random.random() > 0.33:
             return ()
         product = random.choice(self._products).product_id
-        return (Curse(random.choice(SERVICES), product, random.choice((1, 3, ALWAYS))),)
+        return (HandlerFailure(random.choice(SERVICES), product, random.choice((1, 3, ALWAYS))),)
 
     def faults(self) -> list[s.Step]:
         """Some kinds of fault, each a few times: all kinds at once hide what one alone does."""
@@ -158,12 +158,14 @@ class _Draw:
         drawn = [kind() for kind in chosen for _ in range(random.randint(1, 4))]
         if random.random() < 0.15:
             drawn.append(
-                s.Garbage(self._when(), random.randrange(len(TOPICS)), random.choice(GARBAGE))
+                s.CorruptMessage(
+                    self._when(), random.randrange(len(TOPICS)), random.choice(GARBAGE)
+                )
             )
         if random.random() < 0.4:
             drawn.append(s.Slow(0.0, random.choice((10.0, 50.0))))
         if random.random() < 0.5:
-            drawn.append(s.Forgetful(0.0, random.choice((0.1, 1.0))))
+            drawn.append(s.LostNotifications(0.0, random.choice((0.1, 1.0))))
         if self._remote and random.random() < 0.7:
             drawn.append(s.Repeats(0.0, random.choice((0.05, 0.3))))
         return drawn
@@ -188,7 +190,7 @@ class _Draw:
     def _said_again(self) -> s.Step:
         random = self._random
         count = random.randint(1, 10)
-        return s.SaidAgain(self._when(), tuple(random.randrange(1_000) for _ in range(count)))
+        return s.Republished(self._when(), tuple(random.randrange(1_000) for _ in range(count)))
 
     def _clock_jump(self) -> s.Step:
         # Clocks of several machines are kept together; that of one can be anywhere.

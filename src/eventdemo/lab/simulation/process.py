@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar, copy_context
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from eventdemo.lab.simulation.chance import Chance
+from eventdemo.lab.simulation.chance import SeededChance
 from eventdemo.lab.simulation.trace import Trace
 
 T = TypeVar("T")
@@ -19,7 +19,7 @@ EPOCH_US = 1_767_225_600_000_000
 class Process:
     """One of the processes of a deployment. What it asked for before it died may still happen."""
 
-    def __init__(self, name: str, chance: Chance, trace: Trace) -> None:
+    def __init__(self, name: str, chance: SeededChance, trace: Trace) -> None:
         self.name = name
         self.alive = True
         self.skew_us = 0
@@ -125,3 +125,15 @@ def _resolve(answer: asyncio.Future[T], result: T | Exception) -> None:
         answer.set_exception(result)
     else:
         answer.set_result(result)
+
+
+class Io(Protocol):
+    """Reaches a model: at once, or through a simulated process."""
+
+    async def __call__(self, what: str, action: Callable[[], T], *, writes: bool) -> T: ...
+
+
+async def at_once(what: str, action: Callable[[], T], *, writes: bool) -> T:
+    """Reaches a model without faults; others have their turn."""
+    await asyncio.sleep(0)
+    return action()

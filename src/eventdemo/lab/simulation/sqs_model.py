@@ -22,8 +22,8 @@ from eventdemo.engines.aws.sqs.messaging import (
     QueueMessage,
 )
 from eventdemo.errors import StorageError, StorageMissing
-from eventdemo.lab.simulation.chance import Chance
-from eventdemo.lab.simulation.io import Io, at_once
+from eventdemo.lab.simulation.chance import SeededChance
+from eventdemo.lab.simulation.process import Io, at_once
 
 #: So often a message is handed out before it goes to the dead-letter queue.
 MAX_RECEIVES = 20
@@ -85,7 +85,7 @@ class MessagingModel:
         self,
         names: Names,
         hears: Mapping[str, str],
-        chance: Chance | None = None,
+        chance: SeededChance | None = None,
         repeats: float = 0.0,
     ) -> None:
         self._chance = chance

@@ -101,13 +101,13 @@ class SnapshotsDeleted(Step, frozen=True):
     """All snapshots are deleted."""
 
 
-class SaidAgain(Step, frozen=True):
+class Republished(Step, frozen=True):
     """Messages that were said before are published again."""
 
     numbers: tuple[int, ...]
 
 
-class Garbage(Step, frozen=True):
+class CorruptMessage(Step, frozen=True):
     """Something that is no message turns up on a topic."""
 
     topic: int
@@ -127,23 +127,23 @@ class Redriven(Step, frozen=True):
     twice: bool
 
 
-class Weather(Step, frozen=True):
+class Condition(Step, frozen=True):
     """Holds for the whole run."""
 
 
-class Slow(Weather, frozen=True):
+class Slow(Condition, frozen=True):
     """All I/O takes so many times as long, from the beginning on: what rarely overlaps does."""
 
     factor: float
 
 
-class Forgetful(Weather, frozen=True):
+class LostNotifications(Condition, frozen=True):
     """Nudges between processes get lost from the beginning on."""
 
     share: float
 
 
-class Repeats(Weather, frozen=True):
+class Repeats(Condition, frozen=True):
     """SQS hands messages to two consumers, or again after they were settled."""
 
     share: float

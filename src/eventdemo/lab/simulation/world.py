@@ -9,14 +9,13 @@ from eventdemo.flow import DEAD_PURCHASES_TOPIC, SERVICES, TOPICS
 from eventdemo.ids import is_request_id
 from eventdemo.lab.simulation import steps as s
 from eventdemo.lab.simulation.buyers import Clients, Server
-from eventdemo.lab.simulation.chance import Chance
-from eventdemo.lab.simulation.curses import Curses
+from eventdemo.lab.simulation.chance import SeededChance
 from eventdemo.lab.simulation.deployments import deploy
+from eventdemo.lab.simulation.failing_handlers import FailingHandlers
+from eventdemo.lab.simulation.fault_injection import inject
 from eventdemo.lab.simulation.plan import Plan
 from eventdemo.lab.simulation.process import Process
-from eventdemo.lab.simulation.trace import Trace
-from eventdemo.lab.simulation.trouble import befall
-from eventdemo.lab.simulation.watched import WatchedEngine
+from eventdemo.lab.simulation.trace import Trace, TracingEngine
 from eventdemo.messages import Message
 from eventdemo.readmodels.projector import Projector
 from eventdemo.runtime.purchase_status import PurchaseStatusReader
@@ -42,9 +41,9 @@ class World:
 
     def __init__(self, plan: Plan, steps: list[s.Step], trace: Trace, folder: Path) -> None:
         self.plan = plan
-        self.chance = Chance(plan.seed, slowness=_slowness(steps))
+        self.chance = SeededChance(plan.seed, slowness=_slowness(steps))
         self.trace = trace
-        self.curses = Curses(plan.curses)
+        self.curses = FailingHandlers(plan.curses)
         self.deployment = deploy(plan, steps, self.chance)
         self.clients = Clients(self._server, self.chance, trace)
         self.read_models = folder
@@ -68,7 +67,7 @@ class World:
         self.trace.add("simulation", "no more trouble from here on")
         await self._rest()
         await self._ask_for_the_dead()
-        self.curses.lift()
+        self.curses.disable()
         await self.clients.redrive_all()
         await self._rest(decided=True)
         for buyer in self._buyers:
@@ -76,10 +75,10 @@ class World:
                 buyer.result()
         await self.clients.look_again()
 
-    def bystander(self) -> WatchedEngine:
+    def unfaulted_engine(self) -> TracingEngine:
         """The engine as someone has it whom no fault meets."""
         process = Process("bystander", self.chance, self.trace)
-        return WatchedEngine(self.deployment.engine_of(process), process, self.trace)
+        return TracingEngine(self.deployment.engine_of(process), process.name, self.trace)
 
     def _describe(self) -> None:
         shelves = ", ".join(
@@ -93,7 +92,7 @@ class World:
                 f"{curse.service} raises for {curse.product_id}, up to {curse.times} times each",
             )
         for step in self.steps:
-            if isinstance(step, s.Weather):
+            if isinstance(step, s.Condition):
                 self.trace.add("simulation", str(step))
 
     async def end(self) -> None:
@@ -109,14 +108,14 @@ class World:
     def _start(self, name: str) -> None:
         process = Process(name, self.chance, self.trace)
         process.skew_us = self.skews.get(name, 0)
-        engine = WatchedEngine(self.deployment.engine_of(process), process, self.trace)
+        engine = TracingEngine(self.deployment.engine_of(process), process.name, self.trace)
         stop = asyncio.Event()
         self.running[name] = Server(process, engine, PurchaseStatusReader(engine)), stop
         if name in self.plan.workers:
             process.spawn(self._work(process, engine, stop))
             process.spawn(Projector(engine.pool, self.read_models).run(stop))
 
-    async def _work(self, process: Process, engine: WatchedEngine, stop: asyncio.Event) -> None:
+    async def _work(self, process: Process, engine: TracingEngine, stop: asyncio.Event) -> None:
         await run_services(
             engine,
             SERVICES,
@@ -133,7 +132,7 @@ class World:
         server = servers[turn % len(servers)]
         return server if server.process.alive else None
 
-    async def back(self, name: str, after_s: float) -> None:
+    async def restart(self, name: str, after_s: float) -> None:
         await asyncio.sleep(after_s)
         if not self.running[name][0].process.alive:
             self.trace.add(name, "starts")
@@ -167,15 +166,15 @@ class World:
             case s.Redriven():
                 for _ in range(1 + step.twice):
                     await self.clients.redrive_all()
-            case s.Weather():
+            case s.Condition():
                 pass  # the deployment was made with it
-            case s.SaidAgain():
+            case s.Republished():
                 await self._say_again(step)
             case _:
-                await befall(self, step)
+                await inject(self, step)
 
-    async def _say_again(self, step: s.SaidAgain) -> None:
-        engine = self.bystander()
+    async def _say_again(self, step: s.Republished) -> None:
+        engine = self.unfaulted_engine()
         said: list[Message] = []
         for request_id in self.clients.promised():
             with suppress(StorageError):
@@ -191,7 +190,7 @@ class World:
 
     async def _ask_for_the_dead(self) -> None:
         """Whoever's message died before there was an outcome has been told so."""
-        engine = self.bystander()
+        engine = self.unfaulted_engine()
         undecided = {t.name for t in TOPICS if t.number < DEAD_PURCHASES_TOPIC.number}
         for letter in await engine.dead_letters.find(limit=10_000):
             request_id = letter.correlation_id
@@ -204,13 +203,13 @@ class World:
 
     async def _rest(self, *, decided: bool = False) -> None:
         """Waits until every purchase is decided or, if that is enough, given up."""
-        engine = self.bystander()
+        engine = self.unfaulted_engine()
         under_way = 0
         until_s = asyncio.get_running_loop().time() + REST_S
         while asyncio.get_running_loop().time() < until_s:
             for name in self.plan.processes:
                 if not self.running[name][0].process.alive:
-                    await self.back(name, 0.0)
+                    await self.restart(name, 0.0)
             counts = await engine.flow_status.counts()
             under_way = sum(hop.waiting + hop.in_flight for hop in counts.values())
             dead = 0 if decided else sum(hop.dead for hop in counts.values())

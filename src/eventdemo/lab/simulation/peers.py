@@ -1,45 +1,45 @@
-"""Simulated neighbours: they see who lives, and nudges can be late or lost."""
+"""Simulated peers: they see each other, and notifications can be late or lost."""
 
 import asyncio
 from collections.abc import Iterable
 
-from eventdemo.lab.simulation.chance import Chance
+from eventdemo.lab.simulation.chance import SeededChance
 from eventdemo.lab.simulation.process import Process
 
 
-class Town:
+class PeerGroup:
     """All processes on one data folder."""
 
-    def __init__(self, chance: Chance, lost_nudges: float) -> None:
+    def __init__(self, chance: SeededChance, lost_share: float) -> None:
         self._chance = chance
-        self._lost_nudges = lost_nudges
-        self._inhabitants: list[SimulatedPeers] = []
+        self._lost_share = lost_share
+        self._peers: list[SimulatedPeers] = []
 
-    def settle(self, process: Process) -> "SimulatedPeers":
-        neighbours = SimulatedPeers(self, process)
-        self._inhabitants.append(neighbours)
-        return neighbours
+    def admit(self, process: Process) -> "SimulatedPeers":
+        peers = SimulatedPeers(self, process)
+        self._peers.append(peers)
+        return peers
 
     def living(self) -> "list[SimulatedPeers]":
-        self._inhabitants = [each for each in self._inhabitants if each.process.alive]
-        return self._inhabitants
+        self._peers = [each for each in self._peers if each.process.alive]
+        return self._peers
 
-    def carry(self, sender: Process, channels: list[str]) -> None:
-        """Nudges everyone else."""
+    def deliver(self, sender: Process, channels: list[str]) -> None:
+        """Notifies all others."""
         loop = asyncio.get_running_loop()
         for each in self.living():
             name = f"nudge {sender.name} {each.process.name}"
-            if each.process is not sender and not self._chance.happens(name, self._lost_nudges):
+            if each.process is not sender and not self._chance.happens(name, self._lost_share):
                 loop.call_later(self._chance.delay_s(name), each.hear, channels)
 
 
 class SimulatedPeers:
-    """One process's place in town."""
+    """The membership of one simulated process."""
 
-    def __init__(self, town: Town, process: Process) -> None:
+    def __init__(self, group: PeerGroup, process: Process) -> None:
         self.process = process
         self.services: list[str] = []
-        self._town = town
+        self._group = group
         self._channels: dict[str, list[asyncio.Event]] = {}
 
     def subscribe(self, channel: str) -> asyncio.Event:
@@ -60,7 +60,7 @@ class SimulatedPeers:
     def rank(self, service: str) -> tuple[int, int]:
         names = sorted(
             each.process.name
-            for each in self._town.living()
+            for each in self._group.living()
             if service in each.services or each is self
         )
         return names.index(self.process.name), len(names)
@@ -70,7 +70,7 @@ class SimulatedPeers:
             return
         names = list(channels)
         self.hear(names)
-        self._town.carry(self.process, names)
+        self._group.deliver(self.process, names)
 
     def hear(self, channels: Iterable[str]) -> None:
         for channel in channels:
