@@ -19,7 +19,6 @@ from benchmarks.purchases import COUNT_EVERY_S, drain, receipt_of, stock_product
 from benchmarks.report import Case, Section, progress
 from eventdemo.cli.options import run_async
 from eventdemo.engines.registry import file_of
-from eventdemo.facts import product_stream
 from eventdemo.flow import SERVICES
 from eventdemo.ids import requested_at_us
 from eventdemo.lab.load.measures import Latency
@@ -37,7 +36,9 @@ _CASES = {"none poisoned": 0, "1 % poisoned": 10, "10 % poisoned": 100}
 #: again, and a purchase's latency is its own and not the queue's.
 _RATE = 1_000.0
 _REDRIVEN, _REDRIVEN_AT_ONCE = 10_000, 1_000
-_POISON = "UPDATE event SET body = replace(body, ?, ?) WHERE stream = ? AND version = 2"
+_POISON = (
+    "UPDATE event SET body = replace(body, ?, ?) WHERE stream = 'product-' || ? AND version = 2"
+)
 _READABLE, _UNREADABLE = '"StockReceived"', '"StockTeleported"'
 
 
@@ -98,7 +99,7 @@ def _rewrite(settings: Settings, product_ids: Sequence[str], old: str, new: str)
     connection.set_busy_timeout(5_000)
     with connection:
         for product_id in product_ids:
-            connection.execute(_POISON, (old, new, product_stream(product_id)))
+            connection.execute(_POISON, (old, new, product_id))
             if connection.changes() != 1:
                 raise BenchmarkFailed(f"the history of {product_id} is not as expected")
     connection.close()

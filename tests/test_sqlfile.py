@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from eventdemo.sqlfile import load
+from eventdemo.codec.sqlfile import load
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """What the flow needs from an engine, with the promises in words.
 
 Every adapter keeps them all and passes the conformance suites in ``tests/conformance``. Every
-method may raise a ``StorageError``; then nothing of the call was done, or the answer of a server
-on another machine was lost: so every call can be repeated.
+method may raise a ``StorageError``: then nothing of the call was done, or it is an
+``OutcomeUnknown``, and the answer of a server was lost. Every call can be repeated.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence

@@ -24,7 +24,6 @@ from eventdemo.api.views import (
     encode_position,
     next_address,
 )
-from eventdemo.codec import UNDECODABLE
 from eventdemo.flow import SERVICES, TOPICS
 from eventdemo.http.problems import NOT_FOUND, Problem
 from eventdemo.messages import DeadLetter, DeadLetterFilter, DeadLetterState
@@ -88,7 +87,7 @@ def _shown(body: bytes) -> tuple[Any, Encoding]:
     try:
         value = msgspec.json.decode(body)
         msgspec.json.encode(value)  # a number may be one that JSON can be read from, not written
-    except (*UNDECODABLE, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         pass
     else:
         return value, "json"

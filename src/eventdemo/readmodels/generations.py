@@ -19,9 +19,9 @@ import apsw
 import msgspec
 
 from eventdemo import errors
+from eventdemo.codec.sqlfile import load
 from eventdemo.messages import RecordedEvent
 from eventdemo.readmodels.projection import Changes, project
-from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.readmodels", "readmodels.sql")
 

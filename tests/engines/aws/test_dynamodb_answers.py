@@ -18,7 +18,7 @@ from eventdemo.engines.aws.dynamodb.table import (
     Put,
     Update,
 )
-from eventdemo.errors import StorageError, StorageThrottled, StorageUnreachable
+from eventdemo.errors import OutcomeUnknown, StorageError, StorageThrottled
 
 pytestmark = pytest.mark.anyio
 
@@ -160,7 +160,7 @@ class TestBatches:
 
     async def test_trouble_in_one_of_many_calls_is_told(self) -> None:
         client = Client({}, LOST)
-        with pytest.raises(StorageUnreachable):
+        with pytest.raises(OutcomeUnknown):
             await table(client).put_all([Item(key(number), {}) for number in range(60)])
 
 

@@ -167,7 +167,7 @@ class TestRestart:
         server.kill()
         try:
             for call in (cache.put([confirmed("r1")]), cache.get("r1"), cache.wait("r1", 1)):
-                with pytest.raises(StorageUnreachable, match=r"check that it runs"):
+                with pytest.raises(StorageError, match=r"check that it runs"):
                     await call
         finally:
             server.start()

@@ -7,7 +7,14 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from eventdemo.engines.aws.errors import SDK_ERRORS, Resource, is_transient, translated
+from eventdemo.engines.aws.errors import (
+    SDK_ERRORS,
+    Resource,
+    is_transient,
+    is_unknown,
+    outcome_unknown,
+    translated,
+)
 
 T = TypeVar("T")
 
@@ -27,7 +34,7 @@ class Backoff(Struct, frozen=True):
     jitter: Callable[[], float] = random.random
 
     def delay_s(self, attempt: int) -> float:
-        """How long to wait after this attempt, counted from 1, failed."""
+        """Returns how long to wait after this attempt, counted from 1, failed."""
         return self.jitter() * min(self.max_delay_s, self.first_delay_s * (1 << attempt - 1))
 
 
@@ -38,22 +45,28 @@ async def retrying(
     call: Callable[[], Awaitable[T]],
     resource: Resource,
     backoff: Backoff = BACKOFF,
+    *,
+    writes: bool = False,
 ) -> T:
-    """What a call returns, tried again after failures that may pass.
+    """Returns the result of a call that is tried again after failures that may pass.
 
-    Raises the ``StorageError`` of the last failure. Whoever handles some errors of the service
-    does so inside ``call``.
+    Raises the ``StorageError`` of the last failure; for a call that ``writes``, ``OutcomeUnknown``
+    if any attempt may have been carried out. Errors that the caller handles itself, it handles
+    inside ``call``.
     """
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + backoff.patience_s
-    attempt = 1
+    attempt, unknown = 1, False
     while True:
         try:
             return await call()
         except SDK_ERRORS as error:
+            unknown = unknown or (writes and is_unknown(error))
             delay_s = backoff.delay_s(attempt)
             hopeless = attempt >= backoff.max_attempts or loop.time() + delay_s > give_up_at
             if hopeless or not is_transient(error):
+                if unknown:
+                    raise outcome_unknown(error, resource, attempt) from error
                 raise translated(error, resource, attempt) from error
         await asyncio.sleep(delay_s)
         attempt += 1

@@ -8,12 +8,15 @@ from aiohttp import ClientError as AiohttpError
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectTimeoutError,
     CredentialRetrievalError,
+    EndpointConnectionError,
     HTTPClientError,
     IncompleteReadError,
     LoginError,
     NoCredentialsError,
     PartialCredentialsError,
+    ProxyConnectionError,
     SSLError,
     SSOError,
     TokenRetrievalError,
@@ -23,6 +26,7 @@ from botocore.parsers import ResponseParserError
 from msgspec import Struct
 
 from eventdemo.errors import (
+    OutcomeUnknown,
     StorageDenied,
     StorageError,
     StorageMissing,
@@ -143,6 +147,9 @@ _LOST = (
     OSError,
 )
 
+#: The connection was never made, so nothing was sent.
+_NEVER_SENT = (SSLError, EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+
 #: All that a client raises.
 SDK_ERRORS = (BotoCoreError, ClientError, *_LOST)
 
@@ -183,6 +190,22 @@ def is_transient(error: Exception) -> bool:
         passing = _THROTTLED | _CONFLICTING
         return status >= 500 or any(code in passing for code in codes_of(error))
     return isinstance(error, _LOST) and not isinstance(error, SSLError)
+
+
+def is_unknown(error: Exception) -> bool:
+    """Returns whether a call that failed so may have been carried out all the same."""
+    if isinstance(error, ClientError):
+        return bool(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500)
+    return isinstance(error, _LOST) and not isinstance(error, _NEVER_SENT)
+
+
+def outcome_unknown(error: Exception, resource: Resource, attempts: int) -> OutcomeUnknown:
+    """Returns the error of a write whose answer was lost."""
+    return OutcomeUnknown(
+        f"{resource} gave no answer ({_line(error)}; tried {attempts} times), so what was asked "
+        "may have been done: ask or repeat it, and check the network, AWS_REGION and "
+        "AWS_ENDPOINT_URL"
+    )
 
 
 def translated(error: Exception, resource: Resource, attempts: int = 1) -> StorageError:

@@ -8,6 +8,7 @@ from redis import exceptions
 
 from eventdemo.errors import (
     Misconfigured,
+    OutcomeUnknown,
     StorageBusy,
     StorageDenied,
     StorageError,
@@ -15,6 +16,9 @@ from eventdemo.errors import (
     StorageReadOnly,
     StorageUnreachable,
 )
+
+#: The connection broke, or nothing came in time: other kinds of these are answers.
+_ANSWER_LOST = (exceptions.ConnectionError, exceptions.TimeoutError, ConnectionResetError)
 
 #: What the driver raises: its own errors, and those of names, sockets and TLS.
 DRIVER_ERRORS = (exceptions.RedisError, OSError)
@@ -86,11 +90,17 @@ class RedisServer:
         return self._shown
 
     @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Raises the driver's errors as a ``StorageError``."""
+    def explained(self, *, writes: bool = False) -> Iterator[None]:
+        """Raises the driver's errors as a ``StorageError``; those that lose the answer of a call
+        that ``writes``, as ``OutcomeUnknown``."""
         try:
             yield
         except DRIVER_ERRORS as error:
+            if writes and type(error) in _ANSWER_LOST:
+                raise OutcomeUnknown(
+                    f"{self} gave no answer ({error}), so what was asked may have been done: "
+                    "repeat it, and check that it runs"
+                ) from error
             raise translated(error, self) from error
 
 

@@ -80,7 +80,7 @@ class RedisSessionCache:
     async def put(self, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
             return
-        with self._server.explained():
+        with self._server.explained(writes=True):
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for outcome in outcomes:
                     key, body = PREFIX + outcome.request_id, encode_text(outcome)

@@ -8,6 +8,7 @@ import apsw
 
 from eventdemo.aggregates import SNAPSHOT_SHAPE
 from eventdemo.codec import decode_events, decode_product, encode_event, encode_text
+from eventdemo.codec.sqlfile import load
 from eventdemo.codec.upcasters import schema_version, upcast
 from eventdemo.engines.peers import Notifier
 from eventdemo.engines.recordings import expected_versions, unreadable
@@ -15,7 +16,6 @@ from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.file import rows
 from eventdemo.errors import Conflict
 from eventdemo.messages import RecordedEvent, Recording, Snapshot
-from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "flow.sql")
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from eventdemo.codec import decode_singly, encode
+from eventdemo.codec.sqlfile import load
 from eventdemo.engines.deliveries import (
     RETRIES_PER_DELIVERY,
     Delivery,
@@ -15,7 +16,6 @@ from eventdemo.engines.deliveries import (
 from eventdemo.engines.sqlite.file import rows, value
 from eventdemo.errors import AlreadyHandled
 from eventdemo.messages import MAX_RETRY_DELAY_US, Received, Retry
-from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "set_aside.sql")
 

@@ -7,13 +7,13 @@ from typing import Any
 import apsw
 
 from eventdemo.codec import decode_outcome, encode_text
+from eventdemo.codec.sqlfile import load
 from eventdemo.engines.peers import Notifier
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.file import rows, value
 from eventdemo.engines.waiters import Waiters
 from eventdemo.errors import StorageError
 from eventdemo.messages import Outcome
-from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "flow.sql")
 

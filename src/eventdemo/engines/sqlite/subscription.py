@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import apsw
 
 from eventdemo.codec import decode_messages
+from eventdemo.codec.sqlfile import load
 from eventdemo.engines.deliveries import Delivery, as_received
 from eventdemo.engines.peers import Assignment, Peers
 from eventdemo.engines.sqlite import dead_letters, topic_log
@@ -16,7 +17,6 @@ from eventdemo.engines.sqlite.retries import RetryReceipt
 from eventdemo.engines.sqlite.topic_log import RecordBatch, Span
 from eventdemo.errors import AlreadyHandled
 from eventdemo.messages import DeadLetter, Received, Retry
-from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "flow.sql")
 

@@ -3,6 +3,7 @@
 import apsw
 
 from eventdemo.codec import decode_messages
+from eventdemo.codec.sqlfile import load
 from eventdemo.engines.group_commit import GroupCommit, PendingPurchase
 from eventdemo.engines.peers import Notifier
 from eventdemo.engines.sqlite import topic_log
@@ -11,7 +12,6 @@ from eventdemo.engines.sqlite.file import rows
 from eventdemo.errors import IdempotencyMismatch
 from eventdemo.ids import requested_at_us
 from eventdemo.messages import Accepted, IdempotencyKey, Message
-from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "queue.sql")
 

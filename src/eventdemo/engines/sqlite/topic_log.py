@@ -7,9 +7,9 @@ from typing import NamedTuple
 import apsw
 
 from eventdemo.codec import encode
+from eventdemo.codec.sqlfile import load
 from eventdemo.engines.record_batches import by_partition, limited_runs
 from eventdemo.messages import Message
-from eventdemo.sqlfile import load
 
 SQL = load("eventdemo.engines.sqlite", "log.sql")
 

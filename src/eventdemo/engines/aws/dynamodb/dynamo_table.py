@@ -55,7 +55,8 @@ class DynamoTable:
 
     async def transact(self, actions: Sequence[Action]) -> None:
         alone = len(actions) == 1 and not (isinstance(actions[0], Update) and actions[0].add)
-        await self._retrying(self._single(actions[0]) if alone else self._transaction(actions))
+        call = self._single(actions[0]) if alone else self._transaction(actions)
+        await self._retrying(call, writes=True)
 
     def _single(self, action: Action) -> Callable[[], Awaitable[None]]:
         name, parameters = action_to_wire(action)
@@ -112,7 +113,7 @@ class DynamoTable:
             return _progressed(requests, left, "BatchWriteItem")
 
         while requests:
-            requests = await self._retrying(call)
+            requests = await self._retrying(call, writes=True)
 
     async def get(self, keys: Sequence[Key], *, settled: bool = False) -> dict[Key, Attributes]:
         wires = [key_to_wire(key) for key in dict.fromkeys(keys)]
@@ -180,8 +181,8 @@ class DynamoTable:
         last = answer.get("LastEvaluatedKey")
         return [_item(wire) for wire in answer["Items"]], key_from_wire(last) if last else None
 
-    async def _retrying(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await retrying(call, self._resource, self._backoff)
+    async def _retrying(self, call: Callable[[], Awaitable[T]], *, writes: bool = False) -> T:
+        return await retrying(call, self._resource, self._backoff, writes=writes)
 
 
 def _parts(wires: Sequence[Wire], size: int) -> list[list[Wire]]:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from eventdemo.engines.aws.dynamodb import event_outbox
 from eventdemo.engines.aws.dynamodb.encoding import EncodedRecording, encoded, events_of, pack
 from eventdemo.engines.aws.dynamodb.event_log import EventLog
-from eventdemo.engines.aws.dynamodb.snapshots import Snapshots
-from eventdemo.engines.aws.dynamodb.streams import StreamEnd, Streams, chunk_key
+from eventdemo.engines.aws.dynamodb.streams import Snapshots, StreamEnd, Streams, chunk_key
 from eventdemo.engines.aws.dynamodb.table import (
     MAX_ACTIONS,
     Action,

@@ -4,14 +4,16 @@ A chunk's sort key is its first version, so whoever appends at one version puts 
 everybody else who does, and one of them wins. An append is right wherever a chunk ends.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from eventdemo.aggregates import SNAPSHOT_SHAPE
+from eventdemo.codec import decode_product, encode_text
 from eventdemo.engines.aws.dynamodb.encoding import StreamChunk, chunk_of
-from eventdemo.engines.aws.dynamodb.table import Item, Key, Table
+from eventdemo.engines.aws.dynamodb.table import Attributes, Item, Key, Table
 from eventdemo.engines.gathering import gather_bounded
 from eventdemo.errors import Conflict, HistoryUnreadable
-from eventdemo.messages import RecordedEvent
+from eventdemo.messages import RecordedEvent, Snapshot
 
 #: So many chunks of one stream are asked for together, at first and at most.
 _CHUNKS_PER_QUERY = (8, 128)
@@ -24,6 +26,10 @@ MAX_ENDS = 50_000
 
 #: A stream that shows a gap is read again: its chunks were written while it was read.
 _MAX_GAPS = 10
+
+_SNAPSHOT_PREFIX = f"s{SNAPSHOT_SHAPE:03d}-"
+_FOR_EVER = 2**63 - 1
+_SNAPSHOTS_PER_PAGE = 16
 
 
 class StreamEnd(NamedTuple):
@@ -181,3 +187,51 @@ class Streams:
 
 def _lacking(stream: str, version: int) -> HistoryUnreadable:
     return HistoryUnreadable(f"{stream} lacks version {version}: restore it from a backup")
+
+
+class Snapshots:
+    """Kept in the partition of their stream, in the order of versions."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def save(self, snapshots: Sequence[Snapshot]) -> None:
+        """Keeps states."""
+        items = {_snapshot_key(kept.stream, kept.version): _attributes(kept) for kept in snapshots}
+        await self._table.put_all([Item(key, attributes) for key, attributes in items.items()])
+
+    async def latest(self, streams: Sequence[str]) -> list[Snapshot]:
+        """The latest of each stream that has one."""
+        found = await gather_bounded(self.before, streams)
+        return [snapshot for snapshot in found if snapshot]
+
+    async def before(
+        self, stream: str, at_version: int | None = None, at_us: int | None = None
+    ) -> Snapshot | None:
+        """The latest that is not after a version and not after a time."""
+        before = _snapshot_key(stream, _FOR_EVER if at_version is None else at_version + 1).sort
+        limit = 1 if at_us is None else _SNAPSHOTS_PER_PAGE
+        while True:
+            page = await self._table.query(
+                stream, after=_SNAPSHOT_PREFIX, before=before, limit=limit, descending=True
+            )
+            for item in page:
+                if at_us is None or int(item.attributes["at_us"]) <= at_us:
+                    return _snapshot(item)
+            if len(page) < limit:
+                return None
+            before = page[-1].key.sort
+
+
+def _snapshot_key(stream: str, version: int) -> Key:
+    return Key(stream, f"{_SNAPSHOT_PREFIX}{version:019d}")
+
+
+def _attributes(snapshot: Snapshot) -> Attributes:
+    return {"at_us": snapshot.at_us, "state": encode_text(snapshot.state)}
+
+
+def _snapshot(item: Item) -> Snapshot:
+    version = int(item.key.sort.removeprefix(_SNAPSHOT_PREFIX))
+    state = decode_product(str(item.attributes["state"]))
+    return Snapshot(item.key.partition, version, int(item.attributes["at_us"]), state)

@@ -61,6 +61,8 @@ class AwsDeadLetters:
         self._services = frozenset(subscriptions)
         self._clock = clock
         self._new_id = new_id
+        #: Called with each service whose letters were redriven here, which are to be had at once.
+        self.on_redrive: Callable[[str], None] = lambda service: None
 
     # --- the port -------------------------------------------------------------------------
 
@@ -111,6 +113,8 @@ class AwsDeadLetters:
                 with suppress(StorageError):  # they are in the outbox, and go out with it
                     await self._publisher.send_letters(redriven)
                     await self._outbox.done([entry])
+                for service in {letter.service for letter in letters}:
+                    self.on_redrive(service)
                 return len(letters)
         return 0
 

@@ -64,6 +64,7 @@ class AwsMessaging:
             settings,
             sweeps=sweeps,
         )
+        self.dead_letters.on_redrive = self.topics.expect_retry
         self.flow_status = AwsFlowStatus(
             messaging,
             names,

@@ -228,11 +228,13 @@ class SqsAndSns:
             if left:
                 raise _error(failed[next(iter(left))], resource)
 
-        await self._retrying(attempt, resource)
+        await self._retrying(attempt, resource, writes=True)
         return none_passed_over
 
-    async def _retrying(self, call: Callable[[], Awaitable[T]], resource: Resource) -> T:
-        return await retrying(call, resource, self._backoff)
+    async def _retrying(
+        self, call: Callable[[], Awaitable[T]], resource: Resource, *, writes: bool = False
+    ) -> T:
+        return await retrying(call, resource, self._backoff, writes=writes)
 
     def _resource(self, kind: str, name: str) -> Resource:
         region: str = self._sqs.meta.region_name

@@ -95,6 +95,10 @@ class AwsTopics:
     async def wait(self, service: str, timeout_s: float) -> None:
         await self._subscription(service).wait(timeout_s)
 
+    def expect_retry(self, service: str) -> None:
+        """Notes that a message of a service was sent to be retried at once."""
+        self._subscription(service).expect_retry(0)
+
     def _subscription(self, service: str) -> SqsSubscription:
         if service not in self._subscriptions:
             self._subscriptions[service] = SqsSubscription(
