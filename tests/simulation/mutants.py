@@ -138,7 +138,7 @@ def gives_positions_out_before_it_commits(patch: Patch) -> None:
 
     def append_rows(connection: apsw.Connection, new: Sequence[Any], expected: Any) -> None:
         for position, *row in new:
-            original(connection, [tuple(row)], {})
+            original(connection, [tuple(row)], "")
             last = connection.last_insert_rowid()
             connection.execute(
                 "UPDATE event SET position = ? WHERE position = ?", (-position, last)

@@ -124,8 +124,9 @@ def _check_readable(row: Any) -> None:
         raise unreadable(f"{position} ({stream}, version {version})", error) from error
 
 
-def prepare(recordings: Sequence[Recording]) -> tuple[list[EventRow], dict[str, int]]:
-    """Returns the rows to insert, and the version that each stream must have reached before.
+def prepare(recordings: Sequence[Recording]) -> tuple[list[EventRow], str]:
+    """Returns the rows to insert, and the version that each stream must have reached before, as
+    JSON, so that the transaction has nothing to encode.
 
     The unique index on stream and version refuses whoever comes second, so only a stream's first
     write needs a look, lest a version that was never there be skipped. Raises ``Conflict`` as
@@ -145,17 +146,15 @@ def prepare(recordings: Sequence[Recording]) -> tuple[list[EventRow], dict[str, 
         for recording in recordings
         for ordinal, write in enumerate(recording.writes)
     ]
-    return new, {stream: version for stream, version in expected.items() if version}
+    begun = [(stream, version) for stream, version in expected.items() if version]
+    return new, encode_text(begun) if begun else ""
 
 
-def append_rows(
-    connection: apsw.Connection, new: Sequence[EventRow], expected: Mapping[str, int]
-) -> None:
+def append_rows(connection: apsw.Connection, new: Sequence[EventRow], expected: str) -> None:
     """Appends within the transaction under way; raises ``Conflict``."""
-    if expected:
-        bindings = (encode_text(list(expected.items())),)
-        if missing := connection.execute(SQL["missing_version"], bindings).fetchone():
-            raise Conflict(f"{missing[0]} is not at the expected version")
+    missing = expected and connection.execute(SQL["missing_version"], (expected,)).fetchone()
+    if missing:
+        raise Conflict(f"{missing[0]} is not at the expected version")
     try:
         connection.executemany(SQL["append_event"], new)
     except apsw.ConstraintError as error:
