@@ -52,12 +52,12 @@ def ledger() -> Ledger:
 
 def reckoned(ledger: Ledger, receipt: Receipt, orders: int = 2, **failed: int) -> list[str]:
     sales = {"lamp": SalesView("lamp", orders=orders, failed=failed)}
-    ledger.reckon({"lamp": 2}, receipt, sales)
+    ledger.reconcile({"lamp": 2}, receipt, sales)
     return ledger.findings.first
 
 
 def test_all_is_well(ledger: Ledger) -> None:
-    assert ledger.told == {ONE: "confirmed", TWO: "confirmed", THREE: "out_of_stock"}
+    assert ledger.outcomes == {ONE: "confirmed", TWO: "confirmed", THREE: "out_of_stock"}
     assert reckoned(ledger, receipt(3, 2), out_of_stock=1) == []
 
 

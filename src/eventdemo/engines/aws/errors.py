@@ -232,10 +232,10 @@ def translated(error: Exception, resource: Resource, attempts: int = 1) -> Stora
 
 def _answered(error: ClientError, resource: Resource, attempts: int) -> StorageError:
     codes = {*codes_of(error), str(error.response.get("Error", {}).get("Code", ""))}
-    said = {"line": _line(error), "attempts": attempts, "resource": resource}
+    details = {"line": _line(error), "attempts": attempts, "resource": resource}
     for meant, kind, advice in _ADVICE:
         if codes & meant:
-            return kind(advice.format(**said))
+            return kind(advice.format(**details))
     if codes & _DENIED:
         return StorageDenied(_refusal(error, resource))
     return StorageError(f"{resource} refuses: {_line(error)}")
@@ -243,14 +243,14 @@ def _answered(error: ClientError, resource: Resource, attempts: int) -> StorageE
 
 def _refusal(error: ClientError, resource: Resource) -> str:
     message = str(error.response.get("Error", {}).get("Message", ""))
-    said = _REFUSAL.search(message)
-    if said is None:
+    refusal = _REFUSAL.search(message)
+    if refusal is None:
         return f"AWS denies {error.operation_name} on {resource}: allow it in the IAM policy"
-    whose = f" of {said['user']}" if said["user"] else ""
-    on = said["resource"] or str(resource)
-    return f"AWS denies {said['action']} on {on}: allow it in the IAM policy{whose}"
+    whose = f" of {refusal['user']}" if refusal["user"] else ""
+    on = refusal["resource"] or str(resource)
+    return f"AWS denies {refusal['action']} on {on}: allow it in the IAM policy{whose}"
 
 
 def _line(error: Exception) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
-    return said if len(said) <= _MAX_CHARS else f"{said[:_MAX_CHARS]}…"
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if len(line) <= _MAX_CHARS else f"{line[:_MAX_CHARS]}…"

@@ -24,7 +24,7 @@ _ANSWER_LOST = (exceptions.ConnectionError, exceptions.TimeoutError, ConnectionR
 DRIVER_ERRORS = (exceptions.RedisError, OSError)
 
 _LOG_IN = (
-    "refuses the login ({said}): give user and password in the URL, "
+    "refuses the login ({line}): give user and password in the URL, "
     "redis://USER:PASSWORD@HOST:PORT, and let the user read, write, scan and publish"
 )
 
@@ -54,7 +54,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[StorageError], str], ..
     (
         (exceptions.ConnectionError, exceptions.TimeoutError, OSError),
         StorageUnreachable,
-        "gives no answer ({said}): check that it runs, and the URL of --session-cache",
+        "gives no answer ({line}): check that it runs, and the URL of --session-cache",
     ),
 )
 
@@ -106,11 +106,11 @@ class RedisServer:
 
 def translated(error: Exception, server: RedisServer) -> StorageError:
     """The error that says in one line what to do next."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    line = " ".join(str(error).split()) or type(error).__name__
     for kinds, becomes, advice in _MEANINGS:
         if isinstance(error, kinds):
-            return becomes(f"{server} {advice.format(said=said)}")
+            return becomes(f"{server} {advice.format(line=line)}")
     for words, becomes, advice in _FIRST_WORDS:
-        if said.startswith(words):
-            return becomes(f"{server} {advice.format(said=said)}")
-    return StorageError(f"{server} refuses: {said}")
+        if line.startswith(words):
+            return becomes(f"{server} {advice.format(line=line)}")
+    return StorageError(f"{server} refuses: {line}")

@@ -141,7 +141,7 @@ class SqliteEngine:
     async def commit(self, batch: Batch) -> None:
         received, retries, dead = batch.received, batch.retries, batch.dead
         events, expected = event_pool.prepare(batch.recordings)
-        snapshots = event_pool.snapshot_rows(batch.snapshots)
+        snapshots = event_pool.snapshot_rows(batch.snapshots) if batch.snapshots else []
         outcomes = session_cache.outcome_rows(batch.outcomes) if batch.outcomes else []
         record_batches = [
             record_batch
@@ -165,7 +165,12 @@ class SqliteEngine:
             subscription.invalidate()
             raise
         subscription.advance(received, retries)
-        self._peers.notify(_news(batch))
+        channels = list(batch.publish)
+        if outcomes:
+            channels.append(session_cache.CHANNEL)
+        if events:
+            channels.append(event_pool.CHANNEL)
+        self._peers.notify(channels)
 
     async def close(self) -> None:
         self._peers.leave()
@@ -174,12 +179,3 @@ class SqliteEngine:
         if "_queue" in self.__dict__:
             await self._queue.close()
         self._peers.close()
-
-
-def _news(batch: Batch) -> list[str]:
-    channels = list(batch.publish)
-    if batch.outcomes:
-        channels.append(session_cache.CHANNEL)
-    if batch.recordings:
-        channels.append(event_pool.CHANNEL)
-    return channels

@@ -233,10 +233,10 @@ class Load:
     async def _look_up(self) -> None:
         """Asks for the accepted purchases again, all or a sample that is spread over the run."""
         self.phase = "looking up"
-        accepted, wanted = self.request_ids, self.workload.check
+        accepted, checked = self.request_ids, self.workload.check
         if not accepted:
             raise LoadFailed(f"nothing was accepted: {_most_common(self.errors)}")
-        step = 1 if wanted is None else max(1, ceil(len(accepted) / wanted)) if wanted else 0
+        step = 1 if checked is None else max(1, ceil(len(accepted) / checked)) if checked else 0
         chosen = accepted[::step] if step else []
         await self._each(self._ask_again(request_id) for request_id in chosen)
 

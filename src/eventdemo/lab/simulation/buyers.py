@@ -37,7 +37,7 @@ class SimulatedPurchase(Struct):
     step: s.Buy
     tried: list[str] = field(default_factory=list)
     promised: list[str] = field(default_factory=list)
-    told: list[Outcome] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
 
 
 class Clients:
@@ -116,7 +116,7 @@ class Clients:
                     return  # it may have been accepted: without a key nobody dares to ask again
                 await asyncio.sleep(RETRY_S)
         request_id = purchase.promised[0]
-        while not purchase.told:
+        while not purchase.outcomes:
             await self._look(purchase, request_id)
         await asyncio.sleep(5 * self._chance.draw(f"buyer {step.number}"))
         await self._look(purchase, request_id)
@@ -156,16 +156,16 @@ class Clients:
             return outcome or await statuses.accepted_within(request_id, 2.0)
 
         try:
-            told = await self._once(look, purchase.step.number)
+            outcome = await self._once(look, purchase.step.number)
         except NotFound as error:
             self.broken.append(f"{request_id} has a 202 and is not known: {error}")
-            told = None
-        if told is None:
+            outcome = None
+        if outcome is None:
             await asyncio.sleep(RETRY_S)
             return
-        if purchase.told and purchase.told[-1] != told:
-            self.broken.append(f"{request_id} was told {purchase.told[-1]}, then {told}")
-        purchase.told.append(told)
+        if purchase.outcomes and purchase.outcomes[-1] != outcome:
+            self.broken.append(f"{request_id} was told {purchase.outcomes[-1]}, then {outcome}")
+        purchase.outcomes.append(outcome)
 
     def _request_id(self, name: str, at_us: int, slot: int) -> str:
         """Makes a UUIDv7 that holds a slot, its random part drawn from the seed."""

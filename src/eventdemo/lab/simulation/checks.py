@@ -30,15 +30,20 @@ def _of_purchase(purchase: SimulatedPurchase) -> list[str]:
     promised = set(purchase.promised)
     if len(promised) > 1:
         broken.append(f"One idempotency key has two purchases: {' '.join(sorted(promised))}")
-    if promised and not purchase.told:
+    if promised and not purchase.outcomes:
         broken.append(f"{purchase.promised[0]} has a 202 and no outcome")
-    for told in purchase.told[:1]:
+    for outcome in purchase.outcomes[:1]:
         step = purchase.step
-        readable = told.product_id != ""
-        if readable and (told.product_id, told.quantity) != (step.product_id, step.quantity):
-            broken.append(f"{told.request_id} asked for {step} and was told {told}")
-        if (told.order_id is None) == (told.code is None):
-            broken.append(f"{told.request_id} is neither confirmed nor failed, or both: {told}")
+        readable = outcome.product_id != ""
+        if readable and (outcome.product_id, outcome.quantity) != (
+            step.product_id,
+            step.quantity,
+        ):
+            broken.append(f"{outcome.request_id} asked for {step} and was told {outcome}")
+        if (outcome.order_id is None) == (outcome.code is None):
+            broken.append(
+                f"{outcome.request_id} is neither confirmed nor failed, or both: {outcome}"
+            )
     return broken
 
 
@@ -85,13 +90,13 @@ def _of_products(world: World) -> list[str]:
 
 def _of_product(world: World, product: ProductPlan, *, restocked: bool) -> list[str]:
     asked = [p for p in world.clients.purchases if p.step.product_id == product.product_id]
-    told = [outcome for purchase in asked for outcome in purchase.told[:1]]
-    codes = Counter(outcome.code for outcome in told if outcome.code)
-    sold = sum(outcome.quantity for outcome in told if outcome.order_id)
+    outcomes = [outcome for purchase in asked for outcome in purchase.outcomes[:1]]
+    codes = Counter(outcome.code for outcome in outcomes if outcome.code)
+    sold = sum(outcome.quantity for outcome in outcomes if outcome.order_id)
     summary = f"{sold} of {product.units} units sold, {dict(codes)}"
     broken: list[str] = []
     garbage = any(isinstance(step, s.CorruptMessage) for step in world.steps)
-    excused = garbage or product.product_id in world.curses.products
+    excused = garbage or product.product_id in world.failing.products
     if codes[FailureCode.INTERNAL_ERROR] and not excused:
         broken.append(f"internal errors without a cause: {summary}")
     if not product.registered and (sold or codes[FailureCode.OUT_OF_STOCK]):

@@ -122,20 +122,20 @@ class TableModel:
             order = sorted({*order, *hidden})
         first = bisect_right(order, after) if after else 0
         last = len(order) if before is None else bisect_left(order, before)
-        wanted = order[first:last]
-        page = wanted[::-1][:ITEMS_PER_PAGE] if descending else wanted[:ITEMS_PER_PAGE]
+        selected = order[first:last]
+        page = selected[::-1][:ITEMS_PER_PAGE] if descending else selected[:ITEMS_PER_PAGE]
         found = [(key, self.seen(key)) for key in (Key(partition, sort) for sort in page)]
         items = [Item(key, attributes) for key, attributes in found if attributes is not None]
-        return items, page[-1] if len(page) < len(wanted) else None
+        return items, page[-1] if len(page) < len(selected) else None
 
     def all_keys(self) -> list[Key]:
         """All keys, in a fixed order."""
         return [Key(p, sort) for p, order in sorted(self._order.items()) for sort in order]
 
-    def clear(self, wanted: Callable[[Key], bool] = lambda key: True) -> None:
+    def clear(self, selected: Callable[[Key], bool] = lambda key: True) -> None:
         """Removes items behind everybody's back."""
         for key in self.all_keys():
-            if wanted(key):
+            if selected(key):
                 self._remove(key)
 
     def _write(self, key: Key, attributes: Attributes) -> None:

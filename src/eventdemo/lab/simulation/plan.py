@@ -41,7 +41,7 @@ class Plan(Struct, frozen=True):
     seed: int
     deployment: str
     products: tuple[ProductPlan, ...]
-    curses: tuple[HandlerFailure, ...]
+    failures: tuple[HandlerFailure, ...]
     apis: tuple[str, ...]
     workers: tuple[str, ...]
     retention_s: int
@@ -65,7 +65,7 @@ def plan_of(seed: int) -> Plan:
         seed,
         deployment,
         products,
-        draw.curses(),
+        draw.failures(),
         apis,
         workers,
         retention_s=random.choice((3, 86_400)),
@@ -132,7 +132,7 @@ class _Draw:
             for n in range(random.randint(0, 8))
         ]
 
-    def curses(self) -> tuple[HandlerFailure, ...]:
+    def failures(self) -> tuple[HandlerFailure, ...]:
         """In every third run somewhere a handler raises."""
         random = self._random
         if random.random() > 0.33:
@@ -144,7 +144,7 @@ class _Draw:
         """Some kinds of fault, each a few times: all kinds at once hide what one alone does."""
         random = self._random
         kinds: list[Callable[[], s.Step]] = [
-            self._crash, self._crash, self._kill, self._pause, self._outage, self._said_again,
+            self._crash, self._crash, self._kill, self._pause, self._outage, self._republished,
             lambda: s.PowerCut(self._when(), self._while()),
             lambda: s.Stop(self._when(), self._process(), self._while()),
             lambda: s.CacheEmptied(self._when()),
@@ -187,7 +187,7 @@ class _Draw:
             self._when(), random.choice(self._parts), self._while(), random.random() < 0.5
         )
 
-    def _said_again(self) -> s.Step:
+    def _republished(self) -> s.Step:
         random = self._random
         count = random.randint(1, 10)
         return s.Republished(self._when(), tuple(random.randrange(1_000) for _ in range(count)))

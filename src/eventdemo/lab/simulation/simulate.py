@@ -53,8 +53,8 @@ def simulate(seed: int, keep: Collection[int] | None = None) -> Run:
         steps = [plan.steps[n] for n in kept]
         world, broken = runner.run(_run(plan, steps, trace, folder))
         simulated_s = loop.time()
-    told = (purchase.told[0] for purchase in world.clients.purchases if purchase.told)
-    outcomes = Counter(str(outcome.code or "confirmed") for outcome in told)
+    decided = [purchase for purchase in world.clients.purchases if purchase.outcomes]
+    outcomes = Counter(str(purchase.outcomes[0].code or "confirmed") for purchase in decided)
     return Run(
         seed,
         plan.deployment,

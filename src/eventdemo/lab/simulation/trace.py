@@ -65,7 +65,7 @@ def _described(batch: Batch) -> str:
     events = [write.event for recording in batch.recordings for write in recording.writes]
     if events:
         parts.append("records " + ", ".join(_named(event) for event in events))
-    parts += [f"says {_ids(said)} on {topic}" for topic, said in batch.publish.items()]
+    parts += [f"says {_ids(messages)} on {topic}" for topic, messages in batch.publish.items()]
     parts += [f"tells {o.request_id[-4:]} {o.order_id or o.code}" for o in batch.outcomes]
     parts += [f"retries {retry.message.id[-6:]}: {retry.reason}" for retry in batch.retries]
     parts += [f"gives up {letter.message_id[-6:]}: {letter.reason}" for letter in batch.dead]

@@ -43,7 +43,7 @@ class World:
         self.plan = plan
         self.chance = SeededChance(plan.seed, slowness=_slowness(steps))
         self.trace = trace
-        self.curses = FailingHandlers(plan.curses)
+        self.failing = FailingHandlers(plan.failures)
         self.deployment = deploy(plan, steps, self.chance)
         self.clients = Clients(self._server, self.chance, trace)
         self.read_models = folder
@@ -67,7 +67,7 @@ class World:
         self.trace.add("simulation", "no more trouble from here on")
         await self._rest()
         await self._ask_for_the_dead()
-        self.curses.disable()
+        self.failing.disable()
         await self.clients.redrive_all()
         await self._rest(decided=True)
         for buyer in self._buyers:
@@ -86,10 +86,11 @@ class World:
             for p in self.plan.products
         )
         self.trace.add("simulation", f"{self.plan.deployment}, on the shelves: {shelves}")
-        for curse in self.plan.curses:
+        for failure in self.plan.failures:
             self.trace.add(
                 "simulation",
-                f"{curse.service} raises for {curse.product_id}, up to {curse.times} times each",
+                f"{failure.service} raises for {failure.product_id}, "
+                f"up to {failure.times} times each",
             )
         for step in self.steps:
             if isinstance(step, s.Condition):
@@ -120,7 +121,7 @@ class World:
             engine,
             SERVICES,
             stop,
-            flow=self.curses.flow(),
+            flow=self.failing.flow(),
             cache=StateCache(MAX_BASELINES, EVENTS_PER_SNAPSHOT),
             retries=RetryPolicy(jitter=lambda: self.chance.draw("jitter")),
             message_retention_s=self.plan.retention_s,
@@ -175,13 +176,13 @@ class World:
 
     async def _say_again(self, step: s.Republished) -> None:
         engine = self.unfaulted_engine()
-        said: list[Message] = []
+        published: list[Message] = []
         for request_id in self.clients.promised():
             with suppress(StorageError):
-                said += (await engine.message_log.path_of(request_id))[1:]
+                published += (await engine.message_log.path_of(request_id))[1:]
         topics = {topic.number: topic.name for topic in TOPICS}
-        for number in step.numbers if said else ():
-            message = said[number % len(said)]
+        for number in step.numbers if published else ():
+            message = published[number % len(published)]
             topic = topics[int(message.id.rpartition("/")[2])]
             with suppress(StorageError):
                 await engine.topics.publish(topic, [message])

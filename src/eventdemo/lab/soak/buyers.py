@@ -184,7 +184,7 @@ class Buyers:
 
     async def _ask(self, request_id: str, wait_s: int = 0) -> bool:
         path = f"/purchases/{request_id}" + (f"?wait={wait_s}" if wait_s else "")
-        known = self.ledger.told.get(request_id)
+        known = self.ledger.outcomes.get(request_id)
         self._asks += 1
         status, answer = await self._asking.call(self._asking.encode("GET", path))
         self._asks -= 1

@@ -16,13 +16,13 @@ CONFIRMED = "confirmed"
 PENDING = "pending"
 
 
-class _Told(Struct):
+class _StatusAnswer(Struct):
     status: str
     order_id: str | None = None
     failure: FailureReason | None = None
 
 
-_read = msgspec.json.Decoder(_Told).decode
+_read = msgspec.json.Decoder(_StatusAnswer).decode
 
 
 class Ledger:
@@ -32,7 +32,7 @@ class Ledger:
         #: The product of each purchase that got its 202.
         self.accepted: dict[str, str] = {}
         #: ``confirmed``, or the code of the failure, of each purchase whose outcome was told.
-        self.told: dict[str, str] = {}
+        self.outcomes: dict[str, str] = {}
         #: Requests whose answer never came, by product: they may have been accepted.
         self.unanswered: Counter[str] = Counter()
         self.findings = Findings()
@@ -60,19 +60,19 @@ class Ledger:
             self.findings.add(f"{request_id} got a 202 and then a 404")
         if status != 200:
             return False
-        told = _read(answer)
-        outcome = told.failure.code if told.failure else told.status
-        before = known if outcome == PENDING else self.told.get(request_id)
+        purchase = _read(answer)
+        outcome = purchase.failure.code if purchase.failure else purchase.status
+        before = known if outcome == PENDING else self.outcomes.get(request_id)
         if before and before != outcome:
             self.findings.add(f"{request_id} was {before}, then {outcome}")
         if outcome == PENDING:
             return False
-        if outcome == CONFIRMED and told.order_id != order_id(request_id):
-            self.findings.add(f"{request_id} has the order id of another: {told.order_id}")
-        self.told.setdefault(request_id, outcome)
+        if outcome == CONFIRMED and purchase.order_id != order_id(request_id):
+            self.findings.add(f"{request_id} has the order id of another: {purchase.order_id}")
+        self.outcomes.setdefault(request_id, outcome)
         return True
 
-    def reckon(
+    def reconcile(
         self, stock: Mapping[str, int], receipt: Receipt, sales: Mapping[str, SalesView]
     ) -> None:
         """Compares what the buyers know with all that is stored, when nothing is under way."""
@@ -81,7 +81,7 @@ class Ledger:
             add(line)
         if receipt.pending:
             add(f"{receipt.pending} purchases have no outcome")
-        for request_id in self.accepted.keys() - self.told.keys():
+        for request_id in self.accepted.keys() - self.outcomes.keys():
             add(f"{request_id} got a 202 and no outcome")
         known, most = len(self.accepted), len(self.accepted) + self.unanswered.total()
         if not known <= receipt.accepted <= most:

@@ -90,7 +90,7 @@ class Soak:
                 async with _beside(buyers.run(), buyers.follow()):
                     await self._all_faults(here, watch, injector)
                 await self._settle(buyers, watch)
-            receipt = await self._reckon(deployment, buyers, shelf)
+            receipt = await self._reconcile(deployment, buyers, shelf)
         finally:
             await buyers.close()
             await watch.close()
@@ -164,7 +164,7 @@ class Soak:
         self._phase("asking for every outcome")
         await buyers.look_up_all()
 
-    async def _reckon(
+    async def _reconcile(
         self, deployment: SystemUnderTest, buyers: Buyers, shelf: ProductMix
     ) -> Receipt:
         """Stops the system and compares what is stored with what buyers were told."""
@@ -181,7 +181,7 @@ class Soak:
         finally:
             await models.close()
             await engine.close()
-        buyers.ledger.reckon(shelf.stock, receipt, sales)
+        buyers.ledger.reconcile(shelf.stock, receipt, sales)
         return receipt
 
     def _report(
@@ -203,7 +203,7 @@ class Soak:
             sent=buyers.sent,
             accepted=len(ledger.accepted),
             sent_twice=buyers.sent_twice,
-            outcomes=dict(Counter(ledger.told.values())),
+            outcomes=dict(Counter(ledger.outcomes.values())),
             unanswered=ledger.unanswered.total(),
             errors=dict(buyers.errors),
             kinds=by_kind(self._reports),

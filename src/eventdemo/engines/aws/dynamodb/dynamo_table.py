@@ -127,8 +127,8 @@ class DynamoTable:
         found: list[Wire] = []
 
         async def call() -> list[Wire]:
-            wanted = {self._name: {"Keys": keys, "ConsistentRead": True}}
-            answer = await self._client.batch_get_item(RequestItems=wanted)
+            requested = {self._name: {"Keys": keys, "ConsistentRead": True}}
+            answer = await self._client.batch_get_item(RequestItems=requested)
             found.extend(answer.get("Responses", {}).get(self._name, []))
             left: list[Wire] = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
             return _progressed(keys, left, "BatchGetItem")
@@ -193,8 +193,8 @@ def _progressed(before: Sequence[Wire], left: list[Wire], operation: str) -> lis
     """What is left of a batch; where that is all of it, it was throttled."""
     if len(left) < len(before):
         return left
-    said = {"Code": "ThrottlingException", "Message": "no item of the batch was taken"}
-    raise ClientError({"Error": said}, operation)
+    throttled = {"Code": "ThrottlingException", "Message": "no item of the batch was taken"}
+    raise ClientError({"Error": throttled}, operation)
 
 
 def _condition(partition: str, after: str, before: str | None) -> Wire:

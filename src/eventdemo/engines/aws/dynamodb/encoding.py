@@ -78,7 +78,7 @@ def encoded(recording: Recording) -> EncodedRecording:
     places = [(write.stream, write.expected_version + 1) for write in recording.writes]
     result = EncodedRecording(caused, [], {}, {})
     for ordinal, (stream, version) in enumerate(places):
-        said = (
+        common = (
             caused,
             ordinal,
             correlated,
@@ -86,8 +86,8 @@ def encoded(recording: Recording) -> EncodedRecording:
             Raw(encode(recording.writes[ordinal].event)),
         )
         sibling_events = [place for place in places if place[0] != stream]
-        result.rows.append(encode((stream, version, *said)))
-        chunk_row = encode((*said, sibling_events) if sibling_events else said)
+        result.rows.append(encode((stream, version, *common)))
+        chunk_row = encode((*common, sibling_events) if sibling_events else common)
         result.by_stream.setdefault(stream, []).append(chunk_row)
         result.expected.setdefault(stream, version - 1)
     return result

@@ -118,9 +118,9 @@ class EventLog:
 
     async def _drain(self) -> None:
         """Moves what is in the outbox. Those who ask while a drain is under way share the next."""
-        wanted = self._drains + 1
+        turn = self._drains + 1
         async with self._one_at_a_time:
-            if self._drained >= wanted:
+            if self._drained >= turn:
                 return
             self._drains += 1
             this = self._drains
@@ -237,13 +237,13 @@ class EventLog:
 
     async def _read_items(self, numbers: range) -> list[LogItem]:
         items = {number: self._items[number] for number in numbers if number in self._items}
-        wanted = [number for number in numbers if number not in items]
-        keys = [_log_key(number) for number in wanted]
+        unknown = [number for number in numbers if number not in items]
+        keys = [_log_key(number) for number in unknown]
         found = await self._table.get(keys) if keys else {}
         if late := [key for key in keys if key not in found]:
             # The head was seen before the item of the same transaction.
             found |= await self._table.get(late, settled=True)
-        items |= {number: _item_of(number, found.get(_log_key(number))) for number in wanted}
+        items |= {number: _item_of(number, found.get(_log_key(number))) for number in unknown}
         for number, item in items.items():
             self._remember_place(item.first, number)
             self._remember_place(item.first + len(item.events), number + 1)
