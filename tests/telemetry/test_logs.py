@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ import structlog
 from eventdemo.api import problems
 from eventdemo.api.app import Application
 from eventdemo.api.context import AppContext
-from eventdemo.errors import StorageFull
+from eventdemo.errors import OutcomeUnknown, StorageFull
 from eventdemo.ids import is_request_id
 from eventdemo.ports import Engine
 from eventdemo.readmodels.read_models import ReadModels
@@ -136,6 +137,33 @@ async def test_a_request_that_fails_is_a_line_with_its_id(
     assert is_request_id(buying["request_id"])
     assert tracing["request_id"] == request_id
     assert tracing["path"] == f"/purchases/{request_id}/trace"
+
+
+async def test_an_answer_of_the_storage_that_was_lost_is_told_apart_from_nothing_done(
+    engine: Engine, lines: Lines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_models = ReadModels(tmp_path)
+    context = AppContext(Settings(), engine, read_models)
+    transport = httpx.ASGITransport(app=Application(context))
+    answers = []
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        for error in (OutcomeUnknown("no answer came"), StorageFull("no space is left")):
+            monkeypatch.setattr(engine.queue, "enqueue", AsyncMock(side_effect=error))
+            answers.append(await client.post("/purchases", json={"product_id": "lamp"}))
+    await context.stop()
+    await read_models.close()
+    for answer in answers:
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"]
+        assert answer.json()["type"] == "/problems/storage"
+    unknown, undone = (answer.json()["detail"] for answer in answers)
+    assert "the purchase" in unknown
+    assert "may have been accepted" in unknown
+    assert "Repeating it with the same Idempotency-Key is safe" in unknown
+    assert "may" not in undone
+    logged = [line for line in lines() if line["logger"] == problems.__name__]
+    assert [line["effect"] for line in logged] == ["outcome unknown", "nothing was done"]
+    assert all(is_request_id(line["request_id"]) for line in logged)
 
 
 INJECTED = 'x\n{"event": "forged"}\r\x1b[2J\x1b]0;owned\x07\u2028\x85end'
