@@ -25,7 +25,8 @@ class Process:
         self.skew_us = 0
         self._chance = chance
         self._trace = trace
-        self._tasks: set[asyncio.Task[Any]] = set()
+        #: In the order in which they began: sets of tasks have one that differs from run to run.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._running = asyncio.Event()
         self._running.set()
         self._dies_at_write: tuple[int, bool] | None = None
@@ -42,8 +43,8 @@ class Process:
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
         """Makes a task that one of its tasks began die with it."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     def kill(self) -> None:
         """As ``kill -9`` does: nothing is finished, nothing is cleaned up."""
