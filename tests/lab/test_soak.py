@@ -144,7 +144,7 @@ def test_what_one_that_is_killed_leaves_goes_by_itself_and_with_the_next(
                 if not Path(f"/proc/{pid}/cmdline").read_bytes():  # nobody has reaped it yet
                     break
                 time.sleep(0.05)
-    with sandbox.place([], 0):
+    with sandbox.sandbox_for([], 0):
         pass
     assert list(temporary.iterdir()) == []
 

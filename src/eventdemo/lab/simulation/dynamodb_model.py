@@ -27,7 +27,7 @@ from eventdemo.engines.aws.dynamodb.table import (
 )
 from eventdemo.engines.aws.names import EXPIRES_AT
 from eventdemo.errors import StorageError
-from eventdemo.lab.simulation.chance import SeededChance
+from eventdemo.lab.simulation.determinism import SeededChance
 from eventdemo.lab.simulation.process import Io, at_once
 
 #: So many items come and go together where a call has more of them.

@@ -23,7 +23,7 @@ from eventdemo.engines.aws.sqs.messaging import (
     calls_of,
 )
 from eventdemo.errors import StorageError, StorageMissing
-from eventdemo.lab.simulation.chance import SeededChance
+from eventdemo.lab.simulation.determinism import SeededChance
 from eventdemo.lab.simulation.process import Io, at_once
 
 #: So often a message is handed out before it goes to the dead-letter queue.
