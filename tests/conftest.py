@@ -11,10 +11,12 @@ from tests.adapters import Adapter, Site
 from tests.emulators.engine import LEASE_S, deployed
 from tests.emulators.servers import Aws, opened
 from tests.servers import redis
+from tests.servers.shared import release
 
 
 def pytest_sessionfinish() -> None:
     redis.stop_shared()
+    release()
 
 
 @pytest.fixture

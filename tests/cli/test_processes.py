@@ -9,8 +9,6 @@ import pytest
 
 from tests.cli.conftest import Command, Process, System, free_port
 
-pytestmark = pytest.mark.timeout(90)
-
 
 def up(folder: Path, *arguments: object) -> System:
     port, data = free_port(), folder / "data"

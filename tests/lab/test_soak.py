@@ -45,7 +45,6 @@ def soaked(
     return asyncio.run(Soak(planned, lambda phase: None, told.append).run()), told
 
 
-@pytest.mark.timeout(300)
 def test_every_kind_of_fault_is_survived_and_nothing_is_left(folder: Path) -> None:
     report, told = soaked(*FaultKind, kills=5, seconds=6)
     assert report.broken == []
