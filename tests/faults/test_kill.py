@@ -17,7 +17,7 @@ from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
 from tests.cli.conftest import Process, free_port
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 STOP_S = 5.0
 
 
@@ -32,7 +32,7 @@ class Deployment:
         self.port = free_port()
         self.started: list[Process] = []
         self.accepted: list[str] = []
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
 
     @property
     def settings(self) -> Settings:

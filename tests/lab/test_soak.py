@@ -20,7 +20,7 @@ from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
 from tests.cli.conftest import Process
 
-START_S = 30.0
+START_S = 120.0
 
 
 @pytest.fixture(autouse=True)
