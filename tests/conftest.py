@@ -1,6 +1,7 @@
 """What all tests share: one event loop, and the adapter under test where there is one."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,10 +12,18 @@ from tests.adapters import Adapter, Site
 from tests.emulators.engine import LEASE_S, deployed
 from tests.emulators.servers import Aws, opened
 from tests.servers import redis
+from tests.servers.shared import release
+
+
+def pytest_configure() -> None:
+    # A shell that runs this in the background has it ignore Ctrl-C, and all that it starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish() -> None:
     redis.stop_shared()
+    release()
 
 
 @pytest.fixture

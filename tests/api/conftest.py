@@ -48,7 +48,7 @@ class Running:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self.port = self._port.result(20)
+        self.port = self._port.result(60)
         self.url = f"http://127.0.0.1:{self.port}"
         return self
 
@@ -59,11 +59,11 @@ class Running:
         if self._thread.is_alive():
             with contextlib.suppress(RuntimeError):
                 self.loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
     def client(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=20, **options)
+        return httpx.Client(base_url=self.url, timeout=60, **options)
 
     def call(self, work: Callable[["Running"], Any]) -> Any:
         """Runs a coroutine in the server's loop: ``call(lambda s: s.engine.pool.head())``."""
@@ -71,7 +71,7 @@ class Running:
         async def inside() -> Any:
             return await work(self)
 
-        return asyncio.run_coroutine_threadsafe(inside(), self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(inside(), self.loop).result(60)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)

@@ -71,6 +71,7 @@ def test_an_idle_server_does_not_wake_up(start: Start) -> None:
 
     async def timers(_: object) -> int:
         loop = asyncio.get_running_loop()
-        return len(getattr(loop, "_scheduled", ()))
+        return sum(not timer.cancelled() for timer in getattr(loop, "_scheduled", ()))
 
-    assert running.call(timers) == 0
+    while running.call(timers):  # of its start; a timer that ticks is never gone
+        time.sleep(0.01)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 PURCHASES = 600
 STOCK = 400
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 @pytest.fixture

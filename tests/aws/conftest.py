@@ -8,10 +8,10 @@ import pytest
 
 from eventdemo.settings import Settings
 from tests.emulators.engine import settings_for
-from tests.faults.test_kill import SystemUnderTest
+from tests.faults.test_kill import Deployment
 
 
-class OnAws(SystemUnderTest):
+class OnAws(Deployment):
     """Messages of a killed worker come to others when its lease is over."""
 
     patience_s = 90.0

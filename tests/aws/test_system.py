@@ -1,11 +1,7 @@
 """Purchases over HTTP, decided by workers that share nothing but AWS."""
 
-import pytest
-
 from tests.aws.conftest import OnAws
 from tests.faults.test_kill import kill
-
-pytestmark = pytest.mark.timeout(180)
 
 
 def test_purchases_are_decided_and_the_audit_is_clean(on_aws: OnAws) -> None:

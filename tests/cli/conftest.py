@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from eventdemo.cli.app import run
 
-START_S = 20
+START_S = 120
 STOP_S = 5.0
 
 

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Command, Process, System, free_port
-
-pytestmark = pytest.mark.timeout(90)
+from tests.cli.conftest import START_S, Command, Process, System, free_port
 
 
 def up(folder: Path, *arguments: object) -> System:
@@ -77,7 +75,7 @@ def test_samples_are_added_to_an_empty_event_pool_only(tmp_path: Path, command: 
         assert command("products", "--url", first.url, "--json").json == []
         assert command("put-product", "mine", "--name", "Mine", "--url", first.url).code == 0
         process.signal(signal.SIGTERM)
-        assert process.ends() == 0
+        assert process.ends(START_S) == 0
     second = up(tmp_path)
     with second.process:
         listed = command("products", "mine", "--url", second.url, "--json").json
@@ -102,9 +100,9 @@ def test_rows_of_the_flow_run_as_processes_of_their_own(tmp_path: Path, command:
             assert "confirmed" in command("status", request_id, "--wait", "20", "--url", url).out
             assert command("products", "p", "--url", url, "--json").json["available"] == 2
             last.signal(signal.SIGTERM)
-            assert last.ends() == 0
+            assert last.ends(START_S) == 0
         serve.signal(signal.SIGINT)
-        assert serve.ends() == 0
+        assert serve.ends(START_S) == 0
 
 
 def test_an_operator_needs_the_token_where_there_is_one(

@@ -22,7 +22,7 @@ SERVICE = "stock_check"
 TOPIC = STOCK_CHECK_NEEDED.name
 
 #: How long a test waits for what must come; one that holds needs a fraction of it.
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 AT_US = 1_750_000_000_000_000
 HOUR_US = 3_600_000_000

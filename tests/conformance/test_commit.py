@@ -117,6 +117,7 @@ async def test_a_batch_that_another_settled_leaves_nothing(site: Site, engine: E
     assert await traces(engine) == NOTHING
 
 
+@pytest.mark.short_lease
 @everywhere
 async def test_who_came_too_late_goes_on_behind_the_first(site: Site, engine: Engine) -> None:
     got = await waiting(engine)

@@ -103,6 +103,7 @@ class TestDelivery:
 
 @everywhere
 class TestInstances:
+    @pytest.mark.short_lease
     async def test_only_the_first_of_two_can_settle(self, site: Site, engine: Engine) -> None:
         await engine.topics.publish(TOPIC, checks(20))
         slow = await receive(engine.topics)
@@ -116,6 +117,7 @@ class TestInstances:
         await drain(engine.topics, 20, seen)
         assert len({message.id for message in seen}) == len(seen) == 20
 
+    @pytest.mark.short_lease
     async def test_who_came_too_late_goes_on_behind_the_first(
         self, site: Site, engine: Engine
     ) -> None:
@@ -140,6 +142,7 @@ class TestInstances:
         await asyncio.gather(*(drain(one.topics, 400, seen) for one in instances))
         assert by_product(seen) == by_product(messages)
 
+    @pytest.mark.short_lease
     async def test_a_retry_is_settled_by_one_instance(self, site: Site, engine: Engine) -> None:
         await engine.topics.publish(TOPIC, [check()])
         got = await receive(engine.topics)

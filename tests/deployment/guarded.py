@@ -97,13 +97,13 @@ class GuardedMessaging:
         self._messaging = messaging
         self._role = role
 
-    async def publish(self, topic: str, entries: Sequence[OutgoingMessage]) -> None:
+    async def publish(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
         self._role.check("sns:Publish", topic)
-        await self._messaging.publish(topic, entries)
+        await self._messaging.publish(topic, messages)
 
-    async def send(self, queue: str, entries: Sequence[OutgoingMessage]) -> None:
+    async def send(self, queue: str, messages: Sequence[OutgoingMessage]) -> None:
         self._role.check("sqs:SendMessage", queue)
-        await self._messaging.send(queue, entries)
+        await self._messaging.send(queue, messages)
 
     async def receive(
         self, queue: str, *, visibility_timeout_s: int, wait_s: int = 0

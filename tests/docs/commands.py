@@ -19,8 +19,8 @@ from tests.docs.markdown import Block
 
 #: The port that the documents speak of.
 WRITTEN_PORT = 8000
-STARTED_WITHIN_S = 60
-RUN_WITHIN_S = 60
+STARTED_WITHIN_S = 240
+RUN_WITHIN_S = 240
 #: What is asked for waits inside the API for about 2 s each time.
 TIMES_ASKED = 20
 
@@ -69,7 +69,7 @@ class Place:
         finally:
             process.terminate()
             try:
-                process.communicate(timeout=10)
+                process.communicate(timeout=60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()

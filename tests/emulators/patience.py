@@ -41,14 +41,14 @@ class Ledger:
         """A task is to be published, or was already: whichever is known first."""
         self._tasks += 1
 
-    def published(self, topic: str, entries: Sequence[OutgoingMessage]) -> None:
+    def published(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
         if topic == self._task_topic:
-            self._tasks -= sum(len(json.loads(entry.body)) for entry in entries)
+            self._tasks -= sum(len(json.loads(message.body)) for message in messages)
         for queue in self._subscribed[topic]:
-            self.sent(queue, entries)
+            self.sent(queue, messages)
 
-    def sent(self, queue: str, entries: Sequence[OutgoingMessage]) -> None:
-        self._due_s[queue] += [_now_s() + entry.delay_s for entry in entries]
+    def sent(self, queue: str, messages: Sequence[OutgoingMessage]) -> None:
+        self._due_s[queue] += [_now_s() + message.delay_s for message in messages]
 
     def held(self, queue: str, message_ids: Sequence[str], timeout_s: int) -> None:
         """Nobody else gets these for a while."""
@@ -84,23 +84,23 @@ class LedgeredMessaging:
         self._ledger = ledger
         self._ids: dict[str, str] = {}
 
-    async def publish(self, topic: str, entries: Sequence[OutgoingMessage]) -> None:
-        await self._messaging.publish(topic, entries)
-        self._ledger.published(topic, entries)
+    async def publish(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+        await self._messaging.publish(topic, messages)
+        self._ledger.published(topic, messages)
 
-    async def send(self, queue: str, entries: Sequence[OutgoingMessage]) -> None:
-        await self._messaging.send(queue, entries)
-        self._ledger.sent(queue, entries)
+    async def send(self, queue: str, messages: Sequence[OutgoingMessage]) -> None:
+        await self._messaging.send(queue, messages)
+        self._ledger.sent(queue, messages)
 
     async def receive(
         self, queue: str, *, visibility_timeout_s: int, wait_s: int = 0
     ) -> list[QueueMessage]:
-        found = await self._messaging.receive(
+        messages = await self._messaging.receive(
             queue, visibility_timeout_s=visibility_timeout_s, wait_s=wait_s
         )
-        self._ids |= {delivery.handle: delivery.id for delivery in found}
-        self._ledger.held(queue, [delivery.id for delivery in found], visibility_timeout_s)
-        return found
+        self._ids |= {message.handle: message.id for message in messages}
+        self._ledger.held(queue, [message.id for message in messages], visibility_timeout_s)
+        return messages
 
     async def extend(self, queue: str, handles: Sequence[str], visibility_timeout_s: int) -> None:
         await self._messaging.extend(queue, handles, visibility_timeout_s)

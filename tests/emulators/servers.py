@@ -3,9 +3,9 @@
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -101,17 +101,22 @@ def account() -> Aws:
 @contextmanager
 def emulated(messaging: str = "", shared_in: Path | None = None) -> Iterator[Aws]:
     """DynamoDB and all else from moto; SQS and SNS from LocalStack where it is installed, or from
-    the one that is asked for. Processes that name the same folder have the same servers."""
+    the one that is asked for.
+
+    Processes that name the same folder have the same LocalStack: it starts slowly, and is a match
+    for several. moto is not: its SQS loses and repeats messages when many talk to it at once.
+    """
     messaging = messaging or (LOCALSTACK if localstack_is_there() else MOTO)
-    kinds = [moto_server, *([localstack_server] if messaging == LOCALSTACK else [])]
 
-    def start(kind: Callable[[], AbstractContextManager[str]]) -> AbstractContextManager[str]:
-        return shared(shared_in, kind.__name__, kind) if shared_in else kind()
+    def start_localstack(servers: ExitStack) -> str:
+        if shared_in:
+            return shared(shared_in, LOCALSTACK, localstack_server)
+        return servers.enter_context(localstack_server())
 
-    with ExitStack() as servers:
-        with ThreadPoolExecutor() as threads:
-            urls = list(threads.map(lambda kind: servers.enter_context(start(kind)), kinds))
-        moto, queues = urls[0], urls[-1]
+    with ExitStack() as servers, ThreadPoolExecutor() as threads:
+        localstack = threads.submit(start_localstack, servers) if messaging == LOCALSTACK else None
+        moto = servers.enter_context(moto_server())
+        queues = localstack.result() if localstack else moto
         environment = {
             "AWS_ENDPOINT_URL": moto,
             "AWS_ENDPOINT_URL_DYNAMODB": moto,

@@ -19,7 +19,7 @@ from eventdemo.runtime.worker import run_services
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 #: Comes back at once, so that nobody has to wait for it.
 AT_ONCE = RetryPolicy(first_delay_us=0, jitter=lambda: 0.0)

@@ -21,7 +21,7 @@ from eventdemo.settings import Settings
 from tests.cli.conftest import free_port
 
 EVERY_KIND = tuple(FaultKind)
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 def test_a_seed_is_a_schedule() -> None:

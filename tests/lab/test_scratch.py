@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eventdemo.lab.scratch import keep, scratch
-from eventdemo.lab.soak.sandbox import place
+from eventdemo.lab.soak.sandbox import sandbox_for
 
 PREFIX = "eventdemo-soak-"
 
@@ -75,6 +75,6 @@ def test_the_disk_of_a_killed_soak_is_taken_away(
     mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"no file system can be mounted here: {mounted.stderr}")
-    with place([], 0):
+    with sandbox_for([], 0):
         assert str(left) not in Path("/proc/self/mounts").read_text()
     assert [*tmp_path.iterdir()] == []

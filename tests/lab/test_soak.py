@@ -20,7 +20,7 @@ from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
 from tests.cli.conftest import Process
 
-START_S = 30.0
+START_S = 120.0
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,6 @@ def soaked(
     return asyncio.run(Soak(planned, lambda phase: None, told.append).run()), told
 
 
-@pytest.mark.timeout(300)
 def test_every_kind_of_fault_is_survived_and_nothing_is_left(folder: Path) -> None:
     report, told = soaked(*FaultKind, kills=5, seconds=6)
     assert report.broken == []
@@ -144,7 +143,7 @@ def test_what_one_that_is_killed_leaves_goes_by_itself_and_with_the_next(
                 if not Path(f"/proc/{pid}/cmdline").read_bytes():  # nobody has reaped it yet
                     break
                 time.sleep(0.05)
-    with sandbox.place([], 0):
+    with sandbox.sandbox_for([], 0):
         pass
     assert list(temporary.iterdir()) == []
 

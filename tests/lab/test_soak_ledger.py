@@ -50,7 +50,7 @@ def ledger() -> Ledger:
     return ledger
 
 
-def reckoned(ledger: Ledger, receipt: Receipt, orders: int = 2, **failed: int) -> list[str]:
+def reconciled(ledger: Ledger, receipt: Receipt, orders: int = 2, **failed: int) -> list[str]:
     sales = {"lamp": SalesView("lamp", orders=orders, failed=failed)}
     ledger.reconcile({"lamp": 2}, receipt, sales)
     return ledger.findings.first
@@ -58,33 +58,33 @@ def reckoned(ledger: Ledger, receipt: Receipt, orders: int = 2, **failed: int) -
 
 def test_all_is_well(ledger: Ledger) -> None:
     assert ledger.outcomes == {ONE: "confirmed", TWO: "confirmed", THREE: "out_of_stock"}
-    assert reckoned(ledger, receipt(3, 2), out_of_stock=1) == []
+    assert reconciled(ledger, receipt(3, 2), out_of_stock=1) == []
 
 
 def test_a_purchase_that_was_never_answered_may_have_been_accepted(ledger: Ledger) -> None:
     ledger.unanswered["lamp"] += 1
-    assert reckoned(ledger, receipt(4, 2), out_of_stock=2) == []
+    assert reconciled(ledger, receipt(4, 2), out_of_stock=2) == []
 
 
 @pytest.mark.parametrize("accepted", [2, 4])
 def test_accepting_less_or_more_than_buyers_know(ledger: Ledger, accepted: int) -> None:
-    found = reckoned(ledger, receipt(accepted, 2), out_of_stock=accepted - 2)
+    found = reconciled(ledger, receipt(accepted, 2), out_of_stock=accepted - 2)
     assert f"{accepted} were accepted; buyers know of 3, at most 3" in found
 
 
 @pytest.mark.parametrize("sold", [1, 3])
 def test_selling_less_or_more_than_there_is(ledger: Ledger, sold: int) -> None:
-    found = reckoned(ledger, receipt(3, sold), orders=sold, out_of_stock=3 - sold)
+    found = reconciled(ledger, receipt(3, sold), orders=sold, out_of_stock=3 - sold)
     assert found == [f"lamp: 3 asked for 2 units and {sold} were sold"]
 
 
 def test_another_reason_than_the_stock(ledger: Ledger) -> None:
-    found = reckoned(ledger, receipt(3, 2), internal_error=1)
+    found = reconciled(ledger, receipt(3, 2), internal_error=1)
     assert found == ["lamp: purchases failed with internal_error"]
 
 
 def test_what_the_receipt_says_is_broken(ledger: Ledger) -> None:
-    found = reckoned(ledger, receipt(3, 2, broken="a gap"), out_of_stock=1)
+    found = reconciled(ledger, receipt(3, 2, broken="a gap"), out_of_stock=1)
     assert found == ["a gap"]
 
 
@@ -92,7 +92,7 @@ def test_a_purchase_without_an_outcome() -> None:
     ledger = Ledger()
     ledger.promise(ONE, "lamp")
     assert not ledger.hear(ONE, 200, PENDING)
-    found = reckoned(ledger, receipt(1, 0, pending=1), orders=0)
+    found = reconciled(ledger, receipt(1, 0, pending=1), orders=0)
     assert "1 purchases have no outcome" in found
     assert f"{ONE} got a 202 and no outcome" in found
 

@@ -17,8 +17,8 @@ from eventdemo.engines.aws.sqs.messaging import (
 )
 from eventdemo.engines.aws.sqs.parts import AwsMessaging
 from eventdemo.errors import StorageUnreachable
+from eventdemo.lab.simulation.determinism import SimulatedLoop
 from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
-from eventdemo.lab.simulation.loop import SimulatedLoop
 from eventdemo.lab.simulation.sqs_model import MessagingModel, ModelMessaging
 from eventdemo.messages import Message, Retry
 from eventdemo.runtime.wiring import HEARS

@@ -54,14 +54,14 @@ def test_a_worker_listens_and_stops(aws_prefix: str, tmp_path: Path) -> None:
     ]
     with (
         Process(["work", "--all", *where], tmp_path) as worker,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
         _await_listening(client, worker)
         fields = {**notification(), "TopicArn": topic, "Signature": "AAAA"}
         forged = client.post(PATH, content=body_of(fields), headers=headers_of(fields))
         assert forged.status_code == 403
         worker.signal(signal.SIGTERM)
-        assert worker.ends(15) == 0
+        assert worker.ends(60) == 0
         assert "a push was refused" in worker.said()
         assert "Traceback" not in worker.said()
 

@@ -19,7 +19,7 @@ from tests.readmodels.conftest import projecting
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE_S = 20
+PATIENCE_S = 120
 SQLITE_PAGE_BYTES = 4_096
 
 

@@ -136,7 +136,9 @@ async def test_what_is_not_due_yet_is_sent_at_the_end(
 async def test_a_collector_that_does_not_answer_holds_nobody_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its time-out is twice the patience of this test."""
+    """Its time-out is twice the patience of this test. A thread that goes on trying ends with the
+    process: here it would write its failures into other tests."""
+    before = {*threading.enumerate()}
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv(
             "OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -146,6 +148,9 @@ async def test_a_collector_that_does_not_answer_holds_nobody_up(
             assert tracer
             with tracer.request([]):
                 pass
+    for thread in {*threading.enumerate()} - before:
+        if thread.daemon:
+            thread.join()
 
 
 def _traced() -> tuple[bool, list[Any]]:

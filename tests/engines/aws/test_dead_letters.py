@@ -24,14 +24,14 @@ async def test_letters_of_several_processes_are_numbered_without_gaps(world: Wor
     letters = [[dead(message) for message in checks(60)] for _ in instances]
     await asyncio.gather(
         *(
-            instance.dead_letters.add(some, {})
-            for instance, some in zip(instances, letters, strict=True)
+            instance.dead_letters.add(batch, {})
+            for instance, batch in zip(instances, letters, strict=True)
         )
     )
-    found = await instances[0].dead_letters.find(limit=1_000)
-    assert [letter.id for letter in found] == list(range(1, 301))
-    assert {letter.message_id for letter in found} == {
-        letter.message_id for some in letters for letter in some
+    page = await instances[0].dead_letters.find(limit=1_000)
+    assert [letter.id for letter in page] == list(range(1, 301))
+    assert {letter.message_id for letter in page} == {
+        letter.message_id for batch in letters for letter in batch
     }
     assert await instances[0].dead_letters.last_id() == 300
     assert (await instances[0].flow_status.counts())[SERVICE].dead == 300
@@ -111,9 +111,9 @@ async def test_letters_of_one_purchase_are_found_without_reading_the_others(
 ) -> None:
     one = world.instance()
     await buried(one, 300)
-    wanted = (await one.dead_letters.get(250)).correlation_id
+    request_id = (await one.dead_letters.get(250)).correlation_id
     one.table.keys_read = 0
-    found = await one.dead_letters.find(DeadLetterFilter(request_id=wanted))
-    assert [letter.id for letter in found] == [250]
+    page = await one.dead_letters.find(DeadLetterFilter(request_id=request_id))
+    assert [letter.id for letter in page] == [250]
     assert one.table.keys_read < 5
     assert await one.dead_letters.find(DeadLetterFilter(request_id="x" * 5_000)) == []

@@ -24,7 +24,7 @@ async def killed_by(world: World, poison: Message, *, at_most: int = 100) -> Seq
                 instance.die()
                 break
             await instance.topics.settle(got, [], [])
-            if any(spoiled.id == poison.id for spoiled in got.undecodable):
+            if any(undecodable.id == poison.id for undecodable in got.undecodable):
                 return got.undecodable
     raise AssertionError("it was never given up")
 
@@ -98,10 +98,10 @@ def test_what_is_no_record_batch_comes_as_it_is_and_its_group_goes_on(body: str)
         one = world.instance()
         await one.messaging.publish(NAMES.topic(TOPIC), [OutgoingMessage(body, "7")])
         got = await one.receive()
-        (spoiled,) = got.undecodable
+        (undecodable,) = got.undecodable
         assert not got.messages
-        assert spoiled.body in (body.encode(), body[1:-1].encode())
-        assert spoiled.reason
+        assert undecodable.body in (body.encode(), body[1:-1].encode())
+        assert undecodable.reason
         await one.topics.settle(got, [], [])
         await one.messaging.publish(
             NAMES.topic(TOPIC), [OutgoingMessage(encode([check()]).decode(), "7")]
@@ -115,12 +115,12 @@ def test_what_is_no_record_batch_comes_as_it_is_and_its_group_goes_on(body: str)
 async def test_a_message_that_cannot_be_read_leaves_its_neighbours_unharmed(world: World) -> None:
     one = world.instance()
     healthy = check()
-    spoiled = b'["r/2","r","r/1",0,{"type":"StockTeleported.v9"}]'
-    body = f"[{spoiled.decode()},{encode(healthy).decode()}]"
+    undecodable = b'["r/2","r","r/1",0,{"type":"StockTeleported.v9"}]'
+    body = f"[{undecodable.decode()},{encode(healthy).decode()}]"
     await one.messaging.publish(NAMES.topic(TOPIC), [OutgoingMessage(body, "7")])
     got = await one.receive()
     assert list(got.messages) == [healthy]
-    assert [(each.id, each.body) for each in got.undecodable] == [("r/2", spoiled)]
+    assert [(each.id, each.body) for each in got.undecodable] == [("r/2", undecodable)]
 
 
 @simulated
@@ -136,13 +136,13 @@ async def test_a_record_batch_that_is_taken_apart_keeps_what_cannot_be_read(
         assert await doomed.receive()
         doomed.die()
     came: list[Message] = []
-    spoiled: list[Undecodable] = []
-    while not (came and spoiled):
+    undecodable: list[Undecodable] = []
+    while not (came and undecodable):
         got = await one.receive()
         came += got.messages
-        spoiled += got.undecodable
+        undecodable += got.undecodable
         await one.topics.settle(got, [], [])
-    assert (came, [each.body for each in spoiled]) == ([healthy], [b'"nothing"'])
+    assert (came, [each.body for each in undecodable]) == ([healthy], [b'"nothing"'])
     assert await one.nothing_comes()
 
 
@@ -155,7 +155,7 @@ async def test_what_is_no_retry_is_given_up(world: World) -> None:
     bodies: list[bytes] = []
     while len(bodies) < 2:
         got = await one.receive()
-        bodies += [spoiled.body for spoiled in got.undecodable]
+        bodies += [undecodable.body for undecodable in got.undecodable]
         await one.topics.settle(got, [], [])
     assert sorted(bodies) == [b'"x"', b"garbage"]
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 SERVICE, TOPIC = "stock_check", "stock-check-needed"
 NEXT_SERVICE, NEXT_TOPIC = "process_order", "stock-available"
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 
 @pytest.fixture(scope="module")

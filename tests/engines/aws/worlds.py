@@ -13,8 +13,8 @@ from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
 from eventdemo.errors import StorageError
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
 from eventdemo.ids import now_us
+from eventdemo.lab.simulation.determinism import SimulatedLoop
 from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
-from eventdemo.lab.simulation.loop import SimulatedLoop
 from eventdemo.lab.simulation.sqs_model import MessagingModel, ModelMessaging
 from eventdemo.messages import Received
 

@@ -142,8 +142,8 @@ class Load:
         try:
             await asyncio.gather(*workers)
         finally:
-            for each in workers:
-                each.cancel()
+            for task in workers:
+                task.cancel()
 
     # --- the load ---------------------------------------------------------------------------
 
@@ -241,24 +241,24 @@ class Load:
         await self._each(self._ask_again(request_id) for request_id in chosen)
 
     async def _ask_again(self, request_id: str) -> None:
-        found = self.outcomes
+        outcomes = self.outcomes
         status, answer = await self._client.call(
             self._client.encode("GET", f"/purchases/{request_id}")
         )
         if status not in (200, 404):
             raise LoadFailed(f"a purchase could not be looked up: {reason(status, answer)}")
-        found.looked_up += 1
+        outcomes.looked_up += 1
         if status == 404:
-            found.lost.append(request_id)
+            outcomes.lost.append(request_id)
             return
         purchase = read_status(answer)
         if purchase.failure:
             code = purchase.failure.code
-            found.failed[code] = found.failed.get(code, 0) + 1
+            outcomes.failed[code] = outcomes.failed.get(code, 0) + 1
         elif purchase.status == "confirmed":
-            found.confirmed += 1
+            outcomes.confirmed += 1
         else:
-            found.pending += 1
+            outcomes.pending += 1
 
     def _result(self, began: float) -> LoadResult:
         confirmed = self._now.confirmed - self._before.confirmed

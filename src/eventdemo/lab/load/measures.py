@@ -1,4 +1,4 @@
-"""What a load run sends, and what it found: latencies, outcomes, and what went wrong."""
+"""The purchases that a load run sends, and its results: latencies, outcomes and errors."""
 
 from collections.abc import Iterator, Sequence
 from math import ceil

@@ -1,4 +1,4 @@
-"""Buyers and an operator: they repeat what was not answered, and remember what they were told."""
+"""Buyers and an operator: they repeat what was not answered, and remember the answers."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from eventdemo.errors import Conflict, NotFound, StorageError
 from eventdemo.lab.simulation import steps as s
-from eventdemo.lab.simulation.chance import SeededChance
+from eventdemo.lab.simulation.determinism import SeededChance
 from eventdemo.lab.simulation.process import Process
 from eventdemo.lab.simulation.trace import Trace, TracingEngine
 from eventdemo.messages import IdempotencyKey, Outcome
@@ -24,7 +24,7 @@ RETRY_S = 0.3
 
 
 class Server(Struct):
-    """A process that answers, and what it answers from."""
+    """A process that answers, with its engine and its reader of statuses."""
 
     process: Process
     engine: TracingEngine
@@ -32,7 +32,7 @@ class Server(Struct):
 
 
 class SimulatedPurchase(Struct):
-    """What one buyer asked for, under which ids, and what became of it."""
+    """The request of one buyer, the ids it had, and its outcomes as they were answered."""
 
     step: s.Buy
     tried: list[str] = field(default_factory=list)

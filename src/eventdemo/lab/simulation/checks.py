@@ -1,4 +1,4 @@
-"""What has to hold when a run has come to rest: the promises, as far as clients can tell."""
+"""The promises that have to hold when a run has come to rest, as far as clients can tell."""
 
 import asyncio
 from collections import Counter
@@ -60,11 +60,11 @@ async def _of_receipt(world: World) -> list[str]:
     if not reached:
         broken.append(f"The read models do not reach position {head}.")
     # What is put into the queue's log behind its back counts as accepted, and is nobody's purchase.
-    smuggled = 0 if world.plan.deployment == "aws" else _injected_messages(world)
-    if receipt.pending > smuggled:
+    injected = 0 if world.plan.deployment == "aws" else _injected_messages(world)
+    if receipt.pending > injected:
         broken.append(f"{receipt.pending} purchases are pending for ever.")
     promised = sum(bool(purchase.promised) for purchase in world.clients.purchases)
-    if not promised <= receipt.accepted <= len(world.clients.purchases) + smuggled:
+    if not promised <= receipt.accepted <= len(world.clients.purchases) + injected:
         broken.append(
             f"{receipt.accepted} purchases were accepted; {promised} have a 202, of "
             f"{len(world.clients.purchases)} that were tried."
@@ -89,8 +89,8 @@ def _of_products(world: World) -> list[str]:
 
 
 def _of_product(world: World, product: ProductPlan, *, restocked: bool) -> list[str]:
-    asked = [p for p in world.clients.purchases if p.step.product_id == product.product_id]
-    outcomes = [outcome for purchase in asked for outcome in purchase.outcomes[:1]]
+    purchases = [p for p in world.clients.purchases if p.step.product_id == product.product_id]
+    outcomes = [outcome for purchase in purchases for outcome in purchase.outcomes[:1]]
     codes = Counter(outcome.code for outcome in outcomes if outcome.code)
     sold = sum(outcome.quantity for outcome in outcomes if outcome.order_id)
     summary = f"{sold} of {product.units} units sold, {dict(codes)}"
@@ -108,9 +108,9 @@ def _of_product(world: World, product: ProductPlan, *, restocked: bool) -> list[
     if sold > product.units:
         broken.append(f"oversold: {summary}")
     # Units may have gone to who never got an answer.
-    untold = sum(not purchase.promised for purchase in asked)
-    singles = all(purchase.step.quantity == 1 for purchase in asked)
-    if singles and codes[FailureCode.OUT_OF_STOCK] and sold + untold < product.units:
+    unanswered = sum(not purchase.promised for purchase in purchases)
+    singles = all(purchase.step.quantity == 1 for purchase in purchases)
+    if singles and codes[FailureCode.OUT_OF_STOCK] and sold + unanswered < product.units:
         broken.append(f"undersold: {summary}")
     return broken
 

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
-from typing import Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import apsw
 
@@ -16,11 +17,12 @@ from eventdemo.engines.aws.sqs.parts import AwsMessaging
 from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
 from eventdemo.engines.sqlite import topic_log
 from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA, SqliteEngine
+from eventdemo.engines.sqlite.file import Schema, SqliteFile, Unit
 from eventdemo.engines.sqlite.subscription import subscribe
+from eventdemo.errors import StorageError
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
 from eventdemo.lab.simulation import steps as s
-from eventdemo.lab.simulation.chance import SeededChance
-from eventdemo.lab.simulation.disk import Disk, Faults, SimulatedDatabase
+from eventdemo.lab.simulation.determinism import SeededChance
 from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
 from eventdemo.lab.simulation.peers import PeerGroup
 from eventdemo.lab.simulation.plan import Plan
@@ -34,19 +36,90 @@ T = TypeVar("T")
 HEARS = {row.service: row.hears.name for row in FLOW}
 NAMES = Names("simulated")
 
-#: Who has nothing to do looks this often; the real one is told.
+#: The interval at which an idle consumer looks; the real one is notified.
 POLL_S = 0.5
 
 #: Short, so that leases run out in the middle of batches.
 LEASE_SETTINGS = LeaseSettings(lease_s=2, idle_s=5.0, poll_s=1)
 
 
+class Faults:
+    """The faults of one part of the deployment at the moment."""
+
+    def __init__(self) -> None:
+        self._error: StorageError | None = None
+        self._error_until_s = 0.0
+        self._answers_to_lose = 0
+
+    def fail_for(self, seconds: float, error: StorageError) -> None:
+        """Makes every use fail for a while."""
+        self._error = error
+        self._error_until_s = asyncio.get_running_loop().time() + seconds
+
+    def lose_answer(self) -> None:
+        """Makes the next change, but answers it with a broken connection."""
+        self._answers_to_lose += 1
+
+    def around(self, action: Callable[[], Any], *, writes: bool) -> Any:
+        """Does it, unless the part fails at the moment."""
+        if self._error and asyncio.get_running_loop().time() < self._error_until_s:
+            raise type(self._error)(*self._error.args)
+        result = action()
+        if writes and self._answers_to_lose:
+            self._answers_to_lose -= 1
+            raise StorageError("the connection broke: whether it was done is not known")
+        return result
+
+
+class Disk:
+    """A database whose content survives every process.
+
+    What the adapters do in a transaction is the real thing, on SQLite in memory; when it happens,
+    whether it happens and whether it is answered is up to the simulation.
+    """
+
+    def __init__(self, name: str, schema: Schema) -> None:
+        self.name = name
+        self.faults = Faults()
+        self.store = SqliteFile(None, schema)
+
+
+class SimulatedDatabase:
+    """A process's connection to a disk."""
+
+    path: Path | None = None
+
+    def __init__(self, disk: Disk, process: Process) -> None:
+        self._disk = disk
+        self._process = process
+
+    async def write(self, unit: Unit) -> Any:
+        return await self._process.io(
+            f"write {self._disk.name}", lambda: self._commit(unit), writes=True
+        )
+
+    async def read(self, query: Unit) -> Any:
+        return await self._process.io(
+            f"read {self._disk.name}", lambda: self._query(query), writes=False
+        )
+
+    async def close(self) -> None:
+        """The disk stays."""
+
+    def _commit(self, unit: Unit) -> Any:
+        store = self._disk.store
+        return self._disk.faults.around(lambda: store.commit([unit])[0], writes=True)
+
+    def _query(self, query: Unit) -> Any:
+        return self._disk.faults.around(lambda: self._disk.store.query(query), writes=False)
+
+
 class Deployment(Protocol):
-    """What outlives every process."""
+    """The parts that outlive every process."""
 
     @property
     def faults(self) -> Mapping[str, Faults]:
-        """What can be the matter with each part."""
+        """The faults of each part."""
 
     def engine_of(self, process: Process) -> Engine:
         """The engine as one process has it."""
@@ -97,8 +170,8 @@ class OnDisks:
         if topic == TASK_QUEUE_TOPIC.name:
             disk = self._queue
         assert disk
-        garbled = topic_log.NewRecordBatch(topic, 0, 1, 0, 0, body)
-        disk.store.commit([lambda connection: topic_log.append(connection, [garbled])])
+        batch = topic_log.NewRecordBatch(topic, 0, 1, 0, 0, body)
+        disk.store.commit([lambda connection: topic_log.append(connection, [batch])])
 
     def empty_cache(self) -> None:
         self._execute("cache", "DELETE FROM session")
@@ -172,7 +245,7 @@ class OnAws:
 
 
 def deploy(plan: Plan, steps: list[s.Step], chance: SeededChance) -> Deployment:
-    """The deployment that a plan names, in the weather that its steps make."""
+    """The deployment that a plan names, under the conditions that its steps make."""
     lost = sum(step.share for step in steps if isinstance(step, s.LostNotifications))
     repeats = sum(step.share for step in steps if isinstance(step, s.Repeats))
     if plan.deployment == "aws":
@@ -181,7 +254,7 @@ def deploy(plan: Plan, steps: list[s.Step], chance: SeededChance) -> Deployment:
 
 
 async def _nothing() -> None:
-    """What outlives every process is closed by none."""
+    """Closes nothing: the parts outlive every process."""
 
 
 def _subscribe(connection: apsw.Connection) -> None:

@@ -27,7 +27,7 @@ from eventdemo.engines.aws.dynamodb.table import (
 )
 from eventdemo.engines.aws.names import EXPIRES_AT
 from eventdemo.errors import StorageError
-from eventdemo.lab.simulation.chance import SeededChance
+from eventdemo.lab.simulation.determinism import SeededChance
 from eventdemo.lab.simulation.process import Io, at_once
 
 #: So many items come and go together where a call has more of them.
@@ -40,7 +40,7 @@ TRANSACTION_S = 1.0
 
 
 class TableModel:
-    """What a table holds, and what its use has cost.
+    """The items of a table, and what its use has cost.
 
     ``write_units`` are those of a table on demand: one for each KB of an item that is written, two
     in a transaction. ``vanishes`` decides whether an item with this ``expires_at`` is gone, and
@@ -66,11 +66,11 @@ class TableModel:
 
     def item(self, key: Key) -> Attributes | None:
         """An item, unless it is not there or has vanished."""
-        found = self._items.get(key.partition, {}).get(key.sort)
-        if found is not None and EXPIRES_AT in found and self._vanishes(int(found[EXPIRES_AT])):
+        item = self._items.get(key.partition, {}).get(key.sort)
+        if item is not None and EXPIRES_AT in item and self._vanishes(int(item[EXPIRES_AT])):
             self._remove(key)
             return None
-        return found
+        return item
 
     def transact(self, actions: Sequence[Action]) -> None:
         """All or none, as the real one does it."""
@@ -168,27 +168,27 @@ class ModelTable:
         await self._one_by_one([Delete(key) for key in keys])
 
     async def _one_by_one(self, actions: Sequence[Action]) -> None:
-        def write(some: Sequence[Action]) -> None:
-            for action in some:
+        def write(call: Sequence[Action]) -> None:
+            for action in call:
                 self._model.transact([action])
 
         for start in range(0, len(actions), ITEMS_PER_CALL):
-            some = actions[start : start + ITEMS_PER_CALL]
-            await self._io("write", lambda some=some: write(some), writes=True)  # type: ignore[misc]
+            call = actions[start : start + ITEMS_PER_CALL]
+            await self._io("write", lambda call=call: write(call), writes=True)  # type: ignore[misc]
 
     async def get(self, keys: Sequence[Key], *, settled: bool = False) -> dict[Key, Attributes]:
-        found: dict[Key, Attributes] = {}
+        items: dict[Key, Attributes] = {}
         look = self._model.item if settled else self._model.seen
 
-        def read(some: Sequence[Key]) -> None:
-            for key in some:
+        def read(call: Sequence[Key]) -> None:
+            for key in call:
                 if (item := look(key)) is not None:
-                    found[key] = item
+                    items[key] = item
 
         for start in range(0, len(keys), ITEMS_PER_GET):
-            some = keys[start : start + ITEMS_PER_GET]
-            await self._io("get", lambda some=some: read(some), writes=False)  # type: ignore[misc]
-        return found
+            call = keys[start : start + ITEMS_PER_GET]
+            await self._io("get", lambda call=call: read(call), writes=False)  # type: ignore[misc]
+        return items
 
     async def query(
         self,
@@ -199,16 +199,16 @@ class ModelTable:
         limit: int | None = None,
         descending: bool = False,
     ) -> list[Item]:
-        found: list[Item] = []
+        items: list[Item] = []
         while True:
             page, last = await self._io(
                 f"query {partition}",
                 lambda: self._model.query(partition, after, before, descending=descending),  # noqa: B023
                 writes=False,
             )
-            found += page
-            if last is None or (limit is not None and len(found) >= limit):
-                return found[:limit]
+            items += page
+            if last is None or (limit is not None and len(items) >= limit):
+                return items[:limit]
             after, before = (after, last) if descending else (last, before)
 
     async def scan(self, after: Key | None, limit: int) -> tuple[list[Item], Key | None]:

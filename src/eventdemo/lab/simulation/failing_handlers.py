@@ -19,7 +19,7 @@ class FailingHandlers:
     def __init__(self, failures: Sequence[HandlerFailure]) -> None:
         #: Products whose purchases may fail because of a handler.
         self.products = {failure.product_id for failure in failures}
-        self._times = {(each.service, each.product_id): each.times for each in failures}
+        self._times = {(failure.service, failure.product_id): failure.times for failure in failures}
         self._deliveries: Counter[tuple[str, str]] = Counter()
 
     def disable(self) -> None:

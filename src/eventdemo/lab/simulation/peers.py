@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
-from eventdemo.lab.simulation.chance import SeededChance
+from eventdemo.lab.simulation.determinism import SeededChance
 from eventdemo.lab.simulation.process import Process
 
 
@@ -21,16 +21,16 @@ class PeerGroup:
         return peers
 
     def living(self) -> "list[SimulatedPeers]":
-        self._peers = [each for each in self._peers if each.process.alive]
+        self._peers = [peer for peer in self._peers if peer.process.alive]
         return self._peers
 
     def deliver(self, sender: Process, channels: list[str]) -> None:
         """Notifies all others."""
         loop = asyncio.get_running_loop()
-        for each in self.living():
-            name = f"nudge {sender.name} {each.process.name}"
-            if each.process is not sender and not self._chance.happens(name, self._lost_share):
-                loop.call_later(self._chance.delay_s(name), each.hear, channels)
+        for peer in self.living():
+            name = f"nudge {sender.name} {peer.process.name}"
+            if peer.process is not sender and not self._chance.happens(name, self._lost_share):
+                loop.call_later(self._chance.delay_s(name), peer.hear, channels)
 
 
 class SimulatedPeers:
@@ -59,9 +59,9 @@ class SimulatedPeers:
 
     def rank(self, service: str) -> tuple[int, int]:
         names = sorted(
-            each.process.name
-            for each in self._group.living()
-            if service in each.services or each is self
+            peer.process.name
+            for peer in self._group.living()
+            if service in peer.services or peer is self
         )
         return names.index(self.process.name), len(names)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar, copy_context
 from typing import Any, Protocol, TypeVar
 
-from eventdemo.lab.simulation.chance import SeededChance
+from eventdemo.lab.simulation.determinism import SeededChance
 from eventdemo.lab.simulation.trace import Trace
 
 T = TypeVar("T")

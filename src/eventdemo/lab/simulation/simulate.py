@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from eventdemo.lab.scratch import scratch
 from eventdemo.lab.simulation.checks import at_rest
-from eventdemo.lab.simulation.loop import SimulatedLoop
+from eventdemo.lab.simulation.determinism import SimulatedLoop
 from eventdemo.lab.simulation.plan import Plan, plan_of
 from eventdemo.lab.simulation.process import make_task
 from eventdemo.lab.simulation.steps import Step

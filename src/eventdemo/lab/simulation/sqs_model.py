@@ -20,9 +20,10 @@ from eventdemo.engines.aws.sqs.messaging import (
     Depth,
     OutgoingMessage,
     QueueMessage,
+    calls_of,
 )
 from eventdemo.errors import StorageError, StorageMissing
-from eventdemo.lab.simulation.chance import SeededChance
+from eventdemo.lab.simulation.determinism import SeededChance
 from eventdemo.lab.simulation.process import Io, at_once
 
 #: So often a message is handed out before it goes to the dead-letter queue.
@@ -33,7 +34,7 @@ _FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(eq=False)
-class Stored:
+class StoredMessage:
     """One message in one queue."""
 
     id: str
@@ -46,26 +47,26 @@ class Stored:
 
 @dataclass
 class QueueModel:
-    """What one queue holds, by group; in one that is not FIFO each message is a group."""
+    """The messages of one queue, by group; in one that is not FIFO each message is a group."""
 
     name: str
-    groups: dict[str, deque[Stored]] = field(default_factory=dict)
-    handles: dict[str, Stored] = field(default_factory=dict)
+    groups: dict[str, deque[StoredMessage]] = field(default_factory=dict)
+    handles: dict[str, StoredMessage] = field(default_factory=dict)
     taken: int = 0
 
     @property
     def fifo(self) -> bool:
         return self.name.endswith(FIFO)
 
-    def add(self, entry: OutgoingMessage, visible_at_s: float) -> None:
+    def add(self, message: OutgoingMessage, visible_at_s: float) -> None:
         self.taken += 1
         message_id = f"{self.name}-{self.taken}"
-        group = entry.group if self.fifo else message_id
-        stored = Stored(message_id, entry.body, group, visible_at_s)
+        group = message.group if self.fifo else message_id
+        stored = StoredMessage(message_id, message.body, group, visible_at_s)
         self.groups.setdefault(group, deque()).append(stored)
 
-    def remove(self, stored: Stored) -> bool:
-        """Whether it was there."""
+    def remove(self, stored: StoredMessage) -> bool:
+        """Removes a message; returns whether it was there."""
         group = self.groups.get(stored.group, deque())
         if stored not in group:
             return False
@@ -102,35 +103,35 @@ class MessagingModel:
 
     # --- in ---
 
-    def publish(self, topic: str, entries: Sequence[OutgoingMessage]) -> None:
-        """Takes entries to every queue that is subscribed."""
+    def publish(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+        """Takes messages to every queue that is subscribed."""
         if topic not in self._subscribed:
             raise StorageMissing(f"there is no topic {topic}")
-        _check(entries, fifo=True)
+        _check(messages, fifo=True)
         for queue in self._subscribed[topic]:
-            for entry in entries:
-                self._carry(self._queues[queue], entry, 0.0)
+            for message in messages:
+                self._carry(self._queues[queue], message, 0.0)
 
-    def send(self, queue: str, entries: Sequence[OutgoingMessage]) -> None:
-        """Puts entries into one queue."""
+    def send(self, queue: str, messages: Sequence[OutgoingMessage]) -> None:
+        """Puts messages into one queue."""
         target = self._queue(queue)
-        _check(entries, fifo=target.fifo)
-        for entry in entries:
-            self._carry(target, entry, entry.delay_s)
+        _check(messages, fifo=target.fifo)
+        for message in messages:
+            self._carry(target, message, message.delay_s)
 
-    def _carry(self, queue: QueueModel, entry: OutgoingMessage, delay_s: float) -> None:
-        delay_s += self._delay_s(f"carry {queue.name} {entry.group}")
-        queue.add(entry, _now_s() + delay_s)
+    def _carry(self, queue: QueueModel, message: OutgoingMessage, delay_s: float) -> None:
+        delay_s += self._delay_s(f"carry {queue.name} {message.group}")
+        queue.add(message, _now_s() + delay_s)
         if self._happens(f"again {queue.name}"):
-            queue.add(entry, _now_s() + delay_s + 10 * self._delay_s(f"again {queue.name}"))
+            queue.add(message, _now_s() + delay_s + 10 * self._delay_s(f"again {queue.name}"))
 
     # --- out ---
 
     def receive(self, name: str, visibility_timeout_s: int) -> list[QueueMessage]:
-        """What one call brings."""
+        """Returns the messages that one call brings."""
         queue, now_s = self._queue(name), _now_s()
         room = self._at_most(f"room {name}")
-        taken: list[Stored] = []
+        taken: list[StoredMessage] = []
         for group in self._shuffled(name, list(queue.groups)):
             for stored in tuple(queue.groups[group]):
                 if len(taken) == room or stored.visible_at_s > now_s:
@@ -142,8 +143,8 @@ class MessagingModel:
                     continue
                 taken.append(stored)
         to_two = not queue.fifo and self._happens(f"to two {name}")
-        return [_hand_out(queue, each, now_s, 0 if to_two else visibility_timeout_s)
-                for each in taken]  # fmt: skip
+        return [_hand_out(queue, stored, now_s, 0 if to_two else visibility_timeout_s)
+                for stored in taken]  # fmt: skip
 
     def extend(self, name: str, handles: Sequence[str], visibility_timeout_s: int) -> None:
         """Lets messages come again later; what is no longer held is passed over."""
@@ -152,8 +153,8 @@ class MessagingModel:
             stored.held = visibility_timeout_s > 0
 
     def delete(self, name: str, handles: Sequence[str]) -> bool:
-        """Whether all were still held. A queue that is not FIFO ends also what came back since, as
-        long as nobody else received it."""
+        """Ends messages; returns whether all were still held. A queue that is not FIFO ends also
+        those that came back since, as long as nobody else received them."""
         queue, all_held = self._queue(name), True
         for handle in handles:
             held = self._held(name, handle)
@@ -163,13 +164,13 @@ class MessagingModel:
         return all_held
 
     def depth(self, name: str) -> Depth:
-        """What a queue holds."""
-        all_stored = [each for group in self._queue(name).groups.values() for each in group]
-        later = [each for each in all_stored if each.visible_at_s > _now_s()]
-        in_flight = sum(each.held for each in later)
+        """Returns the depth of a queue."""
+        all_stored = [stored for group in self._queue(name).groups.values() for stored in group]
+        later = [stored for stored in all_stored if stored.visible_at_s > _now_s()]
+        in_flight = sum(stored.held for stored in later)
         return Depth(len(all_stored) - len(later), in_flight, len(later) - in_flight)
 
-    def _held(self, name: str, handle: str) -> Stored | None:
+    def _held(self, name: str, handle: str) -> StoredMessage | None:
         stored = self._queue(name).handles.get(handle)
         return stored if stored and stored.visible_at_s > _now_s() else None
 
@@ -206,16 +207,16 @@ class ModelMessaging:
         self._io = io
         self._poll_s = poll_s
 
-    async def publish(self, topic: str, entries: Sequence[OutgoingMessage]) -> None:
-        for call in _calls(entries):
+    async def publish(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
+        for call in calls_of(messages):
             await self._io(
                 f"publish {topic}",
                 lambda call=call: self._model.publish(topic, call),  # type: ignore[misc]
                 writes=True,
             )
 
-    async def send(self, queue: str, entries: Sequence[OutgoingMessage]) -> None:
-        for call in _calls(entries):
+    async def send(self, queue: str, messages: Sequence[OutgoingMessage]) -> None:
+        for call in calls_of(messages):
             await self._io(
                 f"send {queue}",
                 lambda call=call: self._model.send(queue, call),  # type: ignore[misc]
@@ -227,13 +228,13 @@ class ModelMessaging:
     ) -> list[QueueMessage]:
         until_s = _now_s() + wait_s
         while True:
-            found = await self._io(
+            messages = await self._io(
                 f"receive {queue}",
                 lambda: self._model.receive(queue, visibility_timeout_s),
                 writes=False,
             )
-            if found or _now_s() >= until_s:
-                return found
+            if messages or _now_s() >= until_s:
+                return messages
             await asyncio.sleep(self._poll_s)
 
     async def extend(self, queue: str, handles: Sequence[str], visibility_timeout_s: int) -> None:
@@ -252,7 +253,9 @@ class ModelMessaging:
         return await self._io(f"depth {queue}", lambda: self._model.depth(queue), writes=False)
 
 
-def _hand_out(queue: QueueModel, stored: Stored, now_s: float, timeout_s: int) -> QueueMessage:
+def _hand_out(
+    queue: QueueModel, stored: StoredMessage, now_s: float, timeout_s: int
+) -> QueueMessage:
     stored.receives += 1
     stored.visible_at_s = now_s + timeout_s
     stored.held = timeout_s > 0
@@ -262,31 +265,17 @@ def _hand_out(queue: QueueModel, stored: Stored, now_s: float, timeout_s: int) -
     return QueueMessage(stored.id, handle, stored.body, stored.receives)
 
 
-def _check(entries: Sequence[OutgoingMessage], *, fifo: bool) -> None:
-    """What the real ones refuse."""
-    if not 0 < len(entries) <= MAX_MESSAGES_PER_CALL:
-        raise StorageError(f"{len(entries)} entries in one call")
-    if sum(len(entry.body.encode()) for entry in entries) > MAX_BYTES_PER_CALL:
+def _check(messages: Sequence[OutgoingMessage], *, fifo: bool) -> None:
+    """Refuses what SQS and SNS refuse."""
+    if not 0 < len(messages) <= MAX_MESSAGES_PER_CALL:
+        raise StorageError(f"{len(messages)} messages in one call")
+    if sum(len(message.body.encode()) for message in messages) > MAX_BYTES_PER_CALL:
         raise StorageError("too many bytes in one call")
-    for entry in entries:
-        if fifo != bool(entry.group) or (fifo and entry.delay_s):
+    for message in messages:
+        if fifo != bool(message.group) or (fifo and message.delay_s):
             raise StorageError("a group belongs to FIFO, a delay to the others")
-        if not entry.body or entry.delay_s > MAX_DELAY_S or _FORBIDDEN.search(entry.body):
+        if not message.body or message.delay_s > MAX_DELAY_S or _FORBIDDEN.search(message.body):
             raise StorageError("an empty message, one of characters that are none, or too late")
-
-
-def _calls(entries: Sequence[OutgoingMessage]) -> list[Sequence[OutgoingMessage]]:
-    """Entries in calls of at most ten and not too many bytes."""
-    calls: list[list[OutgoingMessage]] = []
-    room = 0
-    for entry in entries:
-        size = len(entry.body.encode())
-        if not calls or len(calls[-1]) == MAX_MESSAGES_PER_CALL or size > room:
-            calls.append([])
-            room = MAX_BYTES_PER_CALL
-        calls[-1].append(entry)
-        room -= size
-    return list(calls)
 
 
 def _now_s() -> float:

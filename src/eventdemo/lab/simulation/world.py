@@ -9,8 +9,8 @@ from eventdemo.flow import DEAD_PURCHASES_TOPIC, SERVICES, TOPICS
 from eventdemo.ids import is_request_id
 from eventdemo.lab.simulation import steps as s
 from eventdemo.lab.simulation.buyers import Clients, Server
-from eventdemo.lab.simulation.chance import SeededChance
 from eventdemo.lab.simulation.deployments import deploy
+from eventdemo.lab.simulation.determinism import SeededChance
 from eventdemo.lab.simulation.failing_handlers import FailingHandlers
 from eventdemo.lab.simulation.fault_injection import inject
 from eventdemo.lab.simulation.plan import Plan
@@ -53,7 +53,7 @@ class World:
         self._buyers: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
-        """From the first registration until everything has come to rest, or should have."""
+        """Runs from the first registration until everything has come to rest, or should have."""
         self._describe()
         for name in self.plan.processes:
             self._start(name)
@@ -66,7 +66,7 @@ class World:
         )
         self.trace.add("simulation", "no more trouble from here on")
         await self._rest()
-        await self._ask_for_the_dead()
+        await self._check_dead_purchases()
         self.failing.disable()
         await self.clients.redrive_all()
         await self._rest(decided=True)
@@ -76,7 +76,7 @@ class World:
         await self.clients.look_again()
 
     def unfaulted_engine(self) -> TracingEngine:
-        """The engine as someone has it whom no fault meets."""
+        """Returns an engine of a process that no fault is injected into."""
         process = Process("bystander", self.chance, self.trace)
         return TracingEngine(self.deployment.engine_of(process), process.name, self.trace)
 
@@ -170,11 +170,11 @@ class World:
             case s.Condition():
                 pass  # the deployment was made with it
             case s.Republished():
-                await self._say_again(step)
+                await self._republish(step)
             case _:
                 await inject(self, step)
 
-    async def _say_again(self, step: s.Republished) -> None:
+    async def _republish(self, step: s.Republished) -> None:
         engine = self.unfaulted_engine()
         published: list[Message] = []
         for request_id in self.clients.promised():
@@ -189,8 +189,8 @@ class World:
 
     # --- coming to rest ---
 
-    async def _ask_for_the_dead(self) -> None:
-        """Whoever's message died before there was an outcome has been told so."""
+    async def _check_dead_purchases(self) -> None:
+        """Checks that each purchase whose message died without an outcome has been refused."""
         engine = self.unfaulted_engine()
         undecided = {t.name for t in TOPICS if t.number < DEAD_PURCHASES_TOPIC.number}
         for letter in await engine.dead_letters.find(limit=10_000):

@@ -1,1 +1,1 @@
-"""A soak: the whole system under load and real faults, and the reckoning."""
+"""A soak: the whole system under load and real faults, and the reconciliation."""

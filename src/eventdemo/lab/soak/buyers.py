@@ -47,8 +47,8 @@ class ProductMix(Struct, frozen=True):
             for name in ("plenty", "keyed", "scarce")
         )
         stock = dict.fromkeys((*plenty, *keyed), 2 * purchases)
-        asked = purchases / 4 / len(scarce)
-        stock |= {name: 1 + int(asked * n / len(scarce)) for n, name in enumerate(scarce)}
+        purchases_each = purchases / 4 / len(scarce)
+        stock |= {name: 1 + int(purchases_each * n / len(scarce)) for n, name in enumerate(scarce)}
         return cls(plenty, keyed, scarce, stock)
 
     def choice(self, random: Random) -> str:
@@ -59,11 +59,11 @@ class ProductMix(Struct, frozen=True):
 class Buyers:
     """``run`` buys until it is cancelled. Its fields may be looked at meanwhile."""
 
-    def __init__(self, host: str, port: int, shelf: ProductMix, rate: float, seed: int) -> None:
+    def __init__(self, host: str, port: int, mix: ProductMix, rate: float, seed: int) -> None:
         self.ledger = Ledger()
         self.errors: Counter[str] = Counter()
         self.sent = self.answered = self.accepted = self.sent_twice = 0
-        self._shelf = shelf
+        self._mix = mix
         self._rate = rate
         self._random = Random(seed)
         self._client = LoadClient(host, port, CONNECTIONS)
@@ -83,7 +83,7 @@ class Buyers:
         """Connects, and puts the products on the shelf. Raises ``LoadFailed`` and ``OSError``."""
         await self._client.open()
         await self._asking.open()
-        for product_id, units in self._shelf.stock.items():
+        for product_id, units in self._mix.stock.items():
             await self._operate("PUT", f"/products/{product_id}", name="Soak", price_cents=100)
             await self._operate("POST", f"/products/{product_id}/stock", quantity=units)
 
@@ -111,8 +111,8 @@ class Buyers:
             while (early := due - monotonic()) > 0:
                 await asyncio.sleep(max(early, TICK_S))
             self._send_twice(until=due)
-            product_id = self._shelf.choice(self._random)
-            key = f"soak-{number}" if product_id in self._shelf.keyed else None
+            product_id = self._mix.choice(self._random)
+            key = f"soak-{number}" if product_id in self._mix.keyed else None
             if key:
                 self._open_keys[key] = product_id
             self._buy(product_id, key)

@@ -1,4 +1,4 @@
-"""The faults themselves: what is done to a running deployment, and how it is undone."""
+"""The faults themselves: what is done to a running system, and how it is undone."""
 
 import asyncio
 import os
@@ -31,20 +31,20 @@ class NotDone(EventdemoError):
 
 
 class Injector:
-    """Does faults to a deployment. What a fault picks by chance comes from ``seed``."""
+    """Does faults to a system. What a fault picks by chance comes from ``seed``."""
 
     def __init__(
         self,
-        deployment: SystemUnderTest,
+        system: SystemUnderTest,
         disk: SmallDisk | None,
         clock: MovableClock | None,
         seed: int,
     ) -> None:
-        self._deployment = deployment
+        self._system = system
         self._disk = disk
         self._clock = clock
         self._random = Random(seed)
-        settings = deployment.settings
+        settings = system.settings
         self._read_models = settings.read_models
         self._files = {
             "flow": settings.data / "eventdemo.db",
@@ -71,8 +71,8 @@ class Injector:
 
         Raises ``NotDone``.
         """
-        pids = self._deployment.pids_of("all") if target == "all" else [await self._one(target)]
-        self._deployment.kill(pids)
+        pids = self._system.pids_of("all") if target == "all" else [await self._one(target)]
+        self._system.kill(pids)
         return f"kill -9 {target}"
 
     @asynccontextmanager
@@ -85,11 +85,11 @@ class Injector:
             pid = await self._stopped_while_writing(target.removeprefix("writing "))
         else:
             pid = await self._one(target)
-            self._deployment.pause(pid)
+            self._system.pause(pid)
         try:
             yield f"SIGSTOP {target}"
         finally:
-            self._deployment.resume(pid)
+            self._system.resume(pid)
 
     @asynccontextmanager
     async def _filled(self, target: str) -> AsyncIterator[str]:
@@ -134,10 +134,10 @@ class Injector:
         for _ in range(ATTEMPTS):
             if target == "projecting":
                 pid = holder(self._read_models / "projector.lock")
-                if pid and pid in self._deployment.pids_of("all"):
+                if pid and pid in self._system.pids_of("all"):
                     return pid
-            elif found := self._deployment.pids_of(target):
-                return self._random.choice(found)
+            elif pids := self._system.pids_of(target):
+                return self._random.choice(pids)
             await asyncio.sleep(ATTEMPT_EVERY_S)
         raise NotDone(f"no process was {target}")
 
@@ -147,10 +147,10 @@ class Injector:
         lock = path.with_name(f"{path.name}-lock")
         for _ in range(ATTEMPTS):
             pid = holder(lock)
-            if pid and pid in self._deployment.pids_of("all") and self._deployment.pause(pid):
+            if pid and pid in self._system.pids_of("all") and self._system.pause(pid):
                 if holder(lock) == pid:
                     return pid
-                self._deployment.resume(pid)
+                self._system.resume(pid)
             await asyncio.sleep(ATTEMPT_EVERY_S)
         raise NotDone(f"no process was caught while it wrote to {path}")
 

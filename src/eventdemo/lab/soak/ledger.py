@@ -1,4 +1,4 @@
-"""What the buyers of a soak were promised and told, and every contradiction to it."""
+"""The answers that the buyers of a soak got, and every contradiction to them."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Ledger:
     def __init__(self) -> None:
         #: The product of each purchase that got its 202.
         self.accepted: dict[str, str] = {}
-        #: ``confirmed``, or the code of the failure, of each purchase whose outcome was told.
+        #: ``confirmed``, or the code of the failure, of each purchase whose outcome is known.
         self.outcomes: dict[str, str] = {}
         #: Requests whose answer never came, by product: they may have been accepted.
         self.unanswered: Counter[str] = Counter()
@@ -39,7 +39,7 @@ class Ledger:
         self._by_key: dict[str, str] = {}
 
     def promise(self, request_id: str, product_id: str, key: str | None = None) -> bool:
-        """A 202, to a purchase with this idempotency key or with none; whether its id is new."""
+        """Notes a 202 to a purchase with this key or none; returns whether its id is new."""
         is_new = request_id not in self.accepted
         if key is not None:
             first = self._by_key.setdefault(key, request_id)
@@ -50,17 +50,17 @@ class Ledger:
         self.accepted[request_id] = product_id
         return is_new
 
-    def hear(self, request_id: str, status: int, answer: bytes, known: str | None = None) -> bool:
-        """What ``GET /purchases/{id}`` answered; whether it was an outcome.
+    def hear(self, request_id: str, status: int, response: bytes, known: str | None = None) -> bool:
+        """Notes a response to ``GET /purchases/{id}``; returns whether it was an outcome.
 
-        ``known`` is what had been told when it was asked: of two answers that are under way at
-        once, the one that says more may come first.
+        ``known`` is the outcome that was known when the request was sent: of two responses that
+        are under way at once, the one that says more may come first.
         """
         if status == 404:
             self.findings.add(f"{request_id} got a 202 and then a 404")
         if status != 200:
             return False
-        purchase = _read(answer)
+        purchase = _read(response)
         outcome = purchase.failure.code if purchase.failure else purchase.status
         before = known if outcome == PENDING else self.outcomes.get(request_id)
         if before and before != outcome:
@@ -88,13 +88,13 @@ class Ledger:
             add(f"{receipt.accepted} were accepted; buyers know of {known}, at most {most}")
         promised = Counter(self.accepted.values())
         for product_id, units in stock.items():
-            sold = sales.get(product_id, SalesView(product_id))
-            asked = sold.orders + sum(sold.failed.values())
+            view = sales.get(product_id, SalesView(product_id))
+            purchases = view.orders + sum(view.failed.values())
             least, most = promised[product_id], promised[product_id] + self.unanswered[product_id]
-            if not least <= asked <= most:
-                add(f"{product_id}: {asked} purchases; buyers know of {least}, at most {most}")
+            if not least <= purchases <= most:
+                add(f"{product_id}: {purchases} purchases; buyers know of {least}, at most {most}")
             reserved = receipt.products[product_id].reserved
-            if reserved != min(asked, units):
-                add(f"{product_id}: {asked} asked for {units} units and {reserved} were sold")
-            if wrong := sold.failed.keys() - {FailureCode.OUT_OF_STOCK}:
+            if reserved != min(purchases, units):
+                add(f"{product_id}: {purchases} asked for {units} units and {reserved} were sold")
+            if wrong := view.failed.keys() - {FailureCode.OUT_OF_STOCK}:
                 add(f"{product_id}: purchases failed with {', '.join(sorted(wrong))}")

@@ -19,7 +19,7 @@ class FaultKind(StrEnum):
 
 
 #: Targets of each kind; one that stands there twice is twice as likely. What is killed or paused
-#: is a role of the deployment, or whichever process holds a lock at that moment.
+#: is a role of the system, or whichever process holds a lock at that moment.
 TARGETS = {
     FaultKind.KILL: (
         "worker",

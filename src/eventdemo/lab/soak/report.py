@@ -1,4 +1,4 @@
-"""What a soak found: each fault with its recovery, the totals, the receipt, what was broken."""
+"""The results of a soak: each fault with its recovery, the totals, the receipt, what was broken."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -61,13 +61,13 @@ class KindReport(Struct, frozen=True):
         return cls(
             fault=fault,
             count=len(reports),
-            in_flight=Spread.of([each.in_flight for each in reports]),
-            first_202_s=Spread.of([each.recovery.first_202_s for each in reports]),
-            first_outcome_s=Spread.of([each.recovery.first_outcome_s for each in reports]),
-            backlog_s=Spread.of([each.recovery.backlog_s for each in reports]),
-            accepted_per_s_before=median([each.accepted_per_s_before for each in reports]),
-            accepted_per_s_during=median([each.accepted_per_s_during for each in reports]),
-            errors=sum(each.errors for each in reports),
+            in_flight=Spread.of([report.in_flight for report in reports]),
+            first_202_s=Spread.of([report.recovery.first_202_s for report in reports]),
+            first_outcome_s=Spread.of([report.recovery.first_outcome_s for report in reports]),
+            backlog_s=Spread.of([report.recovery.backlog_s for report in reports]),
+            accepted_per_s_before=median([report.accepted_per_s_before for report in reports]),
+            accepted_per_s_during=median([report.accepted_per_s_during for report in reports]),
+            errors=sum(report.errors for report in reports),
         )
 
 
@@ -104,8 +104,10 @@ class SoakReport(Struct, frozen=True, kw_only=True):
 
 def by_kind(reports: Sequence[FaultReport]) -> list[KindReport]:
     """The faults gathered by their kind and what was done."""
-    names = sorted({(each.kind, each.done) for each in reports})
+    names = sorted({(report.kind, report.done) for report in reports})
     return [
-        KindReport.of(done, [each for each in reports if (each.kind, each.done) == (kind, done)])
+        KindReport.of(
+            done, [report for report in reports if (report.kind, report.done) == (kind, done)]
+        )
         for kind, done in names
     ]

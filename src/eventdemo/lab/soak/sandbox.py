@@ -57,24 +57,24 @@ class Sandbox:
 
 
 @contextmanager
-def place(kinds: Iterable[FaultKind], disk_bytes: int) -> Iterator[Sandbox]:
+def sandbox_for(kinds: Iterable[FaultKind], disk_bytes: int) -> Iterator[Sandbox]:
     """Makes a sandbox for these kinds of faults."""
     forget_dead()
     with ExitStack() as opened:
-        made = Sandbox(opened.enter_context(scratch("eventdemo-soak-", remove=_remove)))
+        sandbox = Sandbox(opened.enter_context(scratch("eventdemo-soak-", remove=_remove)))
         if FaultKind.DISK in kinds:
             try:
-                made.disk = opened.enter_context(mounted(made.folder / "disk", disk_bytes))
+                sandbox.disk = opened.enter_context(mounted(sandbox.folder / "disk", disk_bytes))
             except CannotMount as error:
-                made.skipped[FaultKind.DISK] = str(error)
+                sandbox.skipped[FaultKind.DISK] = str(error)
         if FaultKind.CLOCK in kinds:
             if preload := library():
-                made.clock = MovableClock(made.folder / "clock", preload)
+                sandbox.clock = MovableClock(sandbox.folder / "clock", preload)
             else:
-                made.skipped[FaultKind.CLOCK] = (
+                sandbox.skipped[FaultKind.CLOCK] = (
                     "libfaketime is not installed (Debian and Ubuntu: apt-get install libfaketime)"
                 )
-        yield made
+        yield sandbox
 
 
 def _remove(folder: Path) -> None:

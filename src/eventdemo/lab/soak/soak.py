@@ -1,4 +1,4 @@
-"""A soak: the whole system under load, with real faults, and then the reckoning.
+"""A soak: the whole system under load, with real faults, and then the reconciliation.
 
 The flow's processes run as a user would start them, on a data folder of their own; buyers buy at a
 constant rate and remember everything; a seeded schedule of faults hits the processes, their disk,
@@ -21,7 +21,7 @@ from eventdemo.lab.soak.buyers import Buyers, ProductMix
 from eventdemo.lab.soak.faults import Injector, NotDone
 from eventdemo.lab.soak.plan import Fault, FaultKind, SoakPlan
 from eventdemo.lab.soak.report import FaultReport, SoakReport, by_kind
-from eventdemo.lab.soak.sandbox import Sandbox, forget_dead, place
+from eventdemo.lab.soak.sandbox import Sandbox, forget_dead, sandbox_for
 from eventdemo.lab.soak.system import SystemUnderTest
 from eventdemo.lab.soak.watch import CALM_S, SAMPLE_EVERY_S, Watch
 from eventdemo.readmodels.read_models import ReadModels
@@ -45,7 +45,7 @@ class SoakFailed(EventdemoError):
 
 
 class Soak:
-    """One run. ``phase`` is told what it is at, and ``tell`` each fault that was recovered from."""
+    """One run. Calls ``phase`` with each phase, and ``tell`` with each fault and its recovery."""
 
     def __init__(
         self, plan: SoakPlan, phase: Callable[[str], None], tell: Callable[[FaultReport], None]
@@ -64,46 +64,46 @@ class Soak:
         Raises ``SoakFailed`` with where the data is kept.
         """
         disk_bytes = BYTES_AT_LEAST + BYTES_PER_PURCHASE * self.plan.purchases
-        with place(self.plan.kinds, disk_bytes) as here:
+        with sandbox_for(self.plan.kinds, disk_bytes) as sandbox:
             try:
-                report = await self._run(here)
+                report = await self._run(sandbox)
             except (EventdemoError, OSError) as error:
-                raise SoakFailed(f"{error}: see the logs and data in {here.keep()}") from error
+                raise SoakFailed(f"{error}: see the logs and data in {sandbox.keep()}") from error
             if report.promises_kept:
                 return report
-            return structs.replace(report, kept=str(here.keep()))
+            return structs.replace(report, kept=str(sandbox.keep()))
 
-    async def _run(self, here: Sandbox) -> SoakReport:
+    async def _run(self, sandbox: Sandbox) -> SoakReport:
         began = monotonic()
-        environment = here.clock.environment() if here.clock else {}
-        deployment = SystemUnderTest(here.settings, here.folder / "logs", environment)
-        settings, plan = deployment.settings, self.plan
-        shelf = ProductMix.of(plan.purchases)
-        buyers = Buyers(settings.host, settings.port, shelf, plan.rate, plan.seed)
+        environment = sandbox.clock.environment() if sandbox.clock else {}
+        system = SystemUnderTest(sandbox.settings, sandbox.folder / "logs", environment)
+        settings, plan = system.settings, self.plan
+        mix = ProductMix.of(plan.purchases)
+        buyers = Buyers(settings.host, settings.port, mix, plan.rate, plan.seed)
         watch = Watch(settings, buyers, few=FEW_S * plan.rate)
-        injector = Injector(deployment, here.disk, here.clock, plan.seed)
+        injector = Injector(system, sandbox.disk, sandbox.clock, plan.seed)
         try:
-            await deployment.start()
+            await system.start()
             await buyers.open()
             await watch.open()
-            async with _beside(deployment.keep(), watch.run()):
+            async with _beside(system.keep(), watch.run()):
                 async with _beside(buyers.run(), buyers.follow()):
-                    await self._all_faults(here, watch, injector)
+                    await self._all_faults(sandbox, watch, injector)
                 await self._settle(buyers, watch)
-            receipt = await self._reconcile(deployment, buyers, shelf)
+            receipt = await self._reconcile(system, buyers, mix)
         finally:
             await buyers.close()
             await watch.close()
-            await deployment.stop()
+            await system.stop()
             forget_dead()
-        return self._report(here, deployment, buyers, receipt, monotonic() - began)
+        return self._report(sandbox, system, buyers, receipt, monotonic() - began)
 
-    async def _all_faults(self, here: Sandbox, watch: Watch, injector: Injector) -> None:
+    async def _all_faults(self, sandbox: Sandbox, watch: Watch, injector: Injector) -> None:
         faults = self.plan.faults
         watch.calm_since = began = monotonic()
         deadline = began + TIMES_PLANNED * 60 * self.plan.minutes + EXTRA_S
         for number, fault in enumerate(faults, start=1):
-            if fault.kind in here.skipped:
+            if fault.kind in sandbox.skipped:
                 continue
             if monotonic() > deadline:
                 self._not_done[f"faults from number {number} on: there was no more time"] += 1
@@ -164,30 +164,28 @@ class Soak:
         self._phase("asking for every outcome")
         await buyers.look_up_all()
 
-    async def _reconcile(
-        self, deployment: SystemUnderTest, buyers: Buyers, shelf: ProductMix
-    ) -> Receipt:
-        """Stops the system and compares what is stored with what buyers were told."""
+    async def _reconcile(self, system: SystemUnderTest, buyers: Buyers, mix: ProductMix) -> Receipt:
+        """Stops the system and compares what is stored with what buyers know."""
         self._phase("auditing")
-        settings = deployment.settings
+        settings = system.settings
         engine = await open_engine(settings, must_exist=True)
         models = ReadModels(settings.read_models)
         try:
             if not await models.reach(await engine.pool.head(), DRAIN_WITHIN_S):
                 raise SoakFailed("the read models did not catch up")
-            await deployment.stop()
+            await system.stop()
             receipt = await audit(engine, models)
-            sales = {each.product_id: each for each in (await models.contents()).sales}
+            sales = {view.product_id: view for view in (await models.contents()).sales}
         finally:
             await models.close()
             await engine.close()
-        buyers.ledger.reconcile(shelf.stock, receipt, sales)
+        buyers.ledger.reconcile(mix.stock, receipt, sales)
         return receipt
 
     def _report(
         self,
-        here: Sandbox,
-        deployment: SystemUnderTest,
+        sandbox: Sandbox,
+        system: SystemUnderTest,
         buyers: Buyers,
         receipt: Receipt,
         seconds: float,
@@ -198,8 +196,8 @@ class Soak:
             rate=plan.rate,
             minutes=plan.minutes,
             seconds=round(seconds, 1),
-            kills=sum((each.kind == FaultKind.KILL) + bool(each.also) for each in self._reports),
-            processes_killed=deployment.killed,
+            kills=sum((fault.kind == FaultKind.KILL) + bool(fault.also) for fault in self._reports),
+            processes_killed=system.killed,
             sent=buyers.sent,
             accepted=len(ledger.accepted),
             sent_twice=buyers.sent_twice,
@@ -208,10 +206,10 @@ class Soak:
             errors=dict(buyers.errors),
             kinds=by_kind(self._reports),
             faults=self._reports,
-            skipped=[f"{kind}: {why}" for kind, why in here.skipped.items()]
+            skipped=[f"{kind}: {why}" for kind, why in sandbox.skipped.items()]
             + [f"{why} ({count} times)" for why, count in self._not_done.items()],
-            ended_by_themselves=deployment.ended,
-            tracebacks=deployment.tracebacks(),
+            ended_by_themselves=system.ended,
+            tracebacks=system.tracebacks(),
             receipt=receipt,
             broken=ledger.findings.first,
             contradictions=ledger.findings.count,
@@ -220,11 +218,11 @@ class Soak:
 
 
 @asynccontextmanager
-async def _beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Does works that never end as long as the context lasts; the error of one ends it."""
+async def _beside(*endless: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs coroutines that never end for as long as the context lasts; an error of one ends it."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(work) for work in works]
+            tasks = [group.create_task(work) for work in endless]
             yield
             for task in tasks:
                 task.cancel()

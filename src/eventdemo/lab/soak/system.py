@@ -124,14 +124,14 @@ class SystemUnderTest:
 
     def tracebacks(self) -> list[str]:
         """The last lines of the tracebacks that the processes printed."""
-        found = []
+        tracebacks = []
         for file in sorted(self.logs.iterdir()):
             lines = file.read_text(errors="replace").splitlines()
             for number, line in enumerate(lines):
                 if line.lstrip().startswith("Traceback (most recent call last)"):
-                    rest = (each for each in lines[number + 1 :] if not each.startswith(" "))
-                    found.append(f"{file.stem}: {next(rest, line)}")
-        return found
+                    rest = (text for text in lines[number + 1 :] if not text.startswith(" "))
+                    tracebacks.append(f"{file.stem}: {next(rest, line)}")
+        return tracebacks
 
     def _start(self, role: Role) -> None:
         if before := self._running.get(role.name):
@@ -180,7 +180,7 @@ class SystemUnderTest:
         raise DidNotStart(f"nothing answered at {self.settings.url} in {START_WITHIN_S:g} s")
 
     def _alive(self) -> list[int]:
-        return [each.pid for each in self._running.values() if each.poll() is None]
+        return [process.pid for process in self._running.values() if process.poll() is None]
 
     def _adopted(self) -> list[int]:
         """The workers that ``up`` started."""

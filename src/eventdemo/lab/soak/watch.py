@@ -1,4 +1,4 @@
-"""How a soak goes, moment by moment: what was accepted and decided, and what is under way."""
+"""Samples of a soak: purchases accepted and decided, and those under way."""
 
 import asyncio
 from collections import deque
@@ -129,8 +129,8 @@ class Watch:
         """Waits until it is as it was before a fault that has just ended, since the one before."""
         began = monotonic()
         usual = self._between(self.calm_since, before.at)
-        usual_in_flight = max(self._few, _high(each.in_flight for each in usual))
-        usual_waiting = max(self._few, _high(each.waiting for each in usual))
+        usual_in_flight = max(self._few, _high(sample.in_flight for sample in usual))
+        usual_waiting = max(self._few, _high(sample.waiting for sample in usual))
         decided, outcome_s, backlog_s = (await self.look()).decided, None, None
         self._buyers.mark()
         self._may_return = True
@@ -148,10 +148,10 @@ class Watch:
         return Recovery(self._buyers.first_after_s, outcome_s, backlog_s)
 
     def _between(self, begin: float, end: float) -> list[SoakSample]:
-        return [each for each in self._samples if begin <= each.at <= end] or [self.now]
+        return [sample for sample in self._samples if begin <= sample.at <= end] or [self.now]
 
 
 def _high(figures: Iterable[int]) -> int:
-    """What nine in ten of them are not above."""
+    """Returns the 90th percentile."""
     ordered = sorted(figures)
     return ordered[len(ordered) * 9 // 10]

@@ -183,11 +183,11 @@ class AwsDeadLetters:
             return
 
     async def known(self, ids: Iterable[int]) -> dict[int, DeadLetter]:
-        """Those of these letters that exist."""
+        """The existing ones of these letters, by their ids."""
         return {letter.id: letter for letter, _ in await self._read(ids)}
 
     async def dead(self) -> Counter[str]:
-        """How many letters of each service nobody has dealt with."""
+        """The number of each service's letters that nobody has dealt with."""
         return Counter(
             {
                 name.removeprefix(_DEAD): int(count)
@@ -218,7 +218,7 @@ class AwsDeadLetters:
         return list(letters.values())
 
     async def _read(self, ids: Iterable[int]) -> list[tuple[DeadLetter, str]]:
-        """Those of these letters that exist, and the product that each is about."""
+        """The existing ones of these letters, and the product that each is about."""
         keys = {letter_id: _key(letter_id) for letter_id in ids}
         items = await self._table.get(list(keys.values()))
         if len(items) < len(keys):  # no letter ever goes: its transaction was not to be seen yet
@@ -236,7 +236,7 @@ def _key(letter_id: int) -> Key:
 
 
 def _seen_key(letter: DeadLetter) -> Key:
-    """One for each message, and once more for each time that it was redriven."""
+    """A key for each message, and another one for each time that it was redriven."""
     identity = (letter.service, letter.message_id, letter.redriven_from, letter.body)
     digest = hashlib.blake2b(encode(identity), digest_size=16).hexdigest()
     return Key(partition_of(letter.correlation_id), _SEEN + digest)

@@ -1,4 +1,4 @@
-"""What an SQS message holds: a record batch, or one message to be retried.
+"""The contents of an SQS message: a record batch, or one message to be retried.
 
 A dead letter that is redriven is sent as its number; its bytes stay in the table, because they can
 be anything and SQS takes only text.

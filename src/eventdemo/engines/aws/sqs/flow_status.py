@@ -1,4 +1,4 @@
-"""How many messages are where, as near as SQS and the processes' counts can tell."""
+"""The numbers of messages, as near as SQS and the processes' counts can tell."""
 
 import asyncio
 from collections.abc import Callable, Mapping

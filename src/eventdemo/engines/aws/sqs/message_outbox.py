@@ -1,4 +1,4 @@
-"""The messages' outbox: what is durable in the table and has yet to reach SQS or SNS.
+"""The messages' outbox: purchases and dead letters in the table that have yet to reach SQS or SNS.
 
 The process that writes an entry also carries it out, at once. Where it died, or AWS refused,
 another one does so a few seconds later. Then it may be carried out twice, which changes nothing.
@@ -35,7 +35,7 @@ _letters = msgspec.json.Decoder(list[tuple[str, int]])
 
 
 class Unpublished(NamedTuple):
-    """How many purchases wait to be published, and how many dead letters, by service."""
+    """The numbers of purchases and, by service, of dead letters that wait to be published."""
 
     purchases: int
     letters: Counter[str]

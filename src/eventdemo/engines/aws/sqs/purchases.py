@@ -1,4 +1,4 @@
-"""What the purchases table keeps of purchases: that they were accepted, their paths, and counts."""
+"""The purchases table's items: accepted purchases, their paths, and counts."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -92,8 +92,8 @@ async def totals(table: Table, partition: str) -> Counter[str]:
 
 
 class Counters:
-    """What this process counts; others see it about a second later. A crash loses the last second
-    of it. ``changes`` grows whenever a count that was made before is out of date."""
+    """The counts of this process; others see them about a second later. A crash loses the last
+    second. ``changes`` grows whenever a count that was made before is out of date."""
 
     def __init__(self, table: Table, clock: Callable[[], int], new_id: Callable[[], str]) -> None:
         self._table = table

@@ -28,12 +28,12 @@ class LeaseSettings(Struct, frozen=True):
 
     @property
     def heartbeat_s(self) -> float:
-        """How often leases are prolonged: one prolongation may fail without harm."""
+        """The interval of prolongations, so short that one may fail without harm."""
         return self.lease_s / 3
 
 
 class Lease:
-    """How long this instance may assume that SQS hands the messages of one call to nobody else.
+    """The time for which SQS hands the messages of one call to no other instance.
 
     They are held together and lost together, so that a group stays in order. Two clocks measure
     the lease, because each stands still at times: the loop's while the machine sleeps, the wall's
@@ -59,13 +59,13 @@ class Lease:
 
     @property
     def left_s(self) -> float:
-        """How much longer the lease lasts, by the clock that says less."""
+        """The time for which the lease still lasts, by the clock that says less."""
         now_s, now_us = self.now()
         return min(self._until_s - now_s, (self._until_us - now_us) / 1_000_000)
 
     @property
     def expired(self) -> bool:
-        """Whether somebody else may have the messages."""
+        """True when another instance may have the messages."""
         return self.left_s <= 0
 
 
@@ -106,7 +106,8 @@ class LeaseReceipt:
 
 
 class QueueConsumer:
-    """Reads one queue; ``decode`` makes deliveries of its messages.
+    """Reads one queue; ``decode`` makes deliveries of its messages. ``has_more`` says that the last
+    call came back full.
 
     Deliveries that were handed out and not settled are handed out again from here, without asking
     SQS for them: so SQS counts how often their holder died, and not how often a database was away.
@@ -128,7 +129,7 @@ class QueueConsumer:
         self._ready: deque[LeasedDelivery] = deque()
         self._unsettled: list[LeasedDelivery] = []
         self._used_s = 0.0
-        self.has_more = False  # as its last call came back full
+        self.has_more = False
         self._poll: asyncio.Task[int] | None = None
         self._calls: set[asyncio.Task[int]] = set()
         self._prolonging: asyncio.Task[None] | None = None
@@ -137,7 +138,7 @@ class QueueConsumer:
 
     @property
     def has_ready(self) -> bool:
-        """Whether there is something to hand out at once."""
+        """True when there is something to hand out at once."""
         return bool(self._ready)
 
     def keep_alive(self) -> None:
@@ -199,7 +200,7 @@ class QueueConsumer:
 
     @property
     def polling(self) -> bool:
-        """Whether a poll is under way, which says that the queue was empty so far."""
+        """True while a poll is under way, which says that the queue was empty so far."""
         return self._poll is not None and not self._poll.done()
 
     def poll(self) -> asyncio.Task[int]:

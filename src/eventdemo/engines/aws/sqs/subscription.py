@@ -109,7 +109,7 @@ class SqsSubscription:
         return None
 
     async def wait(self, timeout_s: float) -> None:
-        """Returns when there is something, when it can't be told, or on time-out."""
+        """Returns when there is something, when a poll fails, or on time-out."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not any(turn.consumer.has_ready for turn in self._turns):
@@ -201,7 +201,7 @@ def _up_to(ready: Sequence[LeasedDelivery], limit: int) -> Sequence[LeasedDelive
 
 
 def _of_one_attempt(ready: Sequence[LeasedDelivery], limit: int) -> Sequence[LeasedDelivery]:
-    """Those at the same attempt; a suspected one comes alone, after the others."""
+    """The ones at the same attempt; a suspected one comes alone, after the others."""
     trusted = [item for item in ready if not _is_suspected(item.delivery)]
     if not trusted:
         return [min(ready, key=_turn_of_suspected)]
@@ -211,6 +211,6 @@ def _of_one_attempt(ready: Sequence[LeasedDelivery], limit: int) -> Sequence[Lea
 
 
 def _turn_of_suspected(suspected: LeasedDelivery) -> int:
-    """Another one each time, so that others are not always behind the one that kills."""
+    """A place that differs each time, so that others are not always behind the one that kills."""
     message = suspected.delivery.stored
     return crc32(f"{message.id}/{message.receives}".encode())

@@ -113,7 +113,7 @@ class AwsTopics:
 
 
 def _delay_s(retry: Retry, now_us: int) -> int:
-    """How long SQS is to hold a retry back."""
+    """The time for which SQS is to hold a retry back."""
     delay_us = retry.due_at_us - now_us
     return -(-delay_us // 1_000_000) if 0 < delay_us <= MAX_RETRY_DELAY_US else 0
 
