@@ -1,4 +1,4 @@
-"""The session cache: outcomes by request id, and a nudge to whoever waits for one."""
+"""The session cache: outcomes by request id, and a notification to those who wait for one."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -21,7 +21,7 @@ CHANNEL = "session"
 
 _PAGE = 1_000
 
-#: How long who waits goes without looking, should a nudge get lost.
+#: The longest time between two looks for an outcome, should a notification get lost.
 _LOOK_ANYWAY_S = 0.5
 
 
