@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from eventdemo.engines.aws.backoff import BACKOFF, Backoff, retrying
 from eventdemo.engines.aws.dynamodb.marshalling import (
     PARTITION,
     SORT,
@@ -25,8 +24,8 @@ from eventdemo.engines.aws.dynamodb.table import (
     Key,
     Update,
 )
-from eventdemo.engines.aws.errors import Resource, codes_of
-from eventdemo.engines.gathering import gather_bounded
+from eventdemo.engines.aws.errors import AWS_ERRORS, Resource, codes_of
+from eventdemo.engines.calls import BACKOFF, Backoff, gather_bounded, retrying
 
 T = TypeVar("T")
 
@@ -182,7 +181,7 @@ class DynamoTable:
         return [_item(wire) for wire in answer["Items"]], key_from_wire(last) if last else None
 
     async def _retrying(self, call: Callable[[], Awaitable[T]], *, writes: bool = False) -> T:
-        return await retrying(call, self._resource, self._backoff, writes=writes)
+        return await retrying(call, AWS_ERRORS, self._resource, self._backoff, writes=writes)
 
 
 def _parts(wires: Sequence[Wire], size: int) -> list[list[Wire]]:

@@ -30,7 +30,7 @@ from eventdemo.engines.aws.dynamodb.table import (
     Put,
     Table,
 )
-from eventdemo.engines.gathering import gather_bounded
+from eventdemo.engines.calls import gather_bounded
 from eventdemo.errors import HistoryUnreadable, StorageError
 from eventdemo.messages import RecordedEvent
 

@@ -16,7 +16,7 @@ from eventdemo.engines.aws.dynamodb.table import (
     Table,
 )
 from eventdemo.engines.aws.names import EXPIRES_AT
-from eventdemo.engines.gathering import gather_bounded
+from eventdemo.engines.calls import gather_bounded
 from eventdemo.engines.waiters import Waiters
 from eventdemo.errors import StorageError
 from eventdemo.messages import Outcome

@@ -11,7 +11,7 @@ from eventdemo.aggregates import SNAPSHOT_SHAPE
 from eventdemo.codec import decode_product, encode_text
 from eventdemo.engines.aws.dynamodb.encoding import StreamChunk, chunk_of
 from eventdemo.engines.aws.dynamodb.table import Attributes, Item, Key, Table
-from eventdemo.engines.gathering import gather_bounded
+from eventdemo.engines.calls import gather_bounded
 from eventdemo.errors import Conflict, HistoryUnreadable
 from eventdemo.messages import RecordedEvent, Snapshot
 

@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from eventdemo.engines.aws.backoff import BACKOFF, Backoff, retrying
 from eventdemo.engines.aws.clients import READ_TIMEOUT_S, AwsClients
-from eventdemo.engines.aws.errors import Resource
+from eventdemo.engines.aws.errors import AWS_ERRORS, Resource
 from eventdemo.engines.aws.names import FIFO, Names
 from eventdemo.engines.aws.sqs.messaging import (
     MAX_MESSAGES_PER_CALL,
@@ -19,7 +18,7 @@ from eventdemo.engines.aws.sqs.messaging import (
     QueueMessage,
     calls_of,
 )
-from eventdemo.engines.gathering import gather_bounded
+from eventdemo.engines.calls import BACKOFF, Backoff, gather_bounded, retrying
 from eventdemo.engines.record_batches import limited_runs
 
 T = TypeVar("T")
@@ -234,7 +233,7 @@ class SqsAndSns:
     async def _retrying(
         self, call: Callable[[], Awaitable[T]], resource: Resource, *, writes: bool = False
     ) -> T:
-        return await retrying(call, resource, self._backoff, writes=writes)
+        return await retrying(call, AWS_ERRORS, resource, self._backoff, writes=writes)
 
     def _resource(self, kind: str, name: str) -> Resource:
         region: str = self._sqs.meta.region_name
