@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventdemo.engines.aws.factory import AwsEngineFactory
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.messaging import Messaging
-from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
+from eventdemo.engines.aws.sqs.context import LeaseSettings, MessagingContext
 from eventdemo.engines.registry import FactoryOptions
 from eventdemo.flow import TASK_QUEUE_TOPIC
 from eventdemo.ports import Engine, TaskQueue, Topics
@@ -95,9 +95,10 @@ class _Services(AwsEngineFactory):
         super().__init__(FactoryOptions(HEARS, TASK_QUEUE_TOPIC.name))
         self._ledger = ledger
 
-    async def _messaging(self, names: Names, service: str) -> Messaging:
-        self._written = LedgeredMessaging(await super()._messaging(names, service), self._ledger)
-        return self._written
+    async def _context(self, url: str, service: str) -> MessagingContext:
+        context = await super()._context(url, service)
+        self._written = LedgeredMessaging(context.messaging, self._ledger)
+        return replace(context, messaging=self._written)
 
     def patient_queue(self, queue: TaskQueue) -> Any:
         return PatientQueue(queue, self._ledger)

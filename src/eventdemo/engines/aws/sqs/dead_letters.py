@@ -20,9 +20,9 @@ from eventdemo.engines.aws.dynamodb.table import (
     ConditionFailed,
     Key,
     Put,
-    Table,
     Update,
 )
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.encoding import MAX_ID_CHARS
 from eventdemo.engines.aws.sqs.message_outbox import MessageOutbox, Publisher
 from eventdemo.engines.aws.sqs.purchases import Counters, partition_of
@@ -42,25 +42,22 @@ _FIELDS = [field for field in DeadLetter.__struct_fields__ if field != "id"]
 
 
 class AwsDeadLetters:
-    """The dead letters of all services; ``subscriptions`` maps each service to its topic."""
+    """The dead letters of all services."""
 
     def __init__(
         self,
-        table: Table,
-        outbox: MessageOutbox,
+        context: MessagingContext,
         publisher: Publisher,
+        outbox: MessageOutbox,
         counters: Counters,
-        subscriptions: Mapping[str, str],
-        clock: Callable[[], int],
-        new_id: Callable[[], str],
     ) -> None:
-        self._table = table
-        self._outbox = outbox
+        self._table = context.table
+        self._services = frozenset(context.subscriptions)
+        self._clock = context.clock
+        self._new_id = context.new_id
         self._publisher = publisher
+        self._outbox = outbox
         self._counters = counters
-        self._services = frozenset(subscriptions)
-        self._clock = clock
-        self._new_id = new_id
         #: Called with each service whose letters were redriven here, which are to be had at once.
         self.on_redrive: Callable[[str], None] = lambda service: None
 
