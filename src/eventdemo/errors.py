@@ -4,6 +4,7 @@ Business answers (sold out, unknown product) are facts, never exceptions.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 #: Some drivers repeat in their errors all that was in a call.
@@ -106,7 +107,7 @@ class ErrorMeaning(NamedTuple):
     kinds: tuple[type[Exception], ...]
     becomes: type[StorageError]
     advice: str | Callable[[Any, object], str]
-    codes: frozenset[str] = frozenset()
+    codes: AbstractSet[str] = frozenset()
     transient: bool = False
     lost: bool = False
 

@@ -22,7 +22,7 @@ ERRORS = DriverErrors(
     (
         ErrorMeaning((PermissionError,), StorageDenied, lambda error, place: f"{place}: {error!r}"),
         ErrorMeaning((ConnectionRefusedError,), StorageUnreachable, "start it", transient=True),
-        ErrorMeaning((OSError,), StorageBusy, "wait", frozenset({"busy"}), transient=True),
+        ErrorMeaning((OSError,), StorageBusy, "wait", {"busy"}, transient=True),
         ErrorMeaning(
             (OSError,),
             StorageUnreachable,

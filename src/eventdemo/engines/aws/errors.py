@@ -63,11 +63,13 @@ def codes_of(error: Exception) -> Sequence[str]:
 
 
 def _codes(error: Exception) -> Sequence[str]:
-    """Returns the codes of an error, and the class of its HTTP status."""
+    """Returns the codes of an error, which some services write with ``Exception`` behind them, and
+    the class of its HTTP status."""
     if not isinstance(error, ClientError):
         return ()
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return [*codes_of(error), f"{status // 100}xx"]
+    codes = [code.removesuffix("Exception") for code in codes_of(error)]
+    return [*codes, f"{status // 100}xx"]
 
 
 def _refusal(error: ClientError, resource: object) -> str:
@@ -93,23 +95,19 @@ AWS_ERRORS = DriverErrors(
             StorageThrottled,
             "AWS throttles {place} ({line}; tried {attempts} times): it goes on by itself when "
             "there is less to do; if it stays so, look at the quotas",
-            frozenset(
-                {
-                    "KMS.ThrottlingException",
-                    "KmsThrottled",
-                    "OverLimit",
-                    "ProvisionedThroughputExceeded",
-                    "ProvisionedThroughputExceededException",
-                    "RequestLimitExceeded",
-                    "RequestThrottled",
-                    "SlowDown",
-                    "ThrottledException",
-                    "Throttling",
-                    "ThrottlingError",
-                    "ThrottlingException",
-                    "TooManyRequestsException",
-                }
-            ),
+            {
+                "KMS.Throttling",
+                "KmsThrottled",
+                "OverLimit",
+                "ProvisionedThroughputExceeded",
+                "RequestLimitExceeded",
+                "RequestThrottled",
+                "SlowDown",
+                "Throttled",
+                "Throttling",
+                "ThrottlingError",
+                "TooManyRequests",
+            },
             transient=True,
         ),
         ErrorMeaning(
@@ -117,13 +115,7 @@ AWS_ERRORS = DriverErrors(
             StorageThrottled,
             "too many write to the same items of {place} at once (tried {attempts} times): try "
             "again",
-            frozenset(
-                {
-                    "TransactionConflict",
-                    "TransactionConflictException",
-                    "TransactionInProgressException",
-                }
-            ),
+            {"TransactionConflict", "TransactionInProgress"},
             transient=True,
         ),
         ErrorMeaning(
@@ -131,7 +123,7 @@ AWS_ERRORS = DriverErrors(
             StorageDenied,
             "the AWS credentials for {place} have expired: sign in again, for instance with "
             "'aws sso login', and check this machine's clock",
-            frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"}),
+            {"ExpiredToken", "RequestExpired"},
         ),
         ErrorMeaning(
             (ClientError,),
@@ -139,57 +131,45 @@ AWS_ERRORS = DriverErrors(
             "AWS does not accept the credentials for {place} ({line}): check AWS_PROFILE or "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, that AWS_REGION is enabled for the "
             "account, and this machine's clock",
-            frozenset(
-                {
-                    "IncompleteSignature",
-                    "IncompleteSignatureException",
-                    "InvalidAccessKeyId",
-                    "InvalidClientTokenId",
-                    "InvalidSignatureException",
-                    "MissingAuthenticationToken",
-                    "MissingAuthenticationTokenException",
-                    "SignatureDoesNotMatch",
-                    "UnrecognizedClientException",
-                }
-            ),
+            {
+                "IncompleteSignature",
+                "InvalidAccessKeyId",
+                "InvalidClientTokenId",
+                "InvalidSignature",
+                "MissingAuthenticationToken",
+                "SignatureDoesNotMatch",
+                "UnrecognizedClient",
+            },
         ),
         ErrorMeaning(
             (ClientError,),
             StorageMissing,
             "there is no {place.kind} '{place.name}' in {place.region}: 'eventdemo aws deploy "
             "--prefix {place.prefix}' makes it; if it is elsewhere, set AWS_REGION",
-            frozenset(
-                {
-                    "AWS.SimpleQueueService.NonExistentQueue",
-                    "NotFound",
-                    "NotFoundException",
-                    "QueueDoesNotExist",
-                    "ResourceNotFoundException",
-                }
-            ),
+            {
+                "AWS.SimpleQueueService.NonExistentQueue",
+                "NotFound",
+                "QueueDoesNotExist",
+                "ResourceNotFound",
+            },
         ),
         ErrorMeaning(
             (ClientError,),
             StorageDenied,
             _refusal,
-            frozenset(
-                {
-                    "AccessDenied",
-                    "AccessDeniedException",
-                    "AuthorizationError",
-                    "AuthorizationErrorException",
-                    "KMSAccessDenied",
-                    "KMSAccessDeniedException",
-                    "KmsAccessDenied",
-                    "UnauthorizedOperation",
-                }
-            ),
+            {
+                "AccessDenied",
+                "AuthorizationError",
+                "KMSAccessDenied",
+                "KmsAccessDenied",
+                "UnauthorizedOperation",
+            },
         ),
         ErrorMeaning(
             (ClientError,),
             StorageError,
             "{place} fails ({line}; tried {attempts} times): try again in a moment",
-            frozenset({"5xx"}),
+            {"5xx"},
             transient=True,
             lost=True,
         ),

@@ -245,7 +245,7 @@ SQLITE_ERRORS = DriverErrors(
             (apsw.IOError,),
             StorageFull,
             _NO_SPACE,
-            frozenset({"ENOSPC", "EDQUOT", "No space", "SHMSIZE"}),
+            {"ENOSPC", "EDQUOT", "No space", "SHMSIZE"},
         ),
         ErrorMeaning(
             (apsw.IOError, apsw.NoMemError),
