@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
-from eventdemo.engines.sqlite.file import Schema, SqliteFile, Unit, translated
+from eventdemo.engines.sqlite.file import Schema, SqliteFile, Unit, rows, translated
 from eventdemo.errors import StorageBusy, StorageError
 
 try:
@@ -44,6 +44,12 @@ class Database(Protocol):
 
     async def close(self) -> None:
         """Finishes the work that waits and closes the file."""
+
+
+async def read_rows(database: Database, sql: str, bindings: Any = None) -> list[Any]:
+    """Returns the rows of a query against what is committed, as tuples."""
+    result: list[Any] = await database.read(lambda connection: rows(connection, sql, bindings))
+    return result
 
 
 class _Waiting(NamedTuple):

@@ -20,6 +20,7 @@ from eventdemo.engines.aws.dynamodb.table import (
 )
 from eventdemo.engines.calls import gather_bounded
 from eventdemo.engines.recordings import expected_versions
+from eventdemo.engines.waiters import is_set_within
 from eventdemo.errors import Conflict
 from eventdemo.messages import RecordedEvent, Recording, Snapshot
 
@@ -153,15 +154,12 @@ class DynamoEventPool:
     async def _is_news(self) -> bool:
         """Returns whether something was appended: at once if by this process, and if by another one
         after a pause that grows as long as none is."""
-        try:
-            async with asyncio.timeout(self._pause_s):
-                await self._news.wait()
-        except TimeoutError:
-            self._pause_s = min(self._pause_s * 1.5, _PAUSES_S[1])
-            before, self._looked = self._looked, await self._log.look()
-            return self._looked != before or self._looked[1] > 0
-        self._news.clear()
-        return True
+        if await is_set_within(self._pause_s, self._news):
+            self._news.clear()
+            return True
+        self._pause_s = min(self._pause_s * 1.5, _PAUSES_S[1])
+        before, self._looked = self._looked, await self._log.look()
+        return self._looked != before or self._looked[1] > 0
 
 
 def _parts(recordings: Sequence[Recording]) -> Iterator[list[EncodedRecording]]:

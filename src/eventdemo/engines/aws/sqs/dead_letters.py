@@ -164,7 +164,12 @@ class AwsDeadLetters:
                 for letter in letters
             )
         }
-        for run in limited_runs(new.items(), _ADDED_AT_ONCE, _BYTES_AT_ONCE, _size_bytes):
+        for run in limited_runs(
+            new.items(),
+            _ADDED_AT_ONCE,
+            _BYTES_AT_ONCE,
+            lambda item: len(item[1].body) + len(item[1].stack),
+        ):
             await self._add(dict(run))
 
     async def _add(self, letters: dict[Key, DeadLetter]) -> None:
@@ -237,11 +242,6 @@ def _seen_key(letter: DeadLetter) -> Key:
     identity = (letter.service, letter.message_id, letter.redriven_from, letter.body)
     digest = hashlib.blake2b(encode(identity), digest_size=16).hexdigest()
     return Key(partition_of(letter.correlation_id), _SEEN + digest)
-
-
-def _size_bytes(new: tuple[Key, DeadLetter]) -> int:
-    _, letter = new
-    return len(letter.body) + len(letter.stack)
 
 
 def _addition(last: int, letters: Mapping[Key, DeadLetter]) -> list[Action]:

@@ -168,7 +168,9 @@ class AwsTaskQueue:
                     earlier |= found
                     continue
                 # Only the answer was lost: this very transaction was carried out.
-            self._publish_later(waiting, messages)
+            if self._unpublished_messages < MAX_UNPUBLISHED:
+                self._unpublished_messages += len(messages)
+                self._publications.add((waiting, messages))
             break
         return earlier
 
@@ -188,11 +190,6 @@ class AwsTaskQueue:
         ]
 
     # --- publishing -----------------------------------------------------------------------
-
-    def _publish_later(self, waiting: Put, messages: list[Message]) -> None:
-        if self._unpublished_messages < MAX_UNPUBLISHED:
-            self._unpublished_messages += len(messages)
-            self._publications.add((waiting, messages))
 
     async def _publish(self, transactions: list[tuple[Put, list[Message]]]) -> int:
         """Publishes all that was accepted meanwhile together."""
