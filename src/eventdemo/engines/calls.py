@@ -71,15 +71,19 @@ async def retrying(
 
 
 async def gather_bounded(call: Callable[[A], Awaitable[T]], arguments: Iterable[A]) -> list[T]:
-    """Returns the results of the calls, in their order. When all have ended, raises the first
-    error."""
+    """Returns the results of the calls, of which few are under way at once, as ``gather_all``."""
     room = asyncio.Semaphore(CALLS_AT_ONCE)
 
     async def within_bounds(argument: A) -> T:
         async with room:
             return await call(argument)
 
-    results = await asyncio.gather(*map(within_bounds, arguments), return_exceptions=True)
+    return await gather_all(*map(within_bounds, arguments))
+
+
+async def gather_all(*calls: Awaitable[T]) -> list[T]:
+    """Returns the results of the calls. When all have ended, raises the first error."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result

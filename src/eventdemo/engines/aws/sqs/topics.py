@@ -1,8 +1,7 @@
 """Topics and their subscribers: publishing, receiving, settling."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.dead_letters import AwsDeadLetters
@@ -11,6 +10,7 @@ from eventdemo.engines.aws.sqs.message_outbox import Publisher
 from eventdemo.engines.aws.sqs.purchases import AwsMessageLog, Counters
 from eventdemo.engines.aws.sqs.queue_consumer import LeaseReceipt
 from eventdemo.engines.aws.sqs.subscription import SqsSubscription
+from eventdemo.engines.calls import gather_all
 from eventdemo.engines.deliveries import as_received, redriven_letters
 from eventdemo.messages import MAX_RETRY_DELAY_US, DeadLetter, Message, Received, Retry
 
@@ -34,7 +34,7 @@ class AwsTopics:
         self._subscriptions: dict[str, SqsSubscription] = {}
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
-        await _both(self._publisher.publish(topic, messages), self._message_log.add(messages))
+        await gather_all(self._publisher.publish(topic, messages), self._message_log.add(messages))
         self._counters.changes += 1
 
     async def receive(self, service: str, limit: int) -> Received | None:
@@ -53,7 +53,7 @@ class AwsTopics:
         # Retries and dead letters are durable before the messages end. After a crash in between
         # these come again, and what is done once more then changes nothing.
         redriven_from = redriven_letters(receipt.deliveries)
-        await _both(
+        await gather_all(
             self._send_retries(received.service, retries, redriven_from),
             self._letters.add(dead, redriven_from),
         )
@@ -103,10 +103,3 @@ def _delay_s(retry: Retry, now_us: int) -> int:
     """The time for which SQS is to hold a retry back."""
     delay_us = retry.due_at_us - now_us
     return -(-delay_us // 1_000_000) if 0 < delay_us <= MAX_RETRY_DELAY_US else 0
-
-
-async def _both(*calls: Coroutine[Any, Any, None]) -> None:
-    """Returns when both have ended; raises the first error."""
-    for result in await asyncio.gather(*calls, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
