@@ -104,10 +104,10 @@ class UnitOfWork:
 
     def _record(self, message: Message, events: list[Event]) -> None:
         """Records all of a message's events or, if one does not fit its stream, none."""
+        streams = [event.stream for event in events]
         writes = []
         evolved: dict[str, Aggregate] = {}
-        for event in events:
-            stream = event.stream
+        for stream, event in zip(streams, events, strict=True):
             state = evolved.get(stream) or self.states[stream]
             writes.append(Write(stream, state.version, event))
             evolved[stream] = state.evolve(event)
