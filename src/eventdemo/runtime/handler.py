@@ -102,7 +102,7 @@ class Handler:
         work = UnitOfWork(self._row, received, self._clock(), loaded, self._cache, observation)
         for undecodable in received.undecodable:
             work.dead_letter_undecodable(undecodable)
-        columns = (column for _, column in reads)
+        columns = [column for _, column in reads]
         for message, *streams in zip(received.messages, *columns, strict=True):
             try:
                 work.route(message, *work.decide(message, streams, decide))
