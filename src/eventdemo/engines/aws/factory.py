@@ -11,7 +11,7 @@ from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.dynamodb.table import Key
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.context import LeaseSettings, MessagingContext
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.messaging import WakeUpPublisher
 from eventdemo.engines.aws.sqs.parts import AwsMessaging, LambdaInvocations
 from eventdemo.engines.aws.sqs.sqs_and_sns import SqsAndSns
@@ -37,16 +37,9 @@ class AwsEngineFactory:
     async def event_pool(self, url: str) -> DynamoEventPool:
         return DynamoEventPool(await self._table(_after_scheme(url)), _new_id)
 
-    async def messaging(
-        self,
-        url: str,
-        *,
-        wake_ups: bool = False,
-        settings: LeaseSettings = LeaseSettings(),  # noqa: B008 - frozen
-    ) -> MessagingParts:
+    async def messaging(self, url: str, *, wake_ups: bool = False) -> MessagingParts:
         """Opens the messaging of the deployment whose names begin with a prefix."""
         context = await self._context(url, next(iter(self._subscriptions)))
-        context = replace(context, settings=settings)
         if wake_ups:
             publisher = WakeUpPublisher(context.messaging, context.names, self._subscriptions)
             self._opened.push_async_callback(publisher.close)

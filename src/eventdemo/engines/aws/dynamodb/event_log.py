@@ -31,6 +31,7 @@ from eventdemo.engines.aws.dynamodb.table import (
     Table,
 )
 from eventdemo.engines.calls import gather_bounded
+from eventdemo.engines.record_batches import limited_runs
 from eventdemo.errors import HistoryUnreadable, StorageError
 from eventdemo.messages import RecordedEvent
 
@@ -149,7 +150,9 @@ class EventLog:
         await self._read_head()
         order = in_order(await self._with_predecessors(entries))
         while order:
-            group = _first_group(order)
+            group, *_ = limited_runs(
+                order, _MAX_ENTRIES_PER_MOVE, MAX_LOG_ITEM_BYTES, lambda entry: entry.size_bytes
+            )
             if await self._append_group(group):
                 order = order[len(group) :]
             else:
@@ -262,18 +265,6 @@ class EventLog:
 def _entries(pages: dict[int, list[Item]]) -> dict[str, OutboxEntry]:
     entries = [entry_of(*item) for page in pages.values() for item in page]
     return {entry.name: entry for entry in entries}
-
-
-def _first_group(order: Sequence[OutboxEntry]) -> list[OutboxEntry]:
-    """Returns as many of the first as one item and one transaction hold."""
-    group: list[OutboxEntry] = []
-    size_bytes = 0
-    for entry in order[:_MAX_ENTRIES_PER_MOVE]:
-        size_bytes += entry.size_bytes
-        if group and size_bytes > MAX_LOG_ITEM_BYTES:
-            break
-        group.append(entry)
-    return group
 
 
 def _item_of(number: int, attributes: Attributes | None) -> LogItem:

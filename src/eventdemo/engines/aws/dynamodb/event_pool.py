@@ -69,7 +69,7 @@ class DynamoEventPool:
         entry = event_outbox.name_of(self._new_id())
         actions: list[Action] = [
             *(_put_chunk(stream, expected[stream], rows, entry) for stream, rows in chunks.items()),
-            *(_put_cause(recording) for recording in part),
+            *(Put(_cause_key(r.causation_id), {"events": pack(r.rows)}, absent=True) for r in part),
             event_outbox.put(
                 entry, [row for r in part for row in r.rows], (*before, *after.values())
             ),
@@ -199,10 +199,6 @@ def _chunks(part: Sequence[EncodedRecording]) -> tuple[dict[str, int], dict[str,
 def _put_chunk(stream: str, version: int, rows: Sequence[bytes], entry: str) -> Put:
     attributes = {"events": pack(rows), "last": version + len(rows), "entry": entry}
     return Put(chunk_key(stream, version + 1), attributes, absent=True)
-
-
-def _put_cause(recording: EncodedRecording) -> Put:
-    return Put(_cause_key(recording.causation_id), {"events": pack(recording.rows)}, absent=True)
 
 
 def _snapshot_key(stream: str, version: int) -> Key:

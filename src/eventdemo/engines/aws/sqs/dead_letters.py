@@ -226,11 +226,12 @@ class AwsDeadLetters:
         if len(items) < len(keys):  # no letter ever goes: its transaction was not to be seen yet
             missing = [key for key in keys.values() if key not in items]
             items |= await self._table.get(missing, settled=True)
-        return [
-            (_letter(letter_id, items[key]), str(items[key]["product_id"]))
-            for letter_id, key in keys.items()
-            if key in items
-        ]
+        letters = []
+        for letter_id, key in keys.items():
+            if kept := items.get(key):
+                fields: dict[str, Any] = {name: kept[name] for name in _FIELDS if name in kept}
+                letters.append((DeadLetter(**fields, id=letter_id), str(kept["product_id"])))
+        return letters
 
 
 def _key(letter_id: int) -> Key:
@@ -264,11 +265,6 @@ def _attributes(letter: DeadLetter) -> Attributes:
     given = {field: getattr(letter, field) for field in _FIELDS}
     kept = {field: value for field, value in given.items() if value is not None}
     return kept | {"product_id": _product_of(letter.body)}
-
-
-def _letter(letter_id: int, attributes: Attributes) -> DeadLetter:
-    kept: dict[str, Any] = {name: attributes[name] for name in _FIELDS if name in attributes}
-    return DeadLetter(**kept, id=letter_id)
 
 
 def _product_of(body: bytes) -> str:
