@@ -94,24 +94,17 @@ class SimulatedDatabase:
         self._process = process
 
     async def write(self, unit: Unit) -> Any:
-        return await self._process.io(
-            f"write {self._disk.name}", lambda: self._commit(unit), writes=True
-        )
+        return await self._io("write", lambda: self._disk.store.commit([unit])[0], writes=True)
 
     async def read(self, query: Unit) -> Any:
-        return await self._process.io(
-            f"read {self._disk.name}", lambda: self._query(query), writes=False
-        )
+        return await self._io("read", lambda: self._disk.store.query(query), writes=False)
 
     async def close(self) -> None:
         """The disk stays."""
 
-    def _commit(self, unit: Unit) -> Any:
-        store = self._disk.store
-        return self._disk.faults.around(lambda: store.commit([unit])[0], writes=True)
-
-    def _query(self, query: Unit) -> Any:
-        return self._disk.faults.around(lambda: self._disk.store.query(query), writes=False)
+    async def _io(self, what: str, action: Callable[[], Any], *, writes: bool) -> Any:
+        guarded = partial(self._disk.faults.around, action, writes=writes)
+        return await self._process.io(f"{what} {self._disk.name}", guarded, writes=writes)
 
 
 class Deployment(Protocol):

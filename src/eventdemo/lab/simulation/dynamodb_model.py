@@ -124,8 +124,8 @@ class TableModel:
         last = len(order) if before is None else bisect_left(order, before)
         selected = order[first:last]
         page = selected[::-1][:ITEMS_PER_PAGE] if descending else selected[:ITEMS_PER_PAGE]
-        found = [(key, self.seen(key)) for key in (Key(partition, sort) for sort in page)]
-        items = [Item(key, attributes) for key, attributes in found if attributes is not None]
+        rows = [(key, self.seen(key)) for key in (Key(partition, sort) for sort in page)]
+        items = [Item(key, attributes) for key, attributes in rows if attributes is not None]
         return items, page[-1] if len(page) < len(selected) else None
 
     def all_keys(self) -> list[Key]:

@@ -32,16 +32,13 @@ REST_S = 180.0
 LOOK_S = 0.5
 
 
-def _slowness(steps: list[s.Step]) -> float:
-    return max((step.factor for step in steps if isinstance(step, s.Slow)), default=1.0)
-
-
 class World:
     """A deployment, its processes, and what is done to them."""
 
     def __init__(self, plan: Plan, steps: list[s.Step], trace: Trace, folder: Path) -> None:
         self.plan = plan
-        self.chance = SeededChance(plan.seed, slowness=_slowness(steps))
+        slowness = max((step.factor for step in steps if isinstance(step, s.Slow)), default=1.0)
+        self.chance = SeededChance(plan.seed, slowness)
         self.trace = trace
         self.failing = FailingHandlers(plan.failures)
         self.deployment = deploy(plan, steps, self.chance)
