@@ -1,0 +1,1 @@
+"""The comparison: the same job done by traditional designs, by peers and by this system."""

@@ -1,0 +1,71 @@
+"""Group commit: purchases that arrive while one transaction is under way share the next one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from eventdemo.lab.compare.contenders.shapes import Decision
+
+
+class PurchaseOrder(NamedTuple):
+    """A purchase that waits for its transaction."""
+
+    request_id: str
+    product_id: str
+    quantity: int
+
+
+class Batcher:
+    """Hands what has gathered to ``write``, one batch after the other; alone, nothing waits.
+
+    ``write`` returns the outcomes in the order of the purchases, once they are on the disk.
+    """
+
+    def __init__(
+        self, write: Callable[[Sequence[PurchaseOrder]], Awaitable[Sequence[str]]]
+    ) -> None:
+        self._write = write
+        self._waiting: list[tuple[PurchaseOrder, asyncio.Future[Decision]]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    def submit(self, purchase: PurchaseOrder) -> asyncio.Future[Decision]:
+        """Puts a purchase into the next batch."""
+        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._waiting.append((purchase, future))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._run())
+        return future
+
+    async def _run(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            purchases = [purchase for purchase, _ in batch]
+            try:
+                outcomes = await self._write(purchases)
+            except Exception as error:  # noqa: BLE001 - it is for those who wait
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (purchase, future), outcome in zip(batch, outcomes, strict=True):
+                if not future.done():
+                    future.set_result(Decision(purchase.request_id, outcome))
+        self._writing = None
+
+
+def decide(
+    purchases: Sequence[PurchaseOrder], available: dict[str, int]
+) -> tuple[list[str], dict[str, int]]:
+    """The outcomes in the order of arrival, and the units that go of each product."""
+    outcomes, taken = [], dict.fromkeys(available, 0)
+    for _, product_id, quantity in purchases:
+        left = available.get(product_id)
+        if left is None:
+            outcomes.append("unknown_product")
+        elif left < quantity:
+            outcomes.append("out_of_stock")
+        else:
+            available[product_id] = left - quantity
+            taken[product_id] += quantity
+            outcomes.append("confirmed")
+    return outcomes, {product_id: units for product_id, units in taken.items() if units}

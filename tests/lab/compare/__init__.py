@@ -1,0 +1,1 @@
+"""The comparison: its contenders, the servers they need, and the checks that keep it fair."""
