@@ -1,11 +1,35 @@
 """What the databases of the contenders hold, each read behind its contender's back."""
 
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 
-from eventdemo.lab.compare.contender import Site
-from eventdemo.lab.compare.state import DatabaseState, StoredProduct, StoredPurchase
+import msgspec
 
+from eventdemo.aggregates import Product
+from eventdemo.facts import (
+    Event,
+    OrderCreated,
+    ProductChanged,
+    ProductRegistered,
+    PurchaseApproved,
+    PurchaseFailed,
+    StockReceived,
+    StockReserved,
+)
+from eventdemo.lab.compare.contender import Site
+from eventdemo.lab.compare.state import (
+    CONFIRMED,
+    PENDING,
+    DatabaseState,
+    StoredProduct,
+    StoredPurchase,
+)
+from eventdemo.runtime.wiring import open_engine
+from eventdemo.settings import Settings
+
+#: So many events are read at a time.
+PAGE = 5_000
 PRODUCTS = "SELECT id, received, reserved FROM products"
 ORDERS = "SELECT CAST(id AS text), product_id, quantity, outcome FROM orders"
 
@@ -35,3 +59,50 @@ async def read_sqlite(site: Site) -> DatabaseState:
         {row[0]: StoredProduct(row[1], row[2]) for row in products},
         [StoredPurchase(*row) for row in orders],
     )
+
+
+async def read_event_table(site: Site) -> DatabaseState:
+    """The events in ``shop.db`` of the modular monolith."""
+    with closing(sqlite3.connect(site.data / "shop.db")) as connection:
+        rows = connection.execute("SELECT data FROM events ORDER BY stream, version").fetchall()
+    read_event = msgspec.json.Decoder(Event).decode
+    return state_of(read_event(data) for (data,) in rows)
+
+
+async def read_event_pool(site: Site) -> DatabaseState:
+    """The event pool that a site's settings name."""
+    events: list[Event] = []
+    engine = await open_engine(Settings(data=site.data / "data"), must_exist=True)
+    try:
+        position = 0
+        while page := await engine.pool.read_all(after_position=position, limit=PAGE):
+            events += [event.data for event in page]
+            position = page[-1].position
+    finally:
+        await engine.close()
+    return state_of(events)
+
+
+def state_of(events: Iterable[Event]) -> DatabaseState:
+    """Folds a history. A purchase with two outcomes is there twice, as the receipt wants it."""
+    products: dict[str, Product] = {}
+    approved: dict[str, StoredPurchase] = {}
+    decided: list[StoredPurchase] = []
+    for event in events:
+        match event:
+            case ProductRegistered() | ProductChanged() | StockReceived() | StockReserved():
+                before = products.get(event.product_id, Product())
+                products[event.product_id] = before.evolve(event)
+            case PurchaseApproved():
+                approved[event.request_id] = _purchase(event, PENDING)
+            case OrderCreated():
+                approved.pop(event.request_id, None)
+                decided.append(_purchase(event, CONFIRMED))
+            case PurchaseFailed():
+                decided.append(_purchase(event, event.code))
+    stock = {id_: StoredProduct(row.received, row.reserved) for id_, row in products.items()}
+    return DatabaseState(stock, [*decided, *approved.values()])
+
+
+def _purchase(event: PurchaseApproved | OrderCreated | PurchaseFailed, to: str) -> StoredPurchase:
+    return StoredPurchase(event.request_id, event.product_id, event.quantity, to)

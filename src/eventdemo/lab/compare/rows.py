@@ -2,8 +2,21 @@
 
 import os
 
-from eventdemo.lab.compare.contender import Contender, Durability, ServerKind, Site, uvicorn
-from eventdemo.lab.compare.readers import read_postgresql, read_sqlite
+from eventdemo.lab.compare.contender import (
+    AS_WRITTEN,
+    Contender,
+    Durability,
+    ServerKind,
+    Site,
+    uvicorn,
+)
+from eventdemo.lab.compare.contenders import event_driven
+from eventdemo.lab.compare.readers import (
+    read_event_pool,
+    read_event_table,
+    read_postgresql,
+    read_sqlite,
+)
 
 CORES = os.cpu_count() or 1
 _WEB = ("starlette", "uvicorn", "httpx")
@@ -24,7 +37,7 @@ MONOLITH = Contender(
     needs=("fastapi", "sqlalchemy", "psycopg", "asyncpg", "uvicorn", "httpx"),
     servers=(ServerKind.POSTGRESQL,),
     modes={
-        "as written": {},
+        AS_WRITTEN: {},
         "same pool": {"COMPARE_CONNECTIONS": "10"},
         "tuned": {"COMPARE_CONNECTIONS": str(2 * CORES + 1), "COMPARE_WORKERS": str(CORES)},
     },
@@ -44,7 +57,7 @@ TUNED = Contender(
     needs=("asyncpg", *_WEB),
     servers=(ServerKind.POSTGRESQL,),
     modes={
-        "as written": {},
+        AS_WRITTEN: {},
         "same pool": {"COMPARE_CONNECTIONS": "10"},
         "tuned": {"COMPARE_CONNECTIONS": str(2 * CORES + 1)},
     },
@@ -65,7 +78,7 @@ VERTICAL = Contender(
     read=read_postgresql,
     needs=("asyncpg", *_WEB),
     servers=(ServerKind.POSTGRESQL,),
-    modes={"as written": {"COMPARE_CONNECTIONS": "20"}},
+    modes={AS_WRITTEN: {"COMPARE_CONNECTIONS": "20"}},
     max_instances=4,
 )
 
@@ -100,7 +113,64 @@ GROUP_COMMIT_SQLITE = Contender(
     needs=_WEB,
 )
 
-CONTENDERS = (MONOLITH, TUNED, VERTICAL, GROUP_COMMIT_POSTGRESQL, GROUP_COMMIT_SQLITE)
+BARE_ASGI = Contender(
+    name="group-commit-asgi",
+    title="Monolith with group commit, SQLite, bare ASGI",
+    family="traditional",
+    description="The same without a web framework: the strongest traditional design there is.",
+    durability=Durability.BEFORE,
+    objection="Nobody gives up a web framework for a shop that sells less than this.",
+    file="bare_asgi.py",
+    commands=lambda site: uvicorn("bare_asgi", site),
+    read=read_sqlite,
+    needs=_WEB,
+)
+
+MODULAR_MONOLITH = Contender(
+    name="modular-monolith",
+    title="Modular monolith",
+    family="traditional",
+    description=(
+        "This project's own services, called one after the other in one process on one database:"
+        " the same deciders without queue and topics."
+    ),
+    durability=Durability.BEFORE,
+    objection="It is bound to one process as it stands; its modules could be split later.",
+    file="modular_monolith.py",
+    commands=lambda site: uvicorn("modular_monolith", site),
+    read=read_event_table,
+    needs=_WEB,
+    modes={AS_WRITTEN: {}, "tuned": {"COMPARE_BATCH": "500"}},
+)
+
+EVENT_DRIVEN = Contender(
+    name="event-driven",
+    title="Event-driven, embedded engine",
+    family="event-driven",
+    description=(
+        "This project, `eventdemo up`: a purchase is durable in the task queue before its 202, and"
+        " decided behind it."
+    ),
+    durability=Durability.BEFORE,
+    objection="A buyer who wants the outcome asks twice, and a team has more to understand.",
+    file="event_driven.py",
+    commands=event_driven.up,
+    read=read_event_pool,
+    extra=None,
+    max_instances=8,
+    decides_later=True,
+)
+
+CONTENDERS = (
+    MONOLITH,
+    TUNED,
+    VERTICAL,
+    GROUP_COMMIT_POSTGRESQL,
+    GROUP_COMMIT_SQLITE,
+    BARE_ASGI,
+    MODULAR_MONOLITH,
+    EVENT_DRIVEN,
+)
 
 
 def _workers(site: Site) -> int:

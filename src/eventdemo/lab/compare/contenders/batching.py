@@ -18,13 +18,17 @@ class PurchaseOrder(NamedTuple):
 class Batcher:
     """Hands what has gathered to ``write``, one batch after the other; alone, nothing waits.
 
-    ``write`` returns the outcomes in the order of the purchases, once they are on the disk.
+    ``write`` returns the decisions in the order of the purchases, once they are on the disk. It
+    gets ``limit`` of them at most.
     """
 
     def __init__(
-        self, write: Callable[[Sequence[PurchaseOrder]], Awaitable[Sequence[str]]]
+        self,
+        write: Callable[[Sequence[PurchaseOrder]], Awaitable[Sequence[Decision]]],
+        limit: int = 500,
     ) -> None:
         self._write = write
+        self._limit = limit
         self._waiting: list[tuple[PurchaseOrder, asyncio.Future[Decision]]] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -38,34 +42,34 @@ class Batcher:
 
     async def _run(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting, []
+            batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
             purchases = [purchase for purchase, _ in batch]
             try:
-                outcomes = await self._write(purchases)
+                decisions = await self._write(purchases)
             except Exception as error:  # noqa: BLE001 - it is for those who wait
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
                 continue
-            for (purchase, future), outcome in zip(batch, outcomes, strict=True):
+            for (_, future), decision in zip(batch, decisions, strict=True):
                 if not future.done():
-                    future.set_result(Decision(purchase.request_id, outcome))
+                    future.set_result(decision)
         self._writing = None
 
 
 def decide(
     purchases: Sequence[PurchaseOrder], available: dict[str, int]
-) -> tuple[list[str], dict[str, int]]:
-    """The outcomes in the order of arrival, and the units that go of each product."""
-    outcomes, taken = [], dict.fromkeys(available, 0)
-    for _, product_id, quantity in purchases:
+) -> tuple[list[Decision], dict[str, int]]:
+    """The decisions in the order of arrival, and the units that go of each product."""
+    decisions, taken = [], dict.fromkeys(available, 0)
+    for request_id, product_id, quantity in purchases:
         left = available.get(product_id)
         if left is None:
-            outcomes.append("unknown_product")
+            decisions.append(Decision(request_id, "unknown_product"))
         elif left < quantity:
-            outcomes.append("out_of_stock")
+            decisions.append(Decision(request_id, "out_of_stock"))
         else:
             available[product_id] = left - quantity
             taken[product_id] += quantity
-            outcomes.append("confirmed")
-    return outcomes, {product_id: units for product_id, units in taken.items() if units}
+            decisions.append(Decision(request_id, "confirmed"))
+    return decisions, {product_id: units for product_id, units in taken.items() if units}

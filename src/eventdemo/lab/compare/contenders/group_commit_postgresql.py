@@ -32,16 +32,17 @@ class GroupCommitShop(PostgresqlShop):
     async def buy(self, request_id: str, product_id: str, quantity: int) -> Decision:
         return await self._batcher.submit(PurchaseOrder(request_id, product_id, quantity))
 
-    async def _write(self, purchases: Sequence[PurchaseOrder]) -> list[str]:
+    async def _write(self, purchases: Sequence[PurchaseOrder]) -> list[Decision]:
         ids, product_ids, quantities = zip(*purchases, strict=True)
         async with self.pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(LOCK, list(set(product_ids)))
             prices = {row[0]: row[1] for row in rows}
-            outcomes, taken = decide(purchases, {row[0]: row[2] for row in rows})
+            decisions, taken = decide(purchases, {row[0]: row[2] for row in rows})
+            outcomes = [decision.outcome for decision in decisions]
             paid = [prices.get(product_id, 0) for product_id in product_ids]
             columns = (ids, product_ids, quantities, paid, outcomes)
             await connection.execute(WRITE, list(taken), list(taken.values()), *columns)
-        return outcomes
+        return decisions
 
 
 app = application(GroupCommitShop())

@@ -80,27 +80,25 @@ class SqliteShop:
         command = "UPDATE products SET received = received + ? WHERE id = ? RETURNING id"
         return await self._row(command, quantity, product_id) is not None
 
-    def _write(self, purchases: Sequence[PurchaseOrder]) -> asyncio.Future[list[str]]:
+    def _write(self, purchases: Sequence[PurchaseOrder]) -> asyncio.Future[list[Decision]]:
         return self._do(lambda: self._commit(purchases))
 
-    def _commit(self, purchases: Sequence[PurchaseOrder]) -> list[str]:
+    def _commit(self, purchases: Sequence[PurchaseOrder]) -> list[Decision]:
         database = self._database
         products = list({purchase.product_id for purchase in purchases})
         with database:
             rows: list[Any] = database.execute(STOCK, (json.dumps(products),)).fetchall()
             prices = {row[0]: row[1] for row in rows}
-            outcomes, taken = decide(purchases, {row[0]: row[2] for row in rows})
+            decisions, taken = decide(purchases, {row[0]: row[2] for row in rows})
             database.executemany(TAKE, ((units, id_) for id_, units in taken.items()))
             database.executemany(
                 INSERT,
                 (
-                    (request_id, product_id, quantity, prices.get(product_id, 0), outcome)
-                    for (request_id, product_id, quantity), outcome in zip(
-                        purchases, outcomes, strict=True
-                    )
+                    (*purchase, prices.get(purchase.product_id, 0), decision.outcome)
+                    for purchase, decision in zip(purchases, decisions, strict=True)
                 ),
             )
-        return outcomes
+        return decisions
 
     async def _row(self, statement: str, *values: str | int) -> Any:
         return await self._do(lambda: self._database.execute(statement, values).fetchone())

@@ -30,10 +30,14 @@ read_restock = msgspec.json.Decoder(Restock).decode
 
 
 class Decision(NamedTuple):
-    """Where a purchase stands: ``confirmed``, ``pending``, or the code of its failure."""
+    """Where a purchase stands: ``confirmed``, ``pending``, or the code of its failure.
+
+    Its order bears the id of the request unless it has another.
+    """
 
     request_id: str
     outcome: str
+    order_id: str | None = None
 
 
 class StockedProduct(Struct, frozen=True):
@@ -48,7 +52,7 @@ class StockedProduct(Struct, frozen=True):
 
 
 class PlacedOrder(Struct, frozen=True):
-    """A confirmed purchase. An order bears the id of the request that it came from."""
+    """A confirmed purchase."""
 
     order_id: str
     request_id: str
@@ -59,9 +63,9 @@ class PlacedOrder(Struct, frozen=True):
 
 def decision_json(decision: Decision) -> bytes:
     """A decision as the contract has it."""
-    request_id, outcome = decision
+    request_id, outcome, order_id = decision
     if outcome == "confirmed":
-        return _CONFIRMED % (request_id.encode(), request_id.encode())
+        return _CONFIRMED % (request_id.encode(), (order_id or request_id).encode())
     if outcome == "pending":
         return _PENDING % request_id.encode()
     detail = outcome.replace("_", " ").capitalize()
