@@ -1,6 +1,5 @@
 """A contender of the comparison: what it is, what it needs, how it is started, how it is read."""
 
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -10,8 +9,6 @@ from msgspec import Struct, field
 
 from eventdemo.lab.compare.state import DatabaseState
 
-#: The programs of the contenders stand here, one file each.
-CONTENDERS = "eventdemo.lab.compare.contenders"
 #: The mode that every contender has: how people write it.
 AS_WRITTEN = "as written"
 
@@ -90,13 +87,3 @@ class Contender(Struct, frozen=True, kw_only=True):
     modes: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: {AS_WRITTEN: {}})
     max_instances: int = 1
     decides_later: bool = False
-
-
-def uvicorn(program: str, site: Site, workers: int = 1) -> tuple[Command, ...]:
-    """The command of a program in ``contenders`` that is an ASGI application named ``app``."""
-    line = (
-        *(sys.executable, "-m", "uvicorn", f"{CONTENDERS}.{program}:app"),
-        *("--host", "127.0.0.1", "--port", str(site.port), "--workers", str(workers)),
-        *("--no-access-log", "--log-level", "warning", "--backlog", "4096"),
-    )
-    return (Command(program, line, site.environment()),)

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
+from typing import Any
 
 import msgspec
 
@@ -67,6 +68,30 @@ async def read_event_table(site: Site) -> DatabaseState:
         rows = connection.execute("SELECT data FROM events ORDER BY stream, version").fetchall()
     read_event = msgspec.json.Decoder(Event).decode
     return state_of(read_event(data) for (data,) in rows)
+
+
+async def read_documents(site: Site) -> DatabaseState:
+    """The documents of iteration 1, and the purchases that wait in its queue."""
+    import redis.asyncio  # noqa: PLC0415 - only in the extra `compare`
+
+    with closing(sqlite3.connect(site.data / "documents.db")) as connection:
+        rows = connection.execute("SELECT id, body FROM documents").fetchall()
+    products, purchases = {}, []
+    for key, body in rows:
+        kind, _, id_ = key.partition("-")
+        document = msgspec.json.decode(body)
+        if kind == "product":
+            products[id_] = StoredProduct(document["received"], document["reserved"])
+        else:
+            terms = (document["product_id"], document["quantity"], document["outcome"])
+            purchases.append(StoredPurchase(id_, *terms))
+    assert site.redis
+    async with redis.asyncio.Redis.from_url(site.redis, decode_responses=True) as server:
+        waiting: Any = await server.xrange("tasks")
+        for _, task in waiting:
+            terms = (task["product_id"], int(task["quantity"]), PENDING)
+            purchases.append(StoredPurchase(task["request_id"], *terms))
+    return DatabaseState(products, purchases)
 
 
 async def read_event_pool(site: Site) -> DatabaseState:

@@ -8,10 +8,10 @@ from eventdemo.lab.compare.contender import (
     Durability,
     ServerKind,
     Site,
-    uvicorn,
 )
-from eventdemo.lab.compare.contenders import event_driven
+from eventdemo.lab.compare.launch import event_driven, iteration_1, uvicorn
 from eventdemo.lab.compare.readers import (
+    read_documents,
     read_event_pool,
     read_event_table,
     read_postgresql,
@@ -143,6 +143,28 @@ MODULAR_MONOLITH = Contender(
     modes={AS_WRITTEN: {}, "tuned": {"COMPARE_BATCH": "500"}},
 )
 
+ITERATION_1 = Contender(
+    name="iteration-1",
+    title="Iteration 1 of the sketch",
+    family="event-driven",
+    description=(
+        "A queue in Redis; a notification over HTTP to nginx, which wakes a worker that changes"
+        " the stock in a document store behind REST and announces the order on a topic."
+    ),
+    durability=Durability.BEFORE,
+    objection=(
+        "MongoDB is played by a table of documents, since no server of it can be installed here;"
+        " and a first iteration is there to be learnt from."
+    ),
+    file="iteration_1.py",
+    commands=iteration_1,
+    read=read_documents,
+    needs=("redis", *_WEB),
+    servers=(ServerKind.REDIS, ServerKind.NGINX),
+    max_instances=4,
+    decides_later=True,
+)
+
 EVENT_DRIVEN = Contender(
     name="event-driven",
     title="Event-driven, embedded engine",
@@ -153,8 +175,8 @@ EVENT_DRIVEN = Contender(
     ),
     durability=Durability.BEFORE,
     objection="A buyer who wants the outcome asks twice, and a team has more to understand.",
-    file="event_driven.py",
-    commands=event_driven.up,
+    file="../launch.py",
+    commands=event_driven,
     read=read_event_pool,
     extra=None,
     max_instances=8,
@@ -169,6 +191,7 @@ CONTENDERS = (
     GROUP_COMMIT_SQLITE,
     BARE_ASGI,
     MODULAR_MONOLITH,
+    ITERATION_1,
     EVENT_DRIVEN,
 )
 

@@ -1,0 +1,67 @@
+"""The command lines of the contenders' programs."""
+
+import sys
+from pathlib import Path
+
+from eventdemo.lab.compare import contenders
+from eventdemo.lab.compare.contender import Command, Site
+from eventdemo.lab.compare.programs import find, free_port
+
+#: As many workers as the sketch has at least.
+ITERATION_1_WORKERS = 2
+
+
+def uvicorn(program: str, site: Site, workers: int = 1) -> tuple[Command, ...]:
+    """The command of a program in ``contenders`` that is an ASGI application named ``app``."""
+    return (_served(program, program, site.port, site.environment(), workers),)
+
+
+def event_driven(site: Site) -> tuple[Command, ...]:
+    """This project by its command line, on the embedded engine, a worker for each instance."""
+    line = (
+        *(sys.executable, "-m", "eventdemo", "up", "--no-samples", "--log-level", "warning"),
+        *("--port", str(site.port), "--data", str(site.data / "data")),
+        *("--workers", str(site.instances)),
+    )
+    return (Command("up", line, site.environment()),)
+
+
+def iteration_1(site: Site) -> tuple[Command, ...]:
+    """The document store, the workers, nginx before them, and the program that takes purchases."""
+    documents, nginx = free_port(), free_port()
+    environment = site.environment() | {
+        "COMPARE_DOCUMENTS": f"http://127.0.0.1:{documents}",
+        "COMPARE_NGINX": f"http://127.0.0.1:{nginx}",
+    }
+    ports = [free_port() for _ in range(max(ITERATION_1_WORKERS, site.instances))]
+    workers = [
+        _served(f"worker-{n}", "iteration_1_worker", port, environment | {"COMPARE_WORKER": str(n)})
+        for n, port in enumerate(ports, start=1)
+    ]
+    return (
+        _served("documents", "documents", documents, environment),
+        *workers,
+        _nginx(site.data, nginx, ports),
+        _served("iteration_1", "iteration_1", site.port, environment),
+    )
+
+
+def _nginx(folder: Path, port: int, workers: list[int]) -> Command:
+    template = Path(contenders.__file__).with_name("iteration_1.conf").read_text(encoding="utf-8")
+    upstream = " ".join(f"server 127.0.0.1:{worker};" for worker in workers)
+    configuration = folder / "nginx.conf"
+    text = template.replace("FOLDER", str(folder)).replace("WORKERS", upstream)
+    configuration.write_text(text.replace("PORT", str(port)), encoding="utf-8")
+    line = (find("nginx") or "nginx", "-e", "stderr", "-p", str(folder), "-c", str(configuration))
+    return Command("nginx", line)
+
+
+def _served(
+    name: str, program: str, port: int, environment: dict[str, str], workers: int = 1
+) -> Command:
+    line = (
+        *(sys.executable, "-m", "uvicorn", f"{contenders.__name__}.{program}:app"),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)),
+        *("--no-access-log", "--log-level", "warning", "--backlog", "4096"),
+    )
+    return Command(name, line, environment)
