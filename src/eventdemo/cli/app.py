@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from eventdemo import __version__
 from eventdemo.cli import (
     aws,
+    compare,
     dead_letters,
     lookups,
     maintenance,
@@ -54,7 +55,10 @@ PANELS: tuple[tuple[str, Commands], ...] = (
     ("Buy", shop.BUYER_COMMANDS),
     ("Look", lookups.COMMANDS),
     ("Operate", {**shop.OPERATOR_COMMANDS, **dead_letters.COMMANDS}),
-    ("Maintain and prove", {**maintenance.COMMANDS, **simulate.COMMANDS, **soak.COMMANDS}),
+    (
+        "Maintain and prove",
+        {**maintenance.COMMANDS, **simulate.COMMANDS, **soak.COMMANDS, **compare.COMMANDS},
+    ),
 )
 
 #: Groups of commands: the panel, name, help and commands of each.

@@ -65,10 +65,10 @@ class Results:
     """All files of one date and machine. ``add`` writes at once."""
 
     def __init__(self, folder: Path, date: str, machine: Machine) -> None:
-        self._folder = folder / date / machine.name
+        self.folder = folder / date / machine.name
         self._machine = machine
         self._files: dict[str, ContenderResults] = {}
-        for file in sorted(self._folder.glob("*.json")):
+        for file in sorted(self.folder.glob("*.json")):
             self._files[file.stem] = read_results(file)
 
     @property
@@ -86,10 +86,10 @@ class Results:
             )
             self._files[name] = file
         file.runs = [*(kept for kept in file.runs if kept.key != run.key), run]
-        self._folder.mkdir(parents=True, exist_ok=True)
-        written = self._folder / f"{name}.json.next"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        written = self.folder / f"{name}.json.next"
         written.write_bytes(msgspec.json.format(msgspec.json.encode(file), indent=1))
-        written.replace(self._folder / f"{name}.json")
+        written.replace(self.folder / f"{name}.json")
 
 
 def read_results(file: Path) -> ContenderResults:
