@@ -46,6 +46,33 @@ def iteration_1(site: Site) -> tuple[Command, ...]:
     )
 
 
+def celery(site: Site) -> tuple[Command, ...]:
+    """The web program and as many worker programs as there are instances, a process per core."""
+    line = (
+        *(sys.executable, "-m", "celery", "-A", f"{contenders.__name__}.celery_tasks:celery"),
+        *(
+            "worker",
+            "--loglevel",
+            "WARNING",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+        ),
+    )
+    workers = [
+        Command(f"worker-{n}", (*line, "-n", f"worker-{n}@%h"), site.environment())
+        for n in range(1, site.instances + 1)
+    ]
+    return (*workers, *uvicorn("celery_tasks", site))
+
+
+def redis_stream(site: Site) -> tuple[Command, ...]:
+    """The web program, in several instances if wanted, and the worker behind the stream."""
+    line = (sys.executable, "-m", f"{contenders.__name__}.redis_stream")
+    worker = Command("writer", line, site.environment())
+    return (*uvicorn("redis_stream", site, site.instances), worker)
+
+
 def _nginx(folder: Path, port: int, workers: list[int]) -> Command:
     template = Path(contenders.__file__).with_name("iteration_1.conf").read_text(encoding="utf-8")
     upstream = " ".join(f"server 127.0.0.1:{worker};" for worker in workers)

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -49,6 +50,67 @@ async def read_postgresql(site: Site) -> DatabaseState:
         {row[0]: StoredProduct(row[1], row[2]) for row in products},
         [StoredPurchase(*row) for row in orders],
     )
+
+
+async def read_workflows(site: Site) -> DatabaseState:
+    """The tables in PostgreSQL, and the workflows of DBOS that have not ended."""
+    import asyncpg  # noqa: PLC0415 - only in the extra `compare`
+
+    state = await read_postgresql(site)
+    connection = await asyncpg.connect(site.postgresql)
+    try:
+        rows = await connection.fetch(
+            "SELECT workflow_uuid FROM dbos.workflow_status WHERE status <> 'SUCCESS'"
+        )
+    finally:
+        await connection.close()
+    known = {row.request_id for row in state.purchases}
+    pending = [StoredPurchase(row[0], "", 0, PENDING) for row in rows if row[0] not in known]
+    return DatabaseState(state.products, [*state.purchases, *pending])
+
+
+async def read_redis_and_postgresql(site: Site) -> DatabaseState:
+    """The stock in Redis, the orders in PostgreSQL, and those that are still on the stream."""
+    import redis.asyncio  # noqa: PLC0415 - only in the extra `compare`
+
+    purchases = (await read_postgresql(site)).purchases
+    products = {}
+    assert site.redis
+    async with redis.asyncio.Redis.from_url(site.redis, decode_responses=True) as server:
+        async for key in server.scan_iter("product:*", count=1_000):
+            received, reserved = await server.hmget(key, ["received", "reserved"])
+            id_ = key.removeprefix("product:")
+            products[id_] = StoredProduct(int(received or 0), int(reserved or 0))
+        waiting: Any = await server.xrange("orders")
+    for _, row in waiting:
+        terms = (row["product_id"], int(row["quantity"]), row["outcome"])
+        purchases.append(StoredPurchase(row["id"], *terms))
+    return DatabaseState(products, purchases)
+
+
+async def read_aggregates(site: Site) -> DatabaseState:
+    """The events of the library `eventsourcing`, folded by its own aggregates."""
+    from eventdemo.lab.compare.contenders import eventsourced  # noqa: PLC0415 - only in `peers`
+
+    assert site.postgresql
+    application = eventsourced.opened(site.postgresql)
+    products: dict[str, StoredProduct] = {}
+    purchases: list[StoredPurchase] = []
+    try:
+        after = 0
+        while page := application.recorder.select_notifications(after + 1, PAGE):
+            after = page[-1].id
+            for id_ in {str(row.originator_id) for row in page if row.originator_version == 1}:
+                aggregate: object = application.repository.get(UUID(id_))
+                if isinstance(aggregate, eventsourced.StockAggregate):
+                    units = StoredProduct(aggregate.received, aggregate.reserved)
+                    products[aggregate.product_id] = units
+                elif isinstance(aggregate, eventsourced.PurchaseAggregate):
+                    terms = (aggregate.product_id, aggregate.quantity, aggregate.outcome)
+                    purchases.append(StoredPurchase(aggregate.request_id, *terms))
+    finally:
+        application.close()
+    return DatabaseState(products, purchases)
 
 
 async def read_sqlite(site: Site) -> DatabaseState:

@@ -9,13 +9,16 @@ from eventdemo.lab.compare.contender import (
     ServerKind,
     Site,
 )
-from eventdemo.lab.compare.launch import event_driven, iteration_1, uvicorn
+from eventdemo.lab.compare.launch import celery, event_driven, iteration_1, redis_stream, uvicorn
 from eventdemo.lab.compare.readers import (
+    read_aggregates,
     read_documents,
     read_event_pool,
     read_event_table,
     read_postgresql,
+    read_redis_and_postgresql,
     read_sqlite,
+    read_workflows,
 )
 
 CORES = os.cpu_count() or 1
@@ -183,6 +186,71 @@ EVENT_DRIVEN = Contender(
     decides_later=True,
 )
 
+CELERY = Contender(
+    name="celery",
+    title="Celery, Redis, PostgreSQL",
+    family="peer",
+    description="A pending order in PostgreSQL, a task in Redis, and workers that decide it.",
+    durability=Durability.BEFORE,
+    objection="RabbitMQ is the better broker; and Celery is for jobs, not for transactions.",
+    file="celery_tasks.py",
+    commands=celery,
+    read=read_postgresql,
+    needs=("celery", "sqlalchemy", "psycopg", "redis", "asyncpg", *_WEB),
+    extra="peers",
+    servers=(ServerKind.REDIS, ServerKind.POSTGRESQL),
+    max_instances=4,
+    decides_later=True,
+)
+
+EVENTSOURCING = Contender(
+    name="eventsourcing",
+    title="eventsourcing, PostgreSQL",
+    family="peer",
+    description="Event-sourced aggregates of the library, saved together in one transaction.",
+    durability=Durability.BEFORE,
+    objection="It is a library for models that change often, not for hot products.",
+    file="eventsourced.py",
+    commands=lambda site: uvicorn("eventsourced", site, _workers(site)),
+    read=read_aggregates,
+    needs=("eventsourcing", "psycopg", "psycopg_pool", "asyncpg", *_WEB),
+    extra="peers",
+    servers=(ServerKind.POSTGRESQL,),
+    max_instances=4,
+)
+
+DBOS = Contender(
+    name="dbos",
+    title="DBOS, PostgreSQL",
+    family="peer",
+    description="A durable workflow for each purchase, whose steps PostgreSQL remembers.",
+    durability=Durability.BEFORE,
+    objection="Workflows are for many steps; a purchase of one step pays for what it does not use.",
+    file="dbos_workflow.py",
+    commands=lambda site: uvicorn("dbos_workflow", site),
+    read=read_workflows,
+    needs=("dbos", "sqlalchemy", "psycopg", "asyncpg", *_WEB),
+    extra="peers",
+    servers=(ServerKind.POSTGRESQL,),
+    decides_later=True,
+)
+
+REDIS_STREAM = Contender(
+    name="redis-stream",
+    title="Redis script and stream, PostgreSQL",
+    family="peer",
+    description="A script in Redis decides, and a worker writes the orders from a stream.",
+    durability=Durability.BEFORE,
+    objection="With `appendfsync everysec`, as most run it, it is faster and may lose a second.",
+    file="redis_stream.py",
+    commands=redis_stream,
+    read=read_redis_and_postgresql,
+    needs=("redis", "asyncpg", *_WEB),
+    extra="compare",
+    servers=(ServerKind.REDIS, ServerKind.POSTGRESQL),
+    max_instances=4,
+)
+
 CONTENDERS = (
     MONOLITH,
     TUNED,
@@ -193,6 +261,10 @@ CONTENDERS = (
     MODULAR_MONOLITH,
     ITERATION_1,
     EVENT_DRIVEN,
+    CELERY,
+    EVENTSOURCING,
+    DBOS,
+    REDIS_STREAM,
 )
 
 
