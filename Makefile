@@ -1,7 +1,8 @@
 # `make up` runs everything, `make test` proves it, from a fresh clone with nothing but Python.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-aws tools faketime lint format bench soak aws lock clean advisories
+.PHONY: help up test test-aws tools servers faketime lint format bench compare soak aws lock clean \
+	advisories
 
 OLDEST := 3.11
 # The newest Python that works wins; PYTHON=/path/to/python3 on the command line beats the search.
@@ -37,15 +38,17 @@ test-aws: .venv/.tests ## the AWS suites against the account that the SDK finds;
 	@$(BIN)/python -m tests.emulators.account
 
 # The documentation's commands are run as they stand, so the tests need what a reader needs.
-tools:
+tools: servers
 	@command -v curl >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 		apt-get update -qq && apt-get install -y -qq curl >/dev/null; } || { \
 		echo "no curl: the commands in the documentation are not tested (apt-get install curl)" >&2; \
 		test -z "$$CI"; }
+
+servers:
 	@{ command -v redis-server && PATH="$$PATH:/usr/sbin" command -v nginx; } >/dev/null || { \
 		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
 		apt-get install -y -qq redis-server nginx-light >/dev/null; } || { \
-		echo "no redis-server or no nginx: what needs them is not tested (apt-get install" >&2; \
+		echo "no redis-server or no nginx: what needs them is left out (apt-get install" >&2; \
 		echo "redis-server nginx-light)" >&2; test -z "$$CI"; }
 
 lint: .venv/.tests ## style, types and the direction of imports
@@ -66,6 +69,12 @@ soak: .venv/.runs faketime ## 20,000 simulated seeds, then 100 kills in a runnin
 	$(BIN)/eventdemo soak
 
 aws: .venv/.aws ## add what AWS and Redis need, for `eventdemo aws` and its engine
+
+compare: .venv/.compare servers ## add what `eventdemo compare` needs, and its servers
+
+.venv/.compare: requirements-compare.txt .venv/.runs
+	@$(INSTALL) --require-hashes -r requirements-compare.txt
+	@touch $@
 
 .venv/.aws: requirements-aws.txt .venv/.runs
 	@$(INSTALL) --require-hashes -r requirements-aws.txt
@@ -88,6 +97,7 @@ lock: ## choose the newest versions of all requirements, with hashes
 	$(COMPILE) --group build --output-file requirements.txt
 	$(COMPILE) --group build --group dev --all-extras --constraint requirements.txt --output-file requirements-dev.txt
 	$(COMPILE) deploy/lambda.in --group build --extra aws --extra redis --constraint requirements-dev.txt --output-file requirements-aws.txt
+	$(COMPILE) --group build --extra compare --extra peers --constraint requirements-dev.txt --output-file requirements-compare.txt
 	$(LOCK) --python-version 3.12 $(LOCALSTACK).in --output-file $(LOCALSTACK).txt
 
 COMPILE = $(LOCK) pyproject.toml --python-version $(OLDEST)
