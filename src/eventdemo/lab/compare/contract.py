@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 
 from msgspec import Struct
 
@@ -37,16 +37,21 @@ class ContractCheck:
         self._client = LoadClient("127.0.0.1", port, CONCURRENT_BUYERS)
         self._run = secrets.token_hex(3)
 
-    async def run(self) -> None:
-        """Raises ``ContractBroken`` with the first promise that was not kept."""
+    async def __aenter__(self) -> Self:
         try:
             await self._client.open()
-            for promise in PROMISES:
-                await promise(self)
         except OSError as error:
-            raise ContractBroken(f"{self._name} does not answer: {error}") from None
-        finally:
             await self._client.close()
+            raise ContractBroken(f"{self._name} does not answer: {error}") from None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    async def run(self) -> None:
+        """Raises ``ContractBroken`` with the first promise that was not kept."""
+        for promise in PROMISES:
+            await promise(self)
 
     async def call(self, method: str, path: str, body: object = None) -> Answer:
         encoded = b"" if body is None else json.dumps(body).encode()
@@ -201,7 +206,8 @@ PROMISES: tuple[Callable[[ContractCheck], Awaitable[None]], ...] = (
 
 async def check_contract(system: RunningContender) -> None:
     """Checks a running contender. Raises ``ContractBroken``."""
-    await ContractCheck(system.contender.name, system.site.port).run()
+    async with ContractCheck(system.contender.name, system.site.port) as check:
+        await check.run()
 
 
 def _expect_failure(check: ContractCheck, outcome: dict[str, Any], code: str) -> None:
