@@ -1,8 +1,12 @@
 """The command that compares this design with others on this machine: ``compare``."""
 
+import webbrowser
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
@@ -82,6 +86,11 @@ Date = Annotated[
 ]
 
 
+Open = Annotated[
+    bool, typer.Option("--open", help="Serve the report on loopback afterwards, until Ctrl-C.")
+]
+
+
 def compare(
     quick: Quick = False,
     only: Only = None,
@@ -91,6 +100,7 @@ def compare(
     results: ResultsFolder = Path("results"),
     machine: Machine = None,
     date: Date = None,
+    open_: Open = False,
     as_json: Json = False,
 ) -> int:
     """Compare this design with traditional ones: same machine, data, load and faults.
@@ -104,6 +114,7 @@ def compare(
     """
     from eventdemo.lab.compare.comparison import ComparisonPlan
     from eventdemo.lab.compare.findings import findings, verdicts
+    from eventdemo.lab.compare.report.page import write_report
     from eventdemo.lab.compare.results import Results, this_machine
     from eventdemo.lab.compare.rows import CONTENDERS
     from eventdemo.lab.compare.scenarios import SCENARIOS
@@ -120,8 +131,12 @@ def compare(
     kept = Results(results, day, this_machine(machine))
     run_async(_compare(plan, kept))
     found = findings(plan.scenarios, kept.runs.values())
+    page = kept.folder / "report.html"
+    write_report(page, day, kept.machine, SCENARIOS, rows, list(kept.runs.values()))
     report = ComparisonReport(found, verdicts(found), str(kept.folder))
     print_json(report) if as_json else _print_report(plan.scenarios, report)
+    if open_:
+        _serve(page)
     return 1 if any(finding.anomalies for finding in report.findings) else 0
 
 
@@ -153,6 +168,16 @@ async def _compare(plan: "ComparisonPlan", kept: "Results") -> None:
             status.update(f"{step.number} of {step.total}, about {_minutes(step.left_s)} left")
 
 
+def _serve(page: Path) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=page.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        url = f"http://127.0.0.1:{server.server_port}/{page.name}"
+        say(f"the report: {url}")
+        webbrowser.open(url)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
@@ -170,7 +195,7 @@ def _print_report(scenarios: "Sequence[Scenario]", report: ComparisonReport) -> 
             f"{'hit ' if verdict.hit else 'MISS'}  {e.point}, {e.contender}: expected {e.low:g} to "
             f"{e.high:g}, measured {r.median:.2f} ({r.low:.2f} to {r.high:.2f})"
         )
-    say(f"raw data: {report.results}")
+    say(f"raw data and report: {report.results}")
 
 
 def _row(finding: "Finding") -> tuple[Cell, ...]:

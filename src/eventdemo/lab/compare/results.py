@@ -66,7 +66,7 @@ class Results:
 
     def __init__(self, folder: Path, date: str, machine: Machine) -> None:
         self.folder = folder / date / machine.name
-        self._machine = machine
+        self.machine = machine
         self._files: dict[str, ContenderResults] = {}
         for file in sorted(self.folder.glob("*.json")):
             self._files[file.stem] = read_results(file)
@@ -82,7 +82,7 @@ class Results:
         file = self._files.get(name)
         if file is None:
             file = ContenderResults(
-                machine=self._machine, contender=name, durability=durability, runs=[]
+                machine=self.machine, contender=name, durability=durability, runs=[]
             )
             self._files[name] = file
         file.runs = [*(kept for kept in file.runs if kept.key != run.key), run]
