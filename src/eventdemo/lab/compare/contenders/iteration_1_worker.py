@@ -7,11 +7,13 @@ taken is held under its request id, so that a task that comes again takes nothin
 
 import asyncio
 import os
+import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import httpx
 import redis.asyncio
 from redis.exceptions import RedisError, ResponseError
 from starlette.applications import Starlette
@@ -26,6 +28,7 @@ TASKS, ORDERS, GROUP = "tasks", "orders", "workers"
 AT_ONCE = 32
 #: A task that its worker has had for so long is taken over by another.
 TAKE_OVER_MS = 5_000
+BEGIN_AGAIN_S = 0.2
 
 Task = tuple[str, dict[str, str]]
 
@@ -40,6 +43,7 @@ class TaskWorker:
         url = os.environ["COMPARE_REDIS"]
         self._redis = redis.asyncio.Redis.from_url(url, decode_responses=True)
         self._documents = Documents()
+        self._unfinished = True
         #: Holds of each product whose orders are written: the next change drops them.
         self._settled: defaultdict[str, set[str]] = defaultdict(set)
 
@@ -49,14 +53,22 @@ class TaskWorker:
         while True:
             await self.woken.wait()
             self.woken.clear()
-            with suppress(RedisError, OSError):  # what was taken is taken over later
+            try:
                 while tasks := await self._take():
                     await self._handle(tasks)
+            except* (RedisError, httpx.HTTPError, PaymentFailed, OSError) as error:
+                print(f"tasks are begun again: {error!r}", file=sys.stderr)  # noqa: T201
+                self._unfinished = True
+                self.woken.set()
+                await asyncio.sleep(BEGIN_AGAIN_S)
 
     async def _take(self) -> Sequence[Task]:
-        taken: Any = await self._redis.xreadgroup(GROUP, self._name, {TASKS: ">"}, count=AT_ONCE)
-        if taken:
-            return list(taken[0][1])
+        """Takes what this worker has begun before, then what is new, then what others left."""
+        for last in ("0", ">") if self._unfinished else (">",):
+            taken: Any = await self._redis.xreadgroup(GROUP, self._name, {TASKS: last}, AT_ONCE)
+            if taken and taken[0][1]:
+                return list(taken[0][1])
+            self._unfinished = False
         late: Any = await self._redis.xautoclaim(
             TASKS, GROUP, self._name, min_idle_time=TAKE_OVER_MS, count=AT_ONCE
         )
@@ -66,14 +78,13 @@ class TaskWorker:
         by_product = defaultdict(list)
         for id_, task in tasks:
             by_product[task["product_id"]].append((id_, task))
-        await asyncio.gather(*map(self._handle_product, by_product.values()))
+        async with asyncio.TaskGroup() as group:
+            for of_product in by_product.values():
+                group.create_task(self._handle_product(of_product))
 
     async def _handle_product(self, tasks: Sequence[Task]) -> None:
         for id_, task in tasks:
-            try:
-                outcome = await self._buy(task)
-            except PaymentFailed:
-                continue  # it is taken over, by this worker or another, and tried again
+            outcome = await self._buy(task)
             announcement: Any = {"request_id": task["request_id"], "outcome": outcome}
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.xadd(ORDERS, announcement, maxlen=100_000, approximate=True)
