@@ -18,8 +18,8 @@ from time import perf_counter
 import msgspec
 from msgspec import Struct
 
-from eventdemo.lab.compare.state import CONFIRMED, PENDING, ClientView
-from eventdemo.lab.load.client import FailureReason, LoadClient
+from eventdemo.lab.compare.state import PENDING, AnsweredPurchase, ClientView, read_answer
+from eventdemo.lab.load.client import LoadClient
 
 #: Accepted purchases are followed to their outcome by so many buyers per second.
 FOLLOWED_PER_S = 50
@@ -33,22 +33,6 @@ TICK_S = 0.001
 SENT_AT_ONCE = 32
 #: After the last purchase was due, answers and outcomes are waited for this long.
 PATIENCE_S = 30.0
-
-
-class Answer(Struct, frozen=True):
-    """Where a purchase stands, as every contender tells it."""
-
-    request_id: str
-    status: str
-    failure: FailureReason | None = None
-
-    @property
-    def outcome(self) -> str:
-        """``pending``, ``confirmed`` or the code of the failure."""
-        return self.failure.code if self.failure else self.status
-
-
-_read_answer = msgspec.json.Decoder(Answer).decode
 
 
 class Buying(Struct, frozen=True, kw_only=True):
@@ -144,7 +128,7 @@ class Arrivals:
         if status not in (200, 201, 202):
             self.refused[str(status) if status else body.decode()] += 1
             return
-        answer = _read_answer(body)
+        answer = read_answer(body)
         self.accepted.append(answer.request_id)
         self.accept_s.append(now - due)
         self.accept_due_s.append(due - self.began)
@@ -164,12 +148,12 @@ class Arrivals:
         request = self._followers.encode("GET", f"/purchases/{request_id}?wait={LONG_POLL_S}")
         while True:
             status, body = await self._followers.call(request)
-            if status == 200 and (answer := _read_answer(body)).status != PENDING:
+            if status == 200 and (answer := read_answer(body)).status != PENDING:
                 self._decided(answer, due)
                 return
             await asyncio.sleep(ASK_AGAIN_S)
 
-    def _decided(self, answer: Answer, due: float) -> None:
+    def _decided(self, answer: AnsweredPurchase, due: float) -> None:
         self.outcomes[answer.request_id] = answer.outcome
         self.last_decided_at = perf_counter()
         self.decide_s.append(self.last_decided_at - due)
@@ -185,8 +169,3 @@ class Arrivals:
             self._start_following(self.accepted[-1], self.last_accepted_at)
         if self._following:
             await asyncio.wait(self._following, timeout=PATIENCE_S)
-
-    @property
-    def confirmed(self) -> int:
-        """Outcomes seen that are orders."""
-        return sum(outcome == CONFIRMED for outcome in self.outcomes.values())

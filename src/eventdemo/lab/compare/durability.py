@@ -11,25 +11,20 @@ from collections import Counter
 import msgspec
 from msgspec import Struct
 
-from eventdemo.lab.compare.state import CONFIRMED, PENDING, ClientView, RunReceipt, receipt
+from eventdemo.lab.compare.state import (
+    CONFIRMED,
+    PENDING,
+    ClientView,
+    RunReceipt,
+    read_answer,
+    receipt,
+)
 from eventdemo.lab.compare.system import RunningContender
-from eventdemo.lab.load.client import FailureReason, LoadClient
+from eventdemo.lab.load.client import LoadClient
 
 BUYERS = 32
 DECIDED_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.1
-
-
-class AnsweredPurchase(Struct):
-    """The body of an answer to a buyer."""
-
-    request_id: str
-    status: str
-    failure: FailureReason | None = None
-
-    @property
-    def outcome(self) -> str:
-        return self.failure.code if self.failure else self.status
 
 
 class KillReport(Struct, frozen=True, kw_only=True):
@@ -50,9 +45,6 @@ class KillReport(Struct, frozen=True, kw_only=True):
     @property
     def kept_its_word(self) -> bool:
         return not (self.forgotten or self.changed or self.undecided) and self.receipt.clean
-
-
-_read_answer = msgspec.json.Decoder(AnsweredPurchase).decode
 
 
 async def kill_and_ask(
@@ -94,7 +86,7 @@ async def _buy_until_killed(
             if status not in (200, 202):
                 unanswered += 1
                 return
-            purchase = _read_answer(answer)
+            purchase = read_answer(answer)
             outcomes[purchase.request_id] = purchase.outcome
 
     buyers = [asyncio.create_task(buyer(number)) for number in range(BUYERS)]
@@ -121,7 +113,7 @@ async def _ask(system: RunningContender, request_ids: list[str]) -> dict[str, st
             if status == 404:
                 return
             if status == 200:
-                outcomes[request_id] = _read_answer(answer).outcome
+                outcomes[request_id] = read_answer(answer).outcome
                 if outcomes[request_id] != PENDING:
                     return
             await asyncio.sleep(LOOK_EVERY_S)

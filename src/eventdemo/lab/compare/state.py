@@ -3,7 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping
 
+import msgspec
 from msgspec import Struct
+
+from eventdemo.lab.load.client import FailureReason
 
 CONFIRMED = "confirmed"
 PENDING = "pending"
@@ -32,6 +35,22 @@ class DatabaseState(Struct, frozen=True):
 
     products: Mapping[str, StoredProduct]
     purchases: list[StoredPurchase]
+
+
+class AnsweredPurchase(Struct, frozen=True):
+    """The answer to a buyer: where the purchase stands, as every contender tells it."""
+
+    request_id: str
+    status: str
+    failure: FailureReason | None = None
+
+    @property
+    def outcome(self) -> str:
+        """``pending``, ``confirmed`` or the code of the failure."""
+        return self.failure.code if self.failure else self.status
+
+
+read_answer = msgspec.json.Decoder(AnsweredPurchase).decode
 
 
 class ClientView(Struct, frozen=True):
