@@ -18,12 +18,19 @@ def uvicorn(program: str, site: Site, workers: int = 1) -> tuple[Command, ...]:
 
 def event_driven(site: Site) -> tuple[Command, ...]:
     """This project by its command line, on the embedded engine, a worker for each instance."""
-    line = (
-        *(sys.executable, "-m", "eventdemo", "up", "--no-samples", "--log-level", "warning"),
-        *("--port", str(site.port), "--data", str(site.data / "data")),
-        *("--workers", str(site.instances)),
+    data = str(site.data / "data")
+    options = ("--port", str(site.port), "--data", data, "--log-level", "warning")
+    eventdemo = (sys.executable, "-m", "eventdemo")
+    environment = site.environment()
+    if site.payment is None:
+        workers = ("--no-samples", "--workers", str(site.instances))
+        return (Command("up", (*eventdemo, "up", *options, *workers), environment),)
+    worker = (sys.executable, "-m", f"{contenders.__name__}.paying_worker")
+    paying = environment | {"EVENTDEMO_DATA": data}
+    return (
+        Command("serve", (*eventdemo, "serve", *options), environment),
+        *(Command(f"worker-{n}", worker, paying) for n in range(1, site.instances + 1)),
     )
-    return (Command("up", line, site.environment()),)
 
 
 def iteration_1(site: Site) -> tuple[Command, ...]:
