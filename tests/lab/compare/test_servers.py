@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 import redis.asyncio
 
-from eventdemo.lab.compare import programs, servers
+from eventdemo.lab.compare import servers
 from eventdemo.lab.compare.contender import ServerKind
 from eventdemo.lab.compare.programs import NotStarted
 from eventdemo.lab.compare.rows import CONTENDERS, GROUP_COMMIT_SQLITE, MONOLITH
@@ -82,7 +82,7 @@ def test_a_missing_library_is_named_with_its_extra(
 
 
 def test_every_contender_has_its_code_and_its_own_name() -> None:
-    folder = Path(programs.__file__).parent / "contenders"
-    assert all((folder / contender.file).is_file() for contender in CONTENDERS)
+    root = Path(__file__).parents[3]
+    assert all((root / contender.path).is_file() for contender in CONTENDERS)
     assert len({contender.name for contender in CONTENDERS}) == len(CONTENDERS)
     assert os.path.sep not in "".join(contender.name for contender in CONTENDERS)

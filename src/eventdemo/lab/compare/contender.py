@@ -9,6 +9,8 @@ from msgspec import Struct, field
 
 from eventdemo.lab.compare.state import DatabaseState
 
+#: The programs of the contenders, one file each, stand here in this repository.
+PROGRAMS = "src/eventdemo/lab/compare/contenders"
 #: The mode that every contender has: how people write it.
 AS_WRITTEN = "as written"
 
@@ -67,9 +69,9 @@ class Contender(Struct, frozen=True, kw_only=True):
     """One row of the comparison.
 
     ``commands`` returns the processes of a site, in the order in which they start; ``read`` what
-    its database holds when nothing is under way. ``modes`` are named environments, the first of
-    which is how people write it. ``decides_later`` is whether a purchase is answered before it is
-    decided.
+    its database holds when nothing is under way. ``file`` is its program, in ``contenders`` unless
+    it is a path of this repository. ``modes`` are named environments, the first of which is how
+    people write it. ``decides_later`` is whether a purchase is answered before it is decided.
     """
 
     name: str
@@ -87,3 +89,8 @@ class Contender(Struct, frozen=True, kw_only=True):
     modes: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: {AS_WRITTEN: {}})
     max_instances: int = 1
     decides_later: bool = False
+
+    @property
+    def path(self) -> str:
+        """The path of its code in this repository."""
+        return self.file if "/" in self.file else f"{PROGRAMS}/{self.file}"

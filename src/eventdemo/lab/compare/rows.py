@@ -178,7 +178,7 @@ EVENT_DRIVEN = Contender(
     ),
     durability=Durability.BEFORE,
     objection="A buyer who wants the outcome asks twice, and a team has more to understand.",
-    file="../launch.py",
+    file="src/eventdemo/flow.py",
     commands=event_driven,
     read=read_event_pool,
     extra=None,

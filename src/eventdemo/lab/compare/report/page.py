@@ -38,7 +38,7 @@ CHOICES: tuple[tuple[str, str], ...] = (
     ),
 )
 STEPS = ("monolith", "monolith-tuned", "group-commit-postgresql", "group-commit-sqlite", OURS)
-_REPOSITORY_PATH = "../../../src/eventdemo/lab/compare/contenders"
+_REPOSITORY = "../../.."  # seen from the folder of a report
 
 
 class ScenarioSection(Struct, frozen=True):
@@ -160,7 +160,7 @@ def _row(contender: Contender, found: Sequence[Finding]) -> ContenderRow:
         contender.durability.value,
         contender.objection,
         contender.file,
-        f"{_REPOSITORY_PATH}/{contender.file}",
+        f"{_REPOSITORY}/{contender.path}",
         marks,
     )
 
