@@ -159,8 +159,10 @@ def _chosen(kind: str, names: str | None, rows: Sequence[Named]) -> list[Named]:
 
 async def _compare(plan: "ComparisonPlan", kept: "Results") -> None:
     from eventdemo.lab.compare.comparison import compare
+    from eventdemo.lab.compare.programs import remove_abandoned
 
-    with scratch("eventdemo-compare-") as folder, err.status("starting the servers") as status:
+    sandbox = scratch("eventdemo-compare-", remove=remove_abandoned)
+    with sandbox as folder, err.status("starting the servers") as status:
         async for step in compare(plan, kept, folder):
             key, failed = step.run.key, step.run.failed
             place = f"{key.scenario}, {key.point}: {key.contender}, round {key.round}"

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from eventdemo.lab.compare.contender import ServerKind
+from eventdemo.lab.compare.programs import remove_abandoned
 from eventdemo.lab.compare.servers import Servers, servers_for
 from eventdemo.lab.scratch import scratch
 
@@ -16,6 +17,6 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="package")
 async def servers(anyio_backend: str) -> AsyncIterator[Servers]:
-    with scratch("eventdemo-compare-") as folder:
+    with scratch("eventdemo-compare-", remove=remove_abandoned) as folder:
         async with servers_for(set(ServerKind), folder) as opened:
             yield opened

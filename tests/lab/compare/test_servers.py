@@ -1,6 +1,10 @@
 """Servers and contenders come up private and durable, and leave nothing behind."""
 
+import asyncio
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import asyncpg
@@ -9,8 +13,8 @@ import redis.asyncio
 
 from eventdemo.lab.compare import servers
 from eventdemo.lab.compare.contender import ServerKind
-from eventdemo.lab.compare.programs import NotStarted
-from eventdemo.lab.compare.rows import CONTENDERS, GROUP_COMMIT_SQLITE, MONOLITH
+from eventdemo.lab.compare.programs import NotStarted, remove_abandoned
+from eventdemo.lab.compare.rows import CONTENDERS, GROUP_COMMIT_SQLITE, MONOLITH, VERTICAL
 from eventdemo.lab.compare.servers import Servers, servers_for
 from eventdemo.lab.compare.system import lacking, running
 from eventdemo.lab.scratch import scratch
@@ -19,7 +23,10 @@ pytestmark = pytest.mark.anyio
 
 
 def gone(pid: int) -> bool:
-    return not Path(f"/proc/{pid}").exists()
+    try:
+        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
 
 
 async def fail(folder: Path, pids: list[int]) -> None:
@@ -40,6 +47,50 @@ async def test_nothing_is_left_when_a_comparison_fails(anyio_backend: str) -> No
     assert pids
     assert all(map(gone, pids))
     assert not folder.exists()
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from eventdemo.lab.compare.rows import VERTICAL
+from eventdemo.lab.compare.servers import servers_for
+from eventdemo.lab.compare.system import running
+from eventdemo.lab.scratch import scratch
+
+async def main():
+    with scratch("eventdemo-killed-", Path(sys.argv[1])) as folder:
+        async with servers_for(VERTICAL.servers, folder) as servers:
+            async with running(VERTICAL, servers) as system:
+                print(*system.pids(), *servers.postgresql.pids(), flush=True)
+                await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def killed_comparison(folder: Path) -> list[int]:
+    """The processes of a comparison that was killed when all of them ran."""
+    command = [sys.executable, "-c", KILLED, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        process.kill()
+    return pids
+
+
+async def test_what_a_killed_comparison_left_is_swept_by_the_next(
+    servers: Servers, anyio_backend: str
+) -> None:
+    if reason := lacking(VERTICAL, servers):
+        pytest.skip(reason)
+    pids = killed_comparison(servers.folder)
+    assert pids
+    with scratch("eventdemo-killed-", servers.folder, remove_abandoned) as folder:
+        assert list(servers.folder.glob("eventdemo-killed-*")) == [folder]
+    deadline = time.monotonic() + 20
+    while not all(map(gone, pids)):
+        assert time.monotonic() < deadline, [pid for pid in pids if not gone(pid)]
+        await asyncio.sleep(0.05)
 
 
 async def test_servers_write_to_the_disk_before_they_answer(servers: Servers) -> None:

@@ -136,6 +136,26 @@ def tree(pid: int) -> list[int]:
     return pids
 
 
+def remove_abandoned(folder: Path) -> None:
+    """Removes the folder of a comparison that was killed, and ends what still runs there.
+
+    What we start ends with us; what that has started in its turn may not.
+    """
+    for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
+        if pid != os.getpid() and _speaks_of(pid, folder):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _speaks_of(pid: int, folder: Path) -> bool:
+    """Whether a folder of ours stands in the command line or the environment of a process."""
+    with suppress(OSError):
+        texts = (Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
+        return any(f"{folder}/".encode() in text for text in texts)
+    return False
+
+
 def _stat(pid: int) -> list[str]:
     """The fields of a process from its state on; nothing of one that has ended."""
     try:

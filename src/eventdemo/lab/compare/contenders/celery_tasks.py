@@ -1,4 +1,8 @@
-"""A peer: purchases as Celery tasks, with Redis as broker and the orders in PostgreSQL."""
+"""A peer: purchases as Celery tasks, with Redis as broker and the orders in PostgreSQL.
+
+An order whose program dies between its row and its task stays pending for ever. Its buyer has had
+no answer, so no word is broken; who minds adds an outbox.
+"""
 
 import asyncio
 import os
