@@ -3,7 +3,7 @@
 import pytest
 
 from eventdemo.lab.compare.contender import Contender
-from eventdemo.lab.compare.contract import ContractCheck
+from eventdemo.lab.compare.contract import ContractCheck, check_contract
 from eventdemo.lab.compare.durability import kill_and_ask
 from eventdemo.lab.compare.rows import CONTENDERS
 from eventdemo.lab.compare.servers import Servers
@@ -27,3 +27,12 @@ async def test_a_contender_keeps_the_contract(contender: Contender, servers: Ser
             report = await kill_and_ask(system, products)
             assert report.answered >= 200
             assert report.kept_its_word, report
+
+
+@pytest.mark.parametrize(("name", "mode"), [("monolith", "tuned"), ("modular-monolith", "tuned")])
+async def test_a_tuned_contender_keeps_it_too(name: str, mode: str, servers: Servers) -> None:
+    (contender,) = (row for row in CONTENDERS if row.name == name)
+    if reason := lacking(contender, servers):
+        pytest.skip(reason)
+    async with running(contender, servers, mode=mode) as system:
+        await check_contract(system)

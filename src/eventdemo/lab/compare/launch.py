@@ -6,6 +6,7 @@ from pathlib import Path
 from eventdemo.lab.compare import contenders
 from eventdemo.lab.compare.contender import Command, Site
 from eventdemo.lab.compare.programs import find, free_port
+from eventdemo.settings import Settings
 
 #: As many workers as the sketch has at least.
 ITERATION_1_WORKERS = 2
@@ -16,20 +17,22 @@ def uvicorn(program: str, site: Site, workers: int = 1) -> tuple[Command, ...]:
     return (_served(program, program, site.port, site.environment(), workers),)
 
 
-def event_driven(site: Site) -> tuple[Command, ...]:
-    """This project by its command line, on the embedded engine, a worker for each instance."""
-    data = str(site.data / "data")
-    options = ("--port", str(site.port), "--data", data, "--log-level", "warning")
+def embedded(site: Site) -> Settings:
+    """The settings of this project on its embedded engine."""
+    return Settings(port=site.port, data=site.data / "data", log_level="warning")
+
+
+def event_driven(site: Site, settings: Settings) -> tuple[Command, ...]:
+    """This project by its command line, with a worker for each instance."""
+    environment = site.environment() | settings.environment()
     eventdemo = (sys.executable, "-m", "eventdemo")
-    environment = site.environment()
     if site.payment is None:
-        workers = ("--no-samples", "--workers", str(site.instances))
-        return (Command("up", (*eventdemo, "up", *options, *workers), environment),)
+        up = (*eventdemo, "up", "--no-samples", "--workers", str(site.instances))
+        return (Command("up", up, environment),)
     worker = (sys.executable, "-m", f"{contenders.__name__}.paying_worker")
-    paying = environment | {"EVENTDEMO_DATA": data}
     return (
-        Command("serve", (*eventdemo, "serve", *options), environment),
-        *(Command(f"worker-{n}", worker, paying) for n in range(1, site.instances + 1)),
+        Command("serve", (*eventdemo, "serve"), environment),
+        *(Command(f"worker-{n}", worker, environment) for n in range(1, site.instances + 1)),
     )
 
 

@@ -156,10 +156,10 @@ async def read_documents(site: Site) -> DatabaseState:
     return DatabaseState(products, purchases)
 
 
-async def read_event_pool(site: Site) -> DatabaseState:
-    """The event pool that a site's settings name."""
+async def read_event_pool(settings: Settings) -> DatabaseState:
+    """The event pool of this project, on whichever engine."""
     events: list[Event] = []
-    engine = await open_engine(Settings(data=site.data / "data"), must_exist=True)
+    engine = await open_engine(settings, must_exist=True)
     try:
         position = 0
         while page := await engine.pool.read_all(after_position=position, limit=PAGE):
