@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
@@ -32,6 +33,7 @@ class _Named(Protocol):
 
 Named = TypeVar("Named", bound=_Named)
 
+NEEDS = "this needs libraries: 'make compare' in a clone, or pip install 'eventdemo[compare]'"
 _QUICK_ROUNDS = 1
 _ROUNDS = 10
 
@@ -112,6 +114,8 @@ def compare(
 
     Example: [bold]eventdemo compare --quick[/bold]
     """
+    if find_spec("hdrh") is None:
+        raise Misconfigured(NEEDS)
     from eventdemo.lab.compare.comparison import ComparisonPlan
     from eventdemo.lab.compare.findings import findings, verdicts
     from eventdemo.lab.compare.report.page import write_report

@@ -85,7 +85,7 @@ def lacking(contender: Contender, servers: Servers) -> str | None:
     """Why a contender cannot run here, in one line that says what to do; None if it can."""
     missing = [name for name in contender.needs if find_spec(name) is None]
     if missing:
-        hint = f"pip install 'eventdemo[{contender.extra}]'"
+        hint = f"make compare, or pip install 'eventdemo[{contender.extra}]'"
         return f"{', '.join(missing)}: not installed ({hint})"
     return servers.lacking(contender.servers)
 
