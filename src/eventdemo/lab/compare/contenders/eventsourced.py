@@ -2,7 +2,9 @@
 
 import asyncio
 import os
-from typing import Any
+from collections import defaultdict
+from threading import Lock
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -63,9 +65,13 @@ class PurchaseAggregate(Aggregate):
 
 
 class ShopApplication(Application[UUID]):
-    """Saves stock and purchase together; who comes second at a version tries again."""
+    """Saves stock and purchase together; who comes second at a version tries again.
+
+    In one process buyers of a product take turns, since all but one would come second.
+    """
 
     snapshotting_intervals = {StockAggregate: 200}  # noqa: RUF012 - as the library has it
+    turns: ClassVar[defaultdict[str, Lock]] = defaultdict(Lock)
 
     def stock(self, product_id: str) -> StockAggregate | None:
         try:
@@ -75,6 +81,10 @@ class ShopApplication(Application[UUID]):
         return found
 
     def buy(self, request_id: str, product_id: str, quantity: int) -> str:
+        with self.turns[product_id]:
+            return self._buy(request_id, product_id, quantity)
+
+    def _buy(self, request_id: str, product_id: str, quantity: int) -> str:
         while True:
             stock = self.stock(product_id)
             price, outcome = (stock.price_cents, "confirmed") if stock else (0, "unknown_product")
