@@ -15,6 +15,7 @@ from eventdemo.errors import EventdemoError
 
 LOOK_EVERY_S = 0.01
 STOP_WITHIN_S = 10.0
+ORPHANS_END_WITHIN_S = 5.0
 
 
 class NotStarted(EventdemoError):
@@ -22,12 +23,20 @@ class NotStarted(EventdemoError):
 
 
 class Program:
-    """One command that can be started, stopped, killed and started again; ``log`` is a file."""
+    """One command that can be started, stopped, killed and started again; ``log`` is a file.
+
+    Should we be killed, the kernel sends it ``orphaned``.
+    """
 
     def __init__(
-        self, line: Sequence[str], log: Path, environment: Mapping[str, str], user: str | None
+        self,
+        line: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        user: str | None = None,
+        orphaned: str = "KILL",
     ) -> None:
-        self._line = [*_tied(user), *line]
+        self._line = [*_tied(user, orphaned), *line]
         self._log = log
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
@@ -141,10 +150,15 @@ def remove_abandoned(folder: Path) -> None:
 
     What we start ends with us; what that has started in its turn may not.
     """
-    for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
-        if pid != os.getpid() and _speaks_of(pid, folder):
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    left = [pid for pid in pids if pid != os.getpid() and _speaks_of(pid, folder)]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in filter(_lives, left):
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
+        deadline = time.monotonic() + ORPHANS_END_WITHIN_S
+        while any(map(_lives, left)) and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY_S)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -169,15 +183,15 @@ def _lives(pid: int) -> bool:
     return bool(fields) and fields[0] != "Z"
 
 
-def _tied(user: str | None) -> list[str]:
-    """Runs a command as another user, and has the kernel end it should we be killed."""
+def _tied(user: str | None, orphaned: str) -> list[str]:
+    """Runs a command as another user, and has the kernel signal it should we be killed."""
     setpriv = find("setpriv")
     if setpriv is None and user:
         raise NotStarted("no setpriv: root cannot run PostgreSQL as another user (util-linux)")
     if setpriv is None:
         return []
     as_user = [f"--reuid={user}", f"--regid={_group(user)}", "--clear-groups"] if user else []
-    return [setpriv, "--pdeathsig=KILL", *as_user, "--"]
+    return [setpriv, f"--pdeathsig={orphaned}", *as_user, "--"]
 
 
 def _group(user: str) -> str:

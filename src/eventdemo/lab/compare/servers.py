@@ -34,6 +34,7 @@ POSTGRESQL_SETTINGS = {
     "checkpoint_timeout": "15min",
     "random_page_cost": "1.1",
     "log_min_messages": "fatal",
+    "dynamic_shared_memory_type": "mmap",  # in its folder, where a crash leaves nothing outside
 }
 
 
@@ -71,7 +72,7 @@ class PostgresqlServer(CompareServer):
         settings = POSTGRESQL_SETTINGS | {"port": str(self.port)}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         line = [str(self._bin / "postgres"), "-D", str(self._data), *options]
-        self.program = Program(line, folder / "postgresql.log", {}, self._user)
+        self.program = Program(line, folder / "postgresql.log", {}, self._user, orphaned="QUIT")
 
     async def start(self) -> None:
         if not self._data.exists():
@@ -149,7 +150,7 @@ class RedisServer(CompareServer):
             *("--save", "", "--appendonly", "yes", "--appendfsync", "always"),
             *("--loglevel", "warning"),
         ]
-        self.program = Program(line, folder / "redis.log", {}, None)
+        self.program = Program(line, folder / "redis.log", {})
 
     @property
     def url(self) -> str:

@@ -30,7 +30,7 @@ class RunningContender:
         self.servers = servers
         self.programs = {
             command.name: Program(
-                command.line, site.data / f"{command.name}.log", command.environment, None
+                command.line, site.data / f"{command.name}.log", command.environment
             )
             for command in contender.commands(site)
         }
