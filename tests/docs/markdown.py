@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("loadtest/*.md"), *(ROOT / "docs").rglob("*.md")]
+)
 
 A_PROCESS_EACH = "a process each"
 NOT_RUN = "not run:"

@@ -8,7 +8,7 @@ import pytest
 from tests.docs.markdown import DOCUMENTS, ROOT
 
 #: Where the names come from.
-PLACES = ("src", "tests", "benchmarks", "deploy", "docs", ".ci")
+PLACES = ("src", "tests", "benchmarks", "deploy", "docs", "loadtest", ".ci")
 
 #: Names of AWS that the code does not call.
 FOREIGN = {"BatchWriteItem", "LeadingKeys", "TransactGetItems"}

@@ -1,0 +1,1 @@
+"""The load tests of ``loadtest/`` run for real, against a system and against a shop that lies."""
