@@ -1,4 +1,4 @@
-"""What a contender's word is worth: it is killed in mid-load, and asked for all it has answered.
+"""Tests a contender's word: it is killed in mid-load, and asked for all that it has answered.
 
 Everything is killed at once with ``kill -9``, the servers too, as when a machine goes down; what
 the operating system had not yet written survives that, so the check finds answers that came
@@ -28,7 +28,7 @@ LOOK_EVERY_S = 0.1
 
 
 class KillReport(Struct, frozen=True, kw_only=True):
-    """What buyers held when everything was killed, and what was left of it.
+    """The answers that buyers held when everything was killed, and their fate.
 
     ``forgotten`` are request ids that were answered and are unknown afterwards, ``changed`` those
     whose outcome is another, ``undecided`` those that have none after a minute.

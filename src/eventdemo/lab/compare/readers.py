@@ -1,4 +1,4 @@
-"""What the databases of the contenders hold, each read behind its contender's back."""
+"""Reads the databases of the contenders, behind their backs."""
 
 import sqlite3
 from collections.abc import Iterable

@@ -172,7 +172,7 @@ class Servers:
         self._numbers = count(1)
 
     def lacking(self, kinds: Iterable[ServerKind]) -> str | None:
-        """Why a contender that needs these cannot run, or None."""
+        """Returns why a contender that needs these cannot run, or None."""
         return "; ".join(self.missing[kind] for kind in kinds if kind in self.missing) or None
 
     @asynccontextmanager

@@ -77,12 +77,12 @@ class RunningContender:
             program.stop()
 
     async def read(self) -> DatabaseState:
-        """What its database holds; to be asked for when nothing is under way."""
+        """Reads its database; nothing may be under way."""
         return await self.contender.read(self.site)
 
 
 def lacking(contender: Contender, servers: Servers) -> str | None:
-    """Why a contender cannot run here, in one line that says what to do; None if it can."""
+    """Returns in one line why a contender cannot run here and what to do, None if it can."""
     missing = [name for name in contender.needs if find_spec(name) is None]
     if missing:
         hint = f"make compare, or pip install 'eventdemo[{contender.extra}]'"

@@ -75,10 +75,10 @@ class ShopApplication(Application[UUID]):
 
     def stock(self, product_id: str) -> StockAggregate | None:
         try:
-            found: StockAggregate = self.repository.get(StockAggregate.create_id(product_id))
+            stock: StockAggregate = self.repository.get(StockAggregate.create_id(product_id))
         except AggregateNotFoundError:
             return None
-        return found
+        return stock
 
     def buy(self, request_id: str, product_id: str, quantity: int) -> str:
         with self.turns[product_id]:
@@ -121,10 +121,10 @@ class ShopApplication(Application[UUID]):
 
     def purchase(self, request_id: str) -> PurchaseAggregate | None:
         try:
-            found: PurchaseAggregate = self.repository.get(UUID(request_id))
+            purchase: PurchaseAggregate = self.repository.get(UUID(request_id))
         except (AggregateNotFoundError, ValueError):
             return None
-        return found
+        return purchase
 
 
 def opened(url: str) -> ShopApplication:
@@ -160,14 +160,14 @@ class EventsourcedShop:
         return Decision(request_id, await asyncio.to_thread(self._application.buy, *arguments))
 
     async def decision(self, request_id: str) -> Decision | None:
-        found = await asyncio.to_thread(self._application.purchase, request_id)
-        return Decision(request_id, found.outcome) if found else None
+        purchase = await asyncio.to_thread(self._application.purchase, request_id)
+        return Decision(request_id, purchase.outcome) if purchase else None
 
     async def order(self, order_id: str) -> PlacedOrder | None:
-        found = await asyncio.to_thread(self._application.purchase, order_id)
-        if found is None or found.outcome != "confirmed":
+        purchase = await asyncio.to_thread(self._application.purchase, order_id)
+        if purchase is None or purchase.outcome != "confirmed":
             return None
-        terms = (found.product_id, found.quantity, found.price_cents)
+        terms = (purchase.product_id, purchase.quantity, purchase.price_cents)
         return PlacedOrder(order_id, order_id, *terms)
 
     async def product(self, product_id: str) -> StockedProduct | None:

@@ -70,10 +70,10 @@ class IterationOneShop:
         return Decision(request_id, "pending") if waiting else None
 
     async def order(self, order_id: str) -> PlacedOrder | None:
-        _, found = await self._documents.read(f"purchase-{order_id}")
-        if not found or found["outcome"] != "confirmed":
+        _, purchase = await self._documents.read(f"purchase-{order_id}")
+        if not purchase or purchase["outcome"] != "confirmed":
             return None
-        terms = (found["product_id"], found["quantity"], found["unit_price_cents"])
+        terms = (purchase["product_id"], purchase["quantity"], purchase["unit_price_cents"])
         return PlacedOrder(order_id, order_id, *terms)
 
     async def product(self, product_id: str) -> StockedProduct | None:

@@ -33,7 +33,7 @@ _PROBLEM = "application/problem+json"
 
 
 class Shop(Protocol):
-    """What a contender does behind HTTP."""
+    """The part of a contender that is behind HTTP."""
 
     #: Whether ``buy`` pays by itself; otherwise a purchase is paid for before it.
     pays: bool
