@@ -163,7 +163,7 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def _speaks_of(pid: int, folder: Path) -> bool:
-    """Returns whether a folder of ours stands in the command line or the environment of a process."""
+    """Returns whether a process has a folder of ours in its command line or environment."""
     with suppress(OSError):
         texts = (Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
         return any(f"{folder}/".encode() in text for text in texts)
