@@ -35,8 +35,8 @@ class Run:
         self.bought = 0
         self.outcomes: Counter[str] = Counter()
 
-    def flaws(self, stock: int, shelf: dict[str, int]) -> list[str]:
-        """The differences between what buyers were told and what the shelf shows."""
+    def compare(self, stock: int, shelf: dict[str, int]) -> list[str]:
+        """Says what was sold; returns where the shelf is not what buyers were told."""
         confirmed, refused = self.outcomes["confirmed"], self.outcomes["out_of_stock"]
         received, available = shelf["received"], shelf["available"]
         sold, unknown = received - available, self.bought - self.outcomes.total()
@@ -167,7 +167,7 @@ def _compare_with_the_stock(environment: Environment, **_: Any) -> None:
     with _session(environment).get(
         f"/products/{run.product_id}", name="stock at the end", catch_response=True
     ) as answer:
-        if answer.ok and (flaws := run.flaws(_options(environment).stock, answer.json())):
+        if answer.ok and (flaws := run.compare(_options(environment).stock, answer.json())):
             answer.failure("; ".join(flaws))
 
 
