@@ -25,7 +25,7 @@ from tests.emulators.patience import Ledger, LedgeredMessaging, PatientQueue, Pa
 from tests.emulators.servers import Aws
 
 #: What everything here is called by, and what else where a run removes what it left behind.
-PREFIX, RUN = "eventdemo-test-", "EVENTDEMO_TEST_RUN"
+PREFIX, RUN = "eventdemo-test-", "TEST_EVENTDEMO_RUN"
 
 #: What an instance holds and neither settles nor gives back comes to another one this much later.
 LEASE_S = 30

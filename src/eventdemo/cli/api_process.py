@@ -81,14 +81,14 @@ def _greeting(settings: Settings, *, samples_added: bool) -> str:
     data = settings.data if file_of(settings.event_pool) else settings.event_pool
     samples = " (sample products were added)" if samples_added else ""
     json = "-H 'Content-Type: application/json'"
-    curl = f'curl -i {settings.url}/purchases {json} -d \'{{"product_id": "sku-1"}}\''
+    curl = f'curl -i {settings.local_url}/purchases {json} -d \'{{"product_id": "sku-1"}}\''
     return "\n".join(
         (
-            f"eventdemo {__version__} answers at {settings.url}",
+            f"eventdemo {__version__} answers at {settings.local_url}",
             f"  data   {data}{samples}",
-            f"  API    {settings.url}/schema",
+            f"  API    {settings.local_url}/schema",
             f"  buy    {curl}",
-            f"  watch  eventdemo flow --watch --url {settings.url}",
+            f"  watch  eventdemo flow --watch --url {settings.local_url}",
             "  stop   Ctrl-C",
         )
     )

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from eventdemo.cli.options import settings_of
-from eventdemo.errors import EventdemoError, Misconfigured
+from eventdemo.errors import EventdemoError
 
 TIMEOUT_S = 30.0
 #: How long one request may wait for an outcome; a longer wait is several requests.
@@ -37,19 +37,13 @@ class Client:
     """Calls one API. Every call raises ``ApiProblem`` or ``Unreachable``."""
 
     def __init__(self, url: str | None = None) -> None:
-        settings = settings_of({})
-        self.url = (url or settings.url).rstrip("/")
+        settings = settings_of({"url": url})
+        self.url = settings.api_url
         self._token = settings.operator_token
         parts = urlsplit(self.url)
-        try:
-            port = parts.port
-        except ValueError:
-            port = 0
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-            raise Misconfigured(f"--url must be like http://127.0.0.1:8000, not {self.url!r}")
         secure = parts.scheme == "https"
         connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        self._connection = connect(parts.hostname, port, timeout=TIMEOUT_S)
+        self._connection = connect(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
         self._base = parts.path
 
     def get(self, path: str, **parameters: str | float | None) -> Any:

@@ -140,7 +140,7 @@ def load(
         drain_s=drain_s,
         check=check,
     )
-    report = run_async(reports.load(settings, url or settings.url, workload, audited=audited))
+    report = run_async(reports.load(settings, settings.api_url, workload, audited=audited))
     print_json(report) if as_json else reports.print_report(report)
     return 0 if report.promises_kept else 1
 

@@ -52,15 +52,7 @@ PushTopic = Annotated[str | None, _option("push_topic")]
 PushListen = Annotated[str | None, _option("push_listen")]
 LogLevel = Annotated[str | None, _option("log_level")]
 
-Url = Annotated[
-    str | None,
-    typer.Option(
-        "--url",
-        metavar="URL",
-        help="Where the API answers. [dim]\\[default: host and port of the settings][/dim]",
-        show_default=False,
-    ),
-]
+Url = Annotated[str | None, _option("url")]
 ProductArgument = Annotated[
     str, typer.Argument(metavar="PRODUCT", help="Its id.", show_default=False)
 ]

@@ -8,6 +8,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from eventdemo.engines.registry import Part, schemes_of
 
@@ -56,6 +57,19 @@ def split_address(address: str) -> tuple[str, int]:
     if not colon or not name or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
         raise ValueError(f"must be like 127.0.0.1:8080 or [::1]:8080, not {address!r}")
     return host(name), int(port)
+
+
+def http_url(value: object) -> str:
+    """The address of an API, without a slash at its end; there may be a path before it."""
+    address = text(value).rstrip("/")
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or re.search(r"[^!-~]|[@?#]", address):
+        raise ValueError(f"must be like http://127.0.0.1:8000, not {value!r}")
+    return address
 
 
 def folder(value: object) -> Path:

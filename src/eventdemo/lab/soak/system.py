@@ -177,7 +177,7 @@ class SystemUnderTest:
             else:
                 writer.close()
                 return
-        raise DidNotStart(f"nothing answered at {self.settings.url} in {START_WITHIN_S:g} s")
+        raise DidNotStart(f"nothing answered at {self.settings.local_url} in {START_WITHIN_S:g} s")
 
     def _alive(self) -> list[int]:
         return [process.pid for process in self._running.values() if process.poll() is None]
