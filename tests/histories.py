@@ -12,6 +12,7 @@ from eventdemo.facts import (
     OrderCreated,
     ProductChanged,
     ProductRegistered,
+    ProductRetired,
     PurchaseApproved,
     PurchaseFailed,
     StockReceived,
@@ -74,6 +75,9 @@ class History:
 
     def change(self, product_id: str, price_cents: int) -> None:
         self.command(ProductChanged(product_id, f"{product_id} at {price_cents}", price_cents))
+
+    def retire(self, product_id: str) -> None:
+        self.command(ProductRetired(product_id))
 
     def restock(self, product_id: str, quantity: int) -> None:
         self.command(StockReceived(product_id, quantity))

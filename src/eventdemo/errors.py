@@ -84,5 +84,9 @@ class IdempotencyMismatch(EventdemoError):
     """The idempotency key was used before, with another body."""
 
 
+class VersionMismatch(EventdemoError):
+    """The resource is at another version than the caller expects; nothing was done."""
+
+
 class NotFound(EventdemoError):
     """The resource does not exist."""

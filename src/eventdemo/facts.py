@@ -31,6 +31,7 @@ class FailureCode(StrEnum):
 
     OUT_OF_STOCK = "out_of_stock"
     UNKNOWN_PRODUCT = "unknown_product"
+    PRODUCT_RETIRED = "product_retired"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -67,7 +68,8 @@ class _PurchaseEvent(_PurchaseFact, frozen=True, gc=False, tag_field="type"):
 
 
 class ProductRegistered(_ProductFact, frozen=True, gc=False, tag="ProductRegistered.v2"):
-    """A product can be bought from here on. Version 1 held its price as a decimal text."""
+    """A product can be bought from here on, for the first time or after it was retired. Version 1
+    held its price as a decimal text."""
 
     name: str
     price_cents: int
@@ -78,6 +80,10 @@ class ProductChanged(_ProductFact, frozen=True, gc=False, tag="ProductChanged"):
 
     name: str
     price_cents: int
+
+
+class ProductRetired(_ProductFact, frozen=True, gc=False, tag="ProductRetired"):
+    """The product can't be bought from here on; what was reserved stays reserved."""
 
 
 class StockReceived(_ProductFact, frozen=True, gc=False, tag="StockReceived"):
@@ -134,7 +140,7 @@ class PurchaseFailed(_PurchaseEvent, frozen=True, gc=False, tag="PurchaseFailed"
     detail: str
 
 
-ProductEvent = ProductRegistered | ProductChanged | StockReceived | StockReserved
+ProductEvent = ProductRegistered | ProductChanged | ProductRetired | StockReceived | StockReserved
 PurchaseEvent = PurchaseApproved | OrderCreated | PurchaseFailed
 Event = ProductEvent | PurchaseEvent
 PurchaseMessage = (

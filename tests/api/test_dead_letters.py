@@ -154,7 +154,7 @@ def test_a_walk_through_what_dies_again_at_once_ends(start: Start) -> None:
 def test_the_trace_of_a_purchase_that_is_stuck_says_where_and_why(start: Start) -> None:
     running = start(services=UP_TO_THE_DECISION, projector=False)
     with running.client() as client:
-        client.put("/products/lamp", json={"name": "Lamp"}).raise_for_status()
+        client.put("/products/lamp", json={"name": "Lamp", "price_cents": 100}).raise_for_status()
         client.post("/products/lamp/stock", json={"quantity": 1}).raise_for_status()
         request_id = buy(client)
         bury(running, "order_creation", reason="RuntimeError: no order today")

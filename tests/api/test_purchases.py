@@ -52,7 +52,7 @@ def test_a_purchase_that_cannot_be_had_fails_with_a_code(client: httpx.Client) -
     assert answer.json()["failure"]["code"] == "unknown_product"
     assert "order_id" not in answer.json()
 
-    client.put("/products/single", json={"name": "Single"}).raise_for_status()
+    client.put("/products/single", json={"name": "Single", "price_cents": 100}).raise_for_status()
     client.post("/products/single/stock", json={"quantity": 1}).raise_for_status()
     answer = buy(client, "single", 2, prefer="wait=10")
     assert answer.json()["failure"]["code"] == "out_of_stock"

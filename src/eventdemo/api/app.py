@@ -8,7 +8,14 @@ from typing import Any
 from litestar import Litestar
 from litestar.di import Provide
 
-from eventdemo.api import dead_letters, operations, orders, products, purchases
+from eventdemo.api import (
+    dead_letters,
+    operations,
+    orders,
+    product_commands,
+    products,
+    purchases,
+)
 from eventdemo.api.context import AppContext
 from eventdemo.api.documentation import Documentation
 from eventdemo.api.metrics import ApiMetrics
@@ -26,6 +33,7 @@ HANDLERS = [
     *purchases.HANDLERS,
     *orders.HANDLERS,
     *products.HANDLERS,
+    *product_commands.HANDLERS,
     *operations.HANDLERS,
     *dead_letters.HANDLERS,
 ]

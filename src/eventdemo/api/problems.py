@@ -20,6 +20,7 @@ from eventdemo.errors import (
     StorageBusy,
     StorageError,
     StorageFull,
+    VersionMismatch,
 )
 from eventdemo.http import problems as http_problems
 from eventdemo.http.problems import (
@@ -52,6 +53,12 @@ UNKNOWN_POSITION = ProblemType(
     409,
     "Position not given out yet",
     "Ask for a position that an answer of this API gave you.",
+)
+PRECONDITION_FAILED = ProblemType(
+    "precondition-failed",
+    412,
+    "Changed meanwhile",
+    "Read it again, and send the ETag of what you read as If-Match; nothing was done.",
 )
 IDEMPOTENCY_MISMATCH = ProblemType(
     "idempotency-mismatch",
@@ -99,6 +106,7 @@ _BY_ERROR: dict[type[BaseException], ProblemType] = {
     IdempotencyMismatch: IDEMPOTENCY_MISMATCH,
     NotFound: NOT_FOUND,
     Conflict: CONFLICT,
+    VersionMismatch: PRECONDITION_FAILED,
 }
 
 
@@ -113,7 +121,7 @@ def problem_of(error: BaseException) -> Problem:
             problem = _of_framework(error)
         case StorageError():
             problem = _of_storage(error)
-        case IdempotencyMismatch() | NotFound() | Conflict():
+        case IdempotencyMismatch() | NotFound() | Conflict() | VersionMismatch():
             problem = Problem(_BY_ERROR[type(error)], str(error))
         case _:
             problem = _unexpected(error)

@@ -40,6 +40,9 @@ START = encode_position(0)
 #: Behind every position.
 END = encode_position(2**52 - 1)
 
+WithRetired = Annotated[
+    bool, QueryParameter(description="Also the products that were taken off sale.")
+]
 Limit = Annotated[int, QueryParameter(ge=1, le=1_000, description="How many, at most.")]
 MinPosition = Annotated[
     str,
@@ -214,7 +217,7 @@ class PurchaseTrace(Struct, frozen=True, omit_defaults=True):
 
 
 class ProductState(Struct, frozen=True):
-    """A product at one version of its history."""
+    """A product at one version of its history; one that is retired can't be bought."""
 
     product_id: str
     version: int
@@ -223,6 +226,7 @@ class ProductState(Struct, frozen=True):
     received: int
     reserved: int
     available: int
+    retired: bool
 
 
 def product_state(product_id: str, product: Product) -> ProductState:
@@ -234,6 +238,7 @@ def product_state(product_id: str, product: Product) -> ProductState:
         product.received,
         product.reserved,
         product.available,
+        product.retired,
     )
 
 

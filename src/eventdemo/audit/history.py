@@ -16,6 +16,7 @@ from eventdemo.facts import (
     ProductChanged,
     ProductEvent,
     ProductRegistered,
+    ProductRetired,
     PurchaseApproved,
     PurchaseFailed,
     StockReceived,
@@ -56,7 +57,8 @@ class Fingerprints:
 class History(Struct):
     """The state after the events so far. ``approved`` holds the purchases that wait for their
     order, ``decided`` a digest of each outcome, ``unpaired`` the reservations without an approval
-    and the approvals without a reservation, by what caused them."""
+    and the approvals without a reservation, by what caused them, ``refused_as_retired`` the first
+    refusal of each product that is said to be off sale: its retirement may stand behind it."""
 
     findings: Findings
     position: int = 0
@@ -67,6 +69,7 @@ class History(Struct):
     approved: dict[bytes, Terms] = field(default_factory=dict)
     decided: dict[bytes, int] = field(default_factory=dict)
     unpaired: dict[str, tuple[type, Taken]] = field(default_factory=dict)
+    refused_as_retired: dict[str, str] = field(default_factory=dict)
     event_ids: Fingerprints = field(default_factory=Fingerprints)
     order_ids: Fingerprints = field(default_factory=Fingerprints)
 
@@ -82,7 +85,9 @@ class History(Struct):
             case StockReserved() as fact:
                 self._pair(event, StockReserved, fact)
                 self._take_product_event(event, fact)
-            case StockReceived() | ProductRegistered() | ProductChanged() as fact:
+            case (
+                StockReceived() | ProductRegistered() | ProductChanged() | ProductRetired()
+            ) as fact:
                 self._take_product_event(event, fact)
             case PurchaseApproved() as fact:
                 self._pair(event, PurchaseApproved, fact)
@@ -97,6 +102,10 @@ class History(Struct):
         for stock in self.products.values():
             for refusal in stock.suspected:
                 self._add_undersold(stock, refusal)
+        for product_id, name in self.refused_as_retired.items():
+            refused = self.products.get(product_id)
+            if refused is None or not refused.ever_retired:
+                self.findings.add(f"{name} refuses a product that was never retired.")
         for causation_id, (kind, (request_id, product_id, quantity)) in self.unpaired.items():
             self.findings.add(
                 f"Purchase {request_id}: {kind.__name__} of {quantity} {product_id}, caused by "
@@ -133,6 +142,8 @@ class History(Struct):
                 f"Oversold: {_name(event)} makes {stock.reserved} units of {fact.product_id} "
                 f"reserved, of {stock.received} received."
             )
+        if stock.retired and type(fact) is StockReserved:
+            self.findings.add(f"{_name(event)} reserves units of a product that was retired.")
 
     def _take_approval(self, event: RecordedEvent, fact: PurchaseApproved) -> None:
         key = key_of(fact.request_id)
@@ -168,6 +179,8 @@ class History(Struct):
         self._decide(key, event)
         if fact.code is FailureCode.OUT_OF_STOCK:
             self._suspect(event, fact)
+        if fact.code is FailureCode.PRODUCT_RETIRED:
+            self.refused_as_retired.setdefault(fact.product_id, _name(event))
 
     def _suspect(self, event: RecordedEvent, fact: PurchaseFailed) -> None:
         """Suspects a refusal if enough units were there all the time between the request and the

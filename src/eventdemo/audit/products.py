@@ -10,6 +10,7 @@ from eventdemo.facts import (
     ProductChanged,
     ProductEvent,
     ProductRegistered,
+    ProductRetired,
     StockReceived,
     StockReserved,
 )
@@ -40,6 +41,8 @@ class StockLedger(Struct):
     price_cents: int = 0
     received: int = 0
     reserved: int = 0
+    retired: bool = False
+    ever_retired: bool = False
     last_at_us: int = 0
     low_water_marks: list[tuple[int, int]] = field(default_factory=list)
     suspected: list[SuspectedRefusal] = field(default_factory=list)
@@ -59,8 +62,10 @@ class StockLedger(Struct):
                 self._add_low_water_mark()
                 self.received += event.quantity
             case ProductRegistered() | ProductChanged():
-                self.registered = True
+                self.registered, self.retired = True, False
                 self.name, self.price_cents = event.name, event.price_cents
+            case ProductRetired():
+                self.retired = self.ever_retired = True
 
     def least_since(self, at_us: int) -> int:
         """Returns the fewest units that were available from then until the last event.
@@ -90,6 +95,7 @@ class StockLedger(Struct):
             self.reserved,
             self.available,
             self.version,
+            self.retired,
         )
 
     def _add_low_water_mark(self) -> None:

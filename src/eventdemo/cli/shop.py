@@ -72,16 +72,22 @@ def put_product(
     product: ProductArgument,
     name: Annotated[str, typer.Option("--name", help="What buyers call it.", show_default=False)],
     price: Annotated[
-        str, typer.Option("--price", metavar="AMOUNT", help="Price of one unit, such as 12.50.")
-    ] = "0",
+        str | None,
+        typer.Option(
+            "--price",
+            metavar="AMOUNT",
+            help="Price of one unit, such as 12.50; without it the product keeps its price.",
+            show_default=False,
+        ),
+    ] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Register a product, or change its name and price.
+    """Register a product, put it on sale again, or change its name and price.
 
     Example: [bold]eventdemo put-product sku-9 --name "Oak stool" --price 79.90[/bold]
     """
-    body = {"name": name, "price_cents": _cents(price)}
+    body = {"name": name} | ({} if price is None else {"price_cents": _cents(price)})
     _print_product(Client(url).call("PUT", path_of("products", product), body), as_json)
 
 
@@ -101,8 +107,16 @@ def restock(
     _print_product(Client(url).call("POST", path, {"quantity": quantity}), as_json)
 
 
+def retire(product: ProductArgument, url: Url = None, as_json: Json = False) -> None:
+    """Take a product off sale; put-product puts it on sale again.
+
+    Example: [bold]eventdemo retire sku-3[/bold]
+    """
+    _print_product(Client(url).call("DELETE", path_of("products", product)), as_json)
+
+
 BUYER_COMMANDS: Commands = {"buy": buy, "status": status}
-OPERATOR_COMMANDS: Commands = {"put-product": put_product, "restock": restock}
+OPERATOR_COMMANDS: Commands = {"put-product": put_product, "restock": restock, "retire": retire}
 
 
 def _decided(client: Client, purchase: dict[str, Any], wait_s: float) -> dict[str, Any]:

@@ -28,7 +28,7 @@ SQL = load("eventdemo.readmodels", "readmodels.sql")
 T = TypeVar("T")
 
 #: Counts the shapes of the tables; a file of another shape is replaced, never migrated.
-SHAPE = 1
+SHAPE = 2
 _BUSY_TIMEOUT_MS = 5_000
 
 _GENERATION = re.compile(r"(\d{6,})\.db")

@@ -14,6 +14,7 @@ from eventdemo.facts import (
     ProductChanged,
     ProductEvent,
     ProductRegistered,
+    ProductRetired,
     PurchaseApproved,
     PurchaseFailed,
     StockReceived,
@@ -32,6 +33,7 @@ class ProductView(Struct, frozen=True, gc=False):
     reserved: int
     available: int
     version: int
+    retired: bool = False
 
 
 class OrderView(Struct, frozen=True, gc=False):
@@ -66,7 +68,8 @@ class Contents(Struct, frozen=True):
 
 
 class ProductRowChange(Struct):
-    """The change of a product's row by a page; None leaves the name or price as it is."""
+    """The change of a product's row by a page; None leaves the name, the price or whether it is
+    retired as it is."""
 
     product_id: str
     name: str | None = None
@@ -74,6 +77,7 @@ class ProductRowChange(Struct):
     received: int = 0
     reserved: int = 0
     version: int = 0
+    retired: bool | None = None
 
 
 OrderRow = tuple[int, str, str, str, int, int, int]
@@ -103,7 +107,11 @@ def project(page: Sequence[RecordedEvent]) -> Changes:
                 if failure.product_id:  # unknown where the message could not be read
                     changes.failed[failure.product_id, failure.code.value] += 1
             case (
-                StockReserved() | StockReceived() | ProductRegistered() | ProductChanged()
+                StockReserved()
+                | StockReceived()
+                | ProductRegistered()
+                | ProductChanged()
+                | ProductRetired()
             ) as fact:
                 _change_product(changes, fact, event.version)
     return changes
@@ -130,3 +138,6 @@ def _change_product(changes: Changes, fact: ProductEvent, version: int) -> None:
             change.received += fact.quantity
         case ProductRegistered() | ProductChanged():
             change.name, change.price_cents = fact.name, fact.price_cents
+            change.retired = False
+        case ProductRetired():
+            change.retired = True
