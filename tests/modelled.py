@@ -5,9 +5,9 @@ import uuid
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.context import LeaseSettings, MessagingContext
 from eventdemo.engines.aws.sqs.messaging import Messaging
 from eventdemo.engines.aws.sqs.parts import AwsMessaging
-from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
 from eventdemo.flow import TASK_QUEUE_TOPIC
 from eventdemo.ids import now_us
 from eventdemo.lab.simulation.dynamodb_model import ModelTable, TableModel
@@ -36,14 +36,16 @@ class Models:
     def engine(self) -> Engine:
         """As a process of its own would have it."""
         messaging = AwsMessaging(
-            self.client(),
-            ModelTable(self.purchases),
-            NAMES,
-            HEARS,
-            TASK_QUEUE_TOPIC.name,
-            now_us,
-            _new_id,
-            LEASE_SETTINGS,
+            MessagingContext(
+                self.client(),
+                ModelTable(self.purchases),
+                NAMES,
+                HEARS,
+                TASK_QUEUE_TOPIC.name,
+                now_us,
+                _new_id,
+                LEASE_SETTINGS,
+            )
         )
         cache = DynamoSessionCache(ModelTable(self.session), now_us)
         pool = DynamoEventPool(ModelTable(self.pool), _new_id)

@@ -5,7 +5,7 @@ from benchmarks.aws.prices import MILLION, Figure
 from benchmarks.aws.usage import Usage
 from eventdemo.aws.deployment.fargate import API_SIZE, WORKER_SIZE
 from eventdemo.aws.deployment.template import template
-from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
+from eventdemo.engines.aws.sqs.context import LeaseSettings
 from eventdemo.engines.aws.sqs.subscription import LOOK_AT_DEAD_EVERY_US
 from eventdemo.flow import SERVICES
 

@@ -14,6 +14,7 @@ from benchmarks.aws.meters import Meter, MeteredTable, MeteredWire
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.parts import AwsMessaging
 from eventdemo.engines.aws.sqs.sqs_and_sns import SqsAndSns
 from eventdemo.flow import FLOW, SERVICES, TASK_QUEUE_TOPIC, row_of
@@ -94,8 +95,9 @@ class Account:
         subscribers = Counter(map(NAMES.topic, HEARS.values()))
         wire = MeteredWire(self._messaging, meter, subscribers)
         messaging = SqsAndSns(wire, wire, wire, NAMES, actor if actor in HEARS else SERVICES[0])
+        topic = TASK_QUEUE_TOPIC.name
         parts = AwsMessaging(
-            messaging, purchases, NAMES, HEARS, TASK_QUEUE_TOPIC.name, self._clock, self._new_id
+            MessagingContext(messaging, purchases, NAMES, HEARS, topic, self._clock, self._new_id)
         )
         cache = DynamoSessionCache(session, self._clock)
 

@@ -3,6 +3,13 @@
 Business answers (sold out, unknown product) are facts, never exceptions.
 """
 
+from collections.abc import Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple
+
+#: Some drivers repeat in their errors all that was in a call.
+_MAX_CHARS = 300
+
 
 class EventdemoError(Exception):
     """Anything that ends a command with one line on standard error and this exit code."""
@@ -90,3 +97,58 @@ class VersionMismatch(EventdemoError):
 
 class NotFound(EventdemoError):
     """The resource does not exist."""
+
+
+class ErrorMeaning(NamedTuple):
+    """One row of a driver's table: what its errors of some kinds mean.
+
+    Only those that carry one of the ``codes``, if there are any. ``advice`` says in one line what
+    to do: a format of the ``place`` that was used, the number of ``attempts`` and the error's own
+    ``line``, or a function of the error and the place. ``transient``: the same call may succeed
+    later. ``lost``: it may have been carried out.
+    """
+
+    kinds: tuple[type[Exception], ...]
+    becomes: type[StorageError]
+    advice: str | Callable[[Any, object], str]
+    codes: AbstractSet[str] = frozenset()
+    transient: bool = False
+    lost: bool = False
+
+
+class DriverErrors(NamedTuple):
+    """What a driver's errors mean. The first row that fits counts, and one fits every kind."""
+
+    rows: Sequence[ErrorMeaning]
+    codes_of: Callable[[Any], Collection[str]] = lambda _: ()
+
+    @property
+    def kinds(self) -> tuple[type[Exception], ...]:
+        """All kinds that the table knows, to be caught."""
+        return tuple(kind for row in self.rows for kind in row.kinds)
+
+    def meaning(self, error: Exception) -> ErrorMeaning:
+        """Returns the row of one of these kinds."""
+        codes = self.codes_of(error)
+        return next(
+            row
+            for row in self.rows
+            if isinstance(error, row.kinds) and (not row.codes or not row.codes.isdisjoint(codes))
+        )
+
+    def translated(
+        self, error: Exception, place: object, attempts: int = 1, *, unknown: bool = False
+    ) -> StorageError:
+        """Returns the error that says in one line what to do next; where it is ``unknown`` whether
+        the call was carried out, an ``OutcomeUnknown``."""
+        row = self.meaning(error)
+        line = " ".join(str(error).split()) or type(error).__name__
+        line = line if len(line) <= _MAX_CHARS else f"{line[:_MAX_CHARS]}…"
+        advice = (
+            row.advice.format(place=place, line=line, attempts=attempts)
+            if isinstance(row.advice, str)
+            else row.advice(error, place)
+        )
+        if unknown:
+            return OutcomeUnknown(f"{advice}; what was asked may have been done, so repeat it")
+        return row.becomes(advice)

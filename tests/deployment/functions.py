@@ -9,6 +9,7 @@ from eventdemo.aws.function import Function
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.messaging import QueueMessage
 from eventdemo.engines.aws.sqs.parts import AwsMessaging, LambdaInvocations
 from eventdemo.flow import FLOW, SERVICES, TASK_QUEUE_TOPIC, row_of
@@ -73,9 +74,9 @@ class Site:
 
         self.pool = DynamoEventPool(events, new_id)
         self.cache = DynamoSessionCache(session, now_us)
-        self.parts = AwsMessaging(client, *common, new_id)
+        self.parts = AwsMessaging(MessagingContext(client, *common, new_id))
         self.queue, self.dead_letters = self.parts.queue, self.parts.dead_letters
-        invocations = LambdaInvocations(client, *common, new_id)
+        invocations = LambdaInvocations(MessagingContext(client, *common, new_id))
         self.functions = {
             service: Function(row_of(service), self.pool, self.cache, invocations, AT_ONCE)
             for service in SERVICES

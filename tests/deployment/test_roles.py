@@ -14,6 +14,7 @@ from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.dynamodb.table import Table
 from eventdemo.engines.aws.factory import _NO_ITEM
 from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.messaging import Messaging
 from eventdemo.engines.aws.sqs.parts import AwsMessaging
 from eventdemo.errors import StorageDenied
@@ -64,7 +65,9 @@ class Account:
     def _engine(self, messaging: Messaging, *tables: Table) -> Engine:
         events, purchases, session = tables
         parts = AwsMessaging(
-            messaging, purchases, NAMES, HEARS, TASK_QUEUE_TOPIC.name, now_us, self._new_id
+            MessagingContext(
+                messaging, purchases, NAMES, HEARS, TASK_QUEUE_TOPIC.name, now_us, self._new_id
+            )
         )
         cache = DynamoSessionCache(session, now_us)
 

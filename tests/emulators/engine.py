@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventdemo.engines.aws.factory import AwsEngineFactory
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.messaging import Messaging
-from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
+from eventdemo.engines.aws.sqs.context import LeaseSettings, MessagingContext
 from eventdemo.engines.registry import FactoryOptions
 from eventdemo.flow import TASK_QUEUE_TOPIC
 from eventdemo.ports import Engine, TaskQueue, Topics
@@ -74,10 +74,10 @@ async def open_emulated(folder: Path) -> Engine:
     that it waits for what is still to come."""
     place = _Place.of(folder)
     names, settings = Names(place.prefix), LeaseSettings(place.lease_s, idle_s=0.0, poll_s=1)
-    services = _Services(_ledger_of(names))
+    services = _Services(_ledger_of(names), settings)
     try:
         pool = await services.event_pool(f"dynamodb://{names.events}")
-        parts = await services.messaging(f"aws://{names.prefix}", settings=settings)
+        parts = await services.messaging(f"aws://{names.prefix}")
         cache = await services.session_cache(f"dynamodb://{names.session}")
     except BaseException:
         await services.close()
@@ -91,13 +91,15 @@ async def open_emulated(folder: Path) -> Engine:
 class _Services(AwsEngineFactory):
     """Services whose messages are written into a ledger."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, settings: LeaseSettings) -> None:
         super().__init__(FactoryOptions(HEARS, TASK_QUEUE_TOPIC.name))
         self._ledger = ledger
+        self._settings = settings
 
-    async def _messaging(self, names: Names, service: str) -> Messaging:
-        self._written = LedgeredMessaging(await super()._messaging(names, service), self._ledger)
-        return self._written
+    async def _context(self, url: str, service: str) -> MessagingContext:
+        context = await super()._context(url, service)
+        self._written = LedgeredMessaging(context.messaging, self._ledger)
+        return replace(context, messaging=self._written, settings=self._settings)
 
     def patient_queue(self, queue: TaskQueue) -> Any:
         return PatientQueue(queue, self._ledger)

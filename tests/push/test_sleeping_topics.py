@@ -9,6 +9,7 @@ import pytest
 
 from eventdemo.aws.push.sleeping_topics import AWAKE_S, LAST_POLL_S, SLEEP_S, SleepingTopics
 from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.messaging import (
     WAKE_UP_INTERVAL_S,
     OutgoingMessage,
@@ -101,13 +102,15 @@ class Cloud:
 
     def parts(self, messaging: Counted) -> AwsMessaging:
         return AwsMessaging(
-            WakeUpPublisher(messaging, NAMES, HEARS),
-            ModelTable(self.table),
-            NAMES,
-            HEARS,
-            "purchase-requested",
-            self.clock,
-            lambda: f"id-{next(self._ids)}",
+            MessagingContext(
+                WakeUpPublisher(messaging, NAMES, HEARS),
+                ModelTable(self.table),
+                NAMES,
+                HEARS,
+                "purchase-requested",
+                self.clock,
+                lambda: f"id-{next(self._ids)}",
+            )
         )
 
 

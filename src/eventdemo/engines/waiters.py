@@ -1,10 +1,19 @@
-"""Waiters: the requests of this process that wait for an outcome, and their one follower."""
+"""Waiting: for an event, and, by the requests of this process, for an outcome."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 from eventdemo.messages import Outcome
+
+
+async def is_set_within(timeout_s: float, event: asyncio.Event) -> bool:
+    """Waits for an event, and returns whether it was set in time."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await event.wait()
+    except TimeoutError:
+        return False
 
 
 class Waiters:

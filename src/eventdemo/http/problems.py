@@ -1,6 +1,7 @@
 """Problem details (RFC 9457), and what is wrong with requests whatever they are about."""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 
 import msgspec
 from msgspec import Struct
@@ -21,7 +22,12 @@ class ProblemType(Struct, frozen=True):
 
     @property
     def type(self) -> str:
-        return f"/problems/{self.slug}"
+        return f"/problems/{self.slug}" if self.slug else "about:blank"
+
+
+def about_blank(status: int) -> ProblemType:
+    """Returns the type of a problem without a page: its status says all (RFC 9457, 4.2.1)."""
+    return ProblemType("", status, HTTPStatus(status).phrase, "")
 
 
 MALFORMED_JSON = ProblemType(

@@ -33,6 +33,7 @@ _SAME_ORIGIN = frozenset({b"same-origin", b"none"})
 
 # Longer ones are out of every range here, and Python refuses to convert them beyond 4,300 digits.
 _MAX_INT_CHARS = 400
+_MAX_LENGTH_DIGITS = 20
 _MAX_NAME_CHARS = 64
 _JSON = b"application/json"
 
@@ -149,9 +150,12 @@ class JsonBodyReader(Generic[T]):
 
 
 def check_body_headers(headers: Headers, max_bytes: int) -> None:
-    """Refuses a body that its headers say is too large or compressed. Raises ``Problem``."""
-    length = headers.get(b"content-length")
-    if length is not None and int(length) > max_bytes:
+    """Refuses a body that its headers say is too large or compressed. Raises ``Problem`` 400, 413
+    or 415."""
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit():
+        raise Problem(MALFORMED_REQUEST, "The Content-Length is not a number of bytes.")
+    if len(length) > _MAX_LENGTH_DIGITS or int(length) > max_bytes:
         raise _too_large(max_bytes)
     if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
         raise Problem(UNSUPPORTED_MEDIA_TYPE, "The body has to be sent uncompressed.")

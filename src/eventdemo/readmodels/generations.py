@@ -102,28 +102,43 @@ def discard_corrupt(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+#: Any that is no trouble of the machine means a damaged file; the places are paths.
+_ERRORS = errors.DriverErrors(
+    (
+        errors.ErrorMeaning(
+            (apsw.FullError,),
+            errors.StorageFull,
+            "No space is left for the read models in {place.parent}: free some.",
+        ),
+        errors.ErrorMeaning(
+            (apsw.BusyError, apsw.LockedError),
+            errors.StorageBusy,
+            "Another program keeps {place} locked: close it there.",
+        ),
+        errors.ErrorMeaning(
+            (apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError),
+            errors.StorageReadOnly,
+            "{place} cannot be written: give this user the right to write in {place.parent}.",
+        ),
+        errors.ErrorMeaning(
+            (apsw.CantOpenError,), errors.StorageMissing, "{place} cannot be opened."
+        ),
+        errors.ErrorMeaning(
+            (apsw.Error,),
+            errors.StorageCorrupt,
+            "{place} is damaged ({line}): the projector replaces it.",
+        ),
+    )
+)
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turns SQLite's errors into ours. Any that is no trouble of the machine means a damaged
-    file."""
+    """Turns SQLite's errors into ours."""
     try:
         yield
-    except apsw.FullError:
-        raise errors.StorageFull(
-            f"No space is left for the read models in {path.parent}: free some."
-        ) from None
-    except (apsw.BusyError, apsw.LockedError):
-        raise errors.StorageBusy(f"Another program keeps {path} locked: close it there.") from None
-    except (apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError):
-        raise errors.StorageReadOnly(
-            f"{path} cannot be written: give this user the right to write in {path.parent}."
-        ) from None
-    except apsw.CantOpenError:
-        raise errors.StorageMissing(f"{path} cannot be opened.") from None
-    except apsw.Error as damage:
-        raise errors.StorageCorrupt(
-            f"{path} is damaged ({damage}): the projector replaces it."
-        ) from damage
+    except apsw.Error as error:
+        raise _ERRORS.translated(error, path) from error
 
 
 def open_file(path: Path, flags: int = apsw.SQLITE_OPEN_READWRITE) -> apsw.Connection:

@@ -92,23 +92,20 @@ class Handler:
     async def _work_on(
         self, received: Received, decide: Decide, observation: Observation
     ) -> UnitOfWork:
-        reads = self._row.reads
-        addressed = [
-            (message, [aggregate.stream_of(message.data) for aggregate in reads])
-            for message in received.messages
+        reads = [
+            (aggregate, [aggregate.stream_of(message.data) for message in received.messages])
+            for aggregate in self._row.reads
         ]
-        streams = {
-            stream: aggregate
-            for _, read in addressed
-            for stream, aggregate in zip(read, reads, strict=True)
-        }
-        loaded = await self._loader.load(streams)
+        loaded = await self._loader.load(
+            {stream: aggregate for aggregate, column in reads for stream in column}
+        )
         work = UnitOfWork(self._row, received, self._clock(), loaded, self._cache, observation)
         for undecodable in received.undecodable:
             work.dead_letter_undecodable(undecodable)
-        for message, read in addressed:
+        columns = [column for _, column in reads]
+        for message, *streams in zip(received.messages, *columns, strict=True):
             try:
-                work.route(message, *work.decide(message, read, decide))
+                work.route(message, *work.decide(message, streams, decide))
             except Exception as error:  # noqa: BLE001 - harms its own message only
                 self._set_aside(work, message, error)
         return work

@@ -71,7 +71,7 @@ class UnitOfWork:
         for stream in streams:
             if error := self._unreadable.get(stream):
                 raise error
-        facts = decide(data, *(self.states[stream] for stream in streams))
+        facts = decide(data, *[self.states[stream] for stream in streams])
         events = [cast(Event, fact) for fact in facts if type(fact) in EVENT_TYPES]
         if events:
             self._record(message, events)
@@ -102,7 +102,7 @@ class UnitOfWork:
     def _traceparent(self, message: Message, topic: str) -> str:
         return message.traceparent and self._observation.traceparent(message, topic)
 
-    def _record(self, message: Message, events: Sequence[Event]) -> None:
+    def _record(self, message: Message, events: list[Event]) -> None:
         """Records all of a message's events or, if one does not fit its stream, none."""
         streams = [event.stream for event in events]
         writes = []
@@ -112,7 +112,7 @@ class UnitOfWork:
             writes.append(Write(stream, state.version, event))
             evolved[stream] = state.evolve(event)
         self.states.update(evolved)
-        self._recorded[message.id] = Recorded(self.now_us, list(events))
+        self._recorded[message.id] = Recorded(self.now_us, events)
         self.batch.recordings.append(
             Recording(message.id, message.correlation_id, self.now_us, tuple(writes))
         )

@@ -9,7 +9,6 @@ from random import Random
 
 import pytest
 
-from eventdemo.engines.aws.backoff import Backoff
 from eventdemo.engines.aws.clients import AwsClients
 from eventdemo.engines.aws.dynamodb.dynamo_table import DynamoTable
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
@@ -24,6 +23,7 @@ from eventdemo.engines.aws.dynamodb.table import (
     Update,
 )
 from eventdemo.engines.aws.names import Names
+from eventdemo.engines.calls import Backoff
 from eventdemo.errors import (
     Conflict,
     StorageDenied,

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from eventdemo.engines.aws.backoff import Backoff
 from eventdemo.engines.aws.dynamodb.dynamo_table import DynamoTable
 from eventdemo.engines.aws.dynamodb.marshalling import item_to_wire, value_from_wire
 from eventdemo.engines.aws.dynamodb.table import (
@@ -18,6 +17,7 @@ from eventdemo.engines.aws.dynamodb.table import (
     Put,
     Update,
 )
+from eventdemo.engines.calls import Backoff
 from eventdemo.errors import OutcomeUnknown, StorageError, StorageThrottled
 
 pytestmark = pytest.mark.anyio

@@ -2,17 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import botocore.exceptions as sdk
 import pytest
 from aiohttp import ClientPayloadError
 from botocore.exceptions import ClientError
 
-from eventdemo.engines.aws.backoff import Backoff, retrying
 from eventdemo.engines.aws.clients import AwsClients
-from eventdemo.engines.aws.errors import Resource, is_transient, translated
+from eventdemo.engines.aws.errors import AWS_ERRORS, Resource
 from eventdemo.errors import (
     Misconfigured,
     StorageDenied,
@@ -128,83 +125,38 @@ def cancelled(*codes: str) -> ClientError:
 def test_an_error_says_in_one_line_what_to_do(
     error: Exception, resource: Resource, kind: type[StorageError], advice: str
 ) -> None:
-    told = translated(error, resource, 3)
-    assert type(told) is kind
-    assert advice in str(told)
-    assert "\n" not in str(told)
+    translated = AWS_ERRORS.translated(error, resource, 3)
+    assert type(translated) is kind
+    assert advice in str(translated)
+    assert "\n" not in str(translated)
 
 
 @pytest.mark.parametrize(
-    ("error", "transient"),
+    ("error", "transient", "lost"),
     [
-        (answer("ThrottlingException"), True),
-        (answer("InternalServerError", status=500), True),
-        (answer("ServiceUnavailable", status=503), True),
-        (answer("TransactionInProgressException"), True),
-        (cancelled("None", "TransactionConflict"), True),
-        (cancelled("ItemCollectionSizeLimitExceeded"), False),
-        (answer("AccessDeniedException"), False),
-        (answer("ResourceNotFoundException"), False),
-        (answer("ValidationException"), False),
-        (sdk.ConnectTimeoutError(endpoint_url=ENDPOINT), True),
-        (sdk.SSLError(endpoint_url=ENDPOINT, error="certificate"), False),
-        (sdk.NoCredentialsError(), False),
-        (ConnectionResetError("gone"), True),
-        (ClientPayloadError("torn"), True),
+        (answer("ThrottlingException"), True, False),
+        (answer("InternalServerError", status=500), True, True),
+        (answer("ServiceUnavailable", status=503), True, True),
+        (answer("TransactionInProgressException"), True, False),
+        (cancelled("None", "TransactionConflict"), True, False),
+        (cancelled("ItemCollectionSizeLimitExceeded"), False, False),
+        (answer("AccessDeniedException"), False, False),
+        (answer("ResourceNotFoundException"), False, False),
+        (answer("ValidationException"), False, False),
+        (sdk.ConnectTimeoutError(endpoint_url=ENDPOINT), True, False),
+        (sdk.EndpointConnectionError(endpoint_url=ENDPOINT), True, False),
+        (sdk.ReadTimeoutError(endpoint_url=ENDPOINT), True, True),
+        (sdk.SSLError(endpoint_url=ENDPOINT, error="certificate"), False, False),
+        (sdk.NoCredentialsError(), False, False),
+        (ConnectionResetError("gone"), True, True),
+        (ClientPayloadError("torn"), True, True),
     ],
 )
-def test_what_may_pass_is_tried_again(error: Exception, transient: bool) -> None:
-    assert is_transient(error) is transient
-
-
-class TestRetrying:
-    AT_ONCE = Backoff(jitter=lambda: 0.0)
-
-    def failing(self, times: int, error: Exception) -> tuple[Callable[[], Awaitable[int]], Any]:
-        tries: list[int] = []
-
-        async def call() -> int:
-            tries.append(1)
-            if len(tries) <= times:
-                raise error
-            return 7
-
-        return call, tries
-
-    async def test_a_call_is_tried_until_it_succeeds(self) -> None:
-        call, tries = self.failing(8, answer("ThrottlingException"))
-        assert await retrying(call, TABLE, self.AT_ONCE) == 7
-        assert len(tries) == 9
-
-    async def test_a_call_is_given_up_in_the_end(self) -> None:
-        call, tries = self.failing(9, answer("ThrottlingException"))
-        with pytest.raises(StorageThrottled, match="tried 9 times"):
-            await retrying(call, TABLE, self.AT_ONCE)
-        assert len(tries) == 9
-
-    async def test_what_cannot_pass_is_not_tried_again(self) -> None:
-        call, tries = self.failing(1, answer("AccessDeniedException"))
-        with pytest.raises(StorageDenied):
-            await retrying(call, TABLE, self.AT_ONCE)
-        assert len(tries) == 1
-
-    async def test_patience_ends(self) -> None:
-        call, tries = self.failing(9, sdk.ConnectTimeoutError(endpoint_url=ENDPOINT))
-        with pytest.raises(StorageUnreachable):
-            await retrying(call, TABLE, Backoff(patience_s=0.0, jitter=lambda: 1.0))
-        assert len(tries) == 1
-
-    async def test_errors_of_others_pass_through(self) -> None:
-        call, _ = self.failing(1, ValueError("ours"))
-        with pytest.raises(ValueError, match="ours"):
-            await retrying(call, TABLE)
-
-    async def test_delays_grow_and_are_bounded(self) -> None:
-        longest = Backoff(jitter=lambda: 1.0)
-        delays = [longest.delay_s(attempt) for attempt in range(1, 10)]
-        assert delays[:4] == [0.05, 0.1, 0.2, 0.4]
-        assert delays[-1] == 1.5
-        assert all(0 <= Backoff().delay_s(attempt) <= 1.5 for attempt in range(1, 10))
+def test_what_may_pass_is_tried_again_and_what_may_have_been_done_is_known(
+    error: Exception, transient: bool, lost: bool
+) -> None:
+    meaning = AWS_ERRORS.meaning(error)
+    assert (meaning.transient, meaning.lost) == (transient, lost)
 
 
 class TestOpening:

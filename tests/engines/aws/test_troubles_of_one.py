@@ -9,6 +9,7 @@ import pytest
 from eventdemo.codec import encode
 from eventdemo.engines.aws.dynamodb.table import Key, Put
 from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.messaging import OutgoingMessage, QueueMessage
 from eventdemo.engines.aws.sqs.parts import LambdaInvocations
 from eventdemo.engines.aws.sqs.purchases import accepted_key
@@ -176,13 +177,15 @@ async def test_what_is_called_with_tasks_leaves_the_outbox_to_the_clock(world: W
     world.table.transact([Put(entry, {"purchases": "r1", "tried_us": 1})])
     instance = world.instance()
     calls = LambdaInvocations(
-        instance.messaging,
-        instance.table,
-        NAMES,
-        HEARS,
-        TASK_QUEUE_TOPIC.name,
-        world.clock,
-        world.new_id,
+        MessagingContext(
+            instance.messaging,
+            instance.table,
+            NAMES,
+            HEARS,
+            TASK_QUEUE_TOPIC.name,
+            world.clock,
+            world.new_id,
+        )
     )
     call = calls.of(NAMES.queue(TASKS), [])
     await call.messaging.topics.receive(TASKS, 10)

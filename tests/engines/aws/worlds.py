@@ -7,9 +7,9 @@ from typing import Any
 
 from eventdemo.engines.aws.dynamodb.table import Action, Attributes, Key
 from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.context import LeaseSettings, MessagingContext
 from eventdemo.engines.aws.sqs.messaging import OutgoingMessage, QueueMessage
 from eventdemo.engines.aws.sqs.parts import AwsMessaging
-from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
 from eventdemo.errors import StorageError
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
 from eventdemo.ids import now_us
@@ -138,14 +138,16 @@ class Instance:
 
 def _parts(instance: Instance, world: "World", settings: LeaseSettings) -> AwsMessaging:
     return AwsMessaging(
-        instance.messaging,
-        instance.table,
-        NAMES,
-        HEARS,
-        TASK_QUEUE_TOPIC.name,
-        world.clock,
-        world.new_id,
-        settings,
+        MessagingContext(
+            instance.messaging,
+            instance.table,
+            NAMES,
+            HEARS,
+            TASK_QUEUE_TOPIC.name,
+            world.clock,
+            world.new_id,
+            settings,
+        )
     )
 
 

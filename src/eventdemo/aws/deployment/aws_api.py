@@ -4,9 +4,9 @@ from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
-from eventdemo.engines.aws.backoff import retrying
 from eventdemo.engines.aws.clients import AwsClients
-from eventdemo.engines.aws.errors import Resource
+from eventdemo.engines.aws.errors import AWS_ERRORS, Resource
+from eventdemo.engines.calls import retrying
 from eventdemo.errors import EventdemoError
 
 _INVALID = frozenset({"ValidationError", "ValidationException", "InvalidParameterValue"})
@@ -45,7 +45,7 @@ class AwsApi:
                 raise
 
         resource = Resource("stack", self._prefix, client.meta.region_name, self._prefix)
-        return await retrying(call, resource)
+        return await retrying(call, AWS_ERRORS, resource)
 
     async def close(self) -> None:
         await self._clients.close()

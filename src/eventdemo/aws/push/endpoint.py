@@ -1,11 +1,9 @@
 """The endpoint that SNS posts to: genuine messages wake workers, all others are refused alike."""
 
 import asyncio
-import json
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import parse_qsl
 
 import structlog
@@ -23,8 +21,16 @@ from eventdemo.aws.push.envelope import (
 from eventdemo.aws.push.fetcher import Fetcher, Get, PublicAddresses
 from eventdemo.aws.push.signing_keys import SigningKeys, Trust, system_roots
 from eventdemo.aws.push.verifier import Verifier
-from eventdemo.http import server
+from eventdemo.http import Headers, HttpResponse, Receive, Scope, Send, send_response, server
+from eventdemo.http.problems import (
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    UNSUPPORTED_MEDIA_TYPE,
+    Problem,
+    about_blank,
+)
 from eventdemo.http.protocol import Limits
+from eventdemo.http.requests import check_body_headers, read_body
 from eventdemo.ids import now_us
 
 PATH = "/sns"
@@ -43,19 +49,7 @@ _LIMITS = Limits(head_bytes=16_384, body_bytes=MAX_BODY_BYTES, connections=256, 
 
 _HEADERS = ((b"x-content-type-options", b"nosniff"),)
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-
 log = structlog.get_logger(__name__)
-
-
-class _Problem(Exception):
-    def __init__(self, status: HTTPStatus, detail: str, headers: dict[str, str]) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.headers = headers
 
 
 class PushSubscription:
@@ -106,33 +100,35 @@ class PushEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._answer(scope, receive)
-        except _Problem as problem:
-            await _send_problem(send, problem.status, problem.detail, problem.headers)
+            response = HttpResponse(
+                HTTPStatus.OK, [(b"cache-control", b"no-store"), (b"content-length", b"0")], b""
+            )
+        except Problem as problem:
+            response = _refusal(problem.status, str(problem), problem.headers)
         except PushRefused as refused:
             self._refusals.add(str(refused))
-            await _send_problem(send, HTTPStatus.FORBIDDEN, _REFUSED, {})
+            response = _refusal(HTTPStatus.FORBIDDEN, _REFUSED)
         except Exception as error:  # SNS gives up after a 500
             if not isinstance(error, PushUndecided):
                 log.error("a message of SNS could not be handled", exc_info=error)
             else:
                 self._refusals.add(str(error))
-            later = {"retry-after": str(_RETRY_AFTER_S)}
-            await _send_problem(send, HTTPStatus.SERVICE_UNAVAILABLE, "Send it again later.", later)
-        else:
-            await _send(send, HTTPStatus.OK, b"", {})
+            later = {"Retry-After": str(_RETRY_AFTER_S)}
+            response = _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "Send it again later.", later)
+        await send_response(send, response)
 
     async def _answer(self, scope: Scope, receive: Receive) -> None:
         path, method = scope["path"], scope["method"]
         allowed = {PATH: ("POST",), LIVE_PATH: ("GET", "HEAD")}.get(path)
         if allowed is None:
-            raise _Problem(HTTPStatus.NOT_FOUND, f"There is only {PATH} here.", {})
+            raise Problem(NOT_FOUND, f"There is only {PATH} here.")
         if method not in allowed:
             allow = ", ".join(allowed)
-            raise _Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"Use {allow}.", {"allow": allow})
+            raise Problem(METHOD_NOT_ALLOWED, f"Use {allow}.", headers={"Allow": allow})
         if path == PATH:
             headers = dict(scope["headers"])
             _check_headers(headers)
-            await self._handle(headers, await _body(receive))
+            await self._handle(headers, await read_body(receive, MAX_BODY_BYTES))
 
     async def _handle(self, headers: dict[bytes, bytes], body: bytes) -> None:
         envelope = await self._verifier.verified(headers, body)
@@ -199,46 +195,14 @@ async def serve(
     await server.serve(endpoint, host, port, _LIMITS, stop, headers=_HEADERS, listening=listening)
 
 
-def _check_headers(headers: dict[bytes, bytes]) -> None:
+def _check_headers(headers: Headers) -> None:
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type != b"text/plain":
-        raise _Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "SNS sends text/plain.", {})
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise _Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "SNS sends no encoded bodies.", {})
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or len(length) > 12 or int(length) > MAX_BODY_BYTES:
-        raise _too_large()
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, "SNS sends text/plain.")
+    check_body_headers(headers, MAX_BODY_BYTES)
 
 
-async def _body(receive: Receive) -> bytes:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise PushRefused("the connection ended before the body did")
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > MAX_BODY_BYTES:
-            raise _too_large()
-    return body
-
-
-def _too_large() -> _Problem:
-    detail = f"A message has {MAX_BODY_BYTES} bytes at most."
-    return _Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {})
-
-
-async def _send_problem(
-    send: Send, status: HTTPStatus, detail: str, headers: dict[str, str]
-) -> None:
-    """RFC 9457; of the kind that its status says."""
-    details = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
-    body = json.dumps(details).encode()
-    await _send(send, status, body, {"content-type": "application/problem+json", **headers})
-
-
-async def _send(send: Send, status: HTTPStatus, body: bytes, headers: dict[str, str]) -> None:
-    fields = {"content-length": str(len(body)), "cache-control": "no-store", **headers}
-    raw = [(name.encode(), value.encode()) for name, value in fields.items()]
-    await send({"type": "http.response.start", "status": int(status), "headers": raw})
-    await send({"type": "http.response.body", "body": body})
+def _refusal(status: int, detail: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """Makes a response whose problem has no page: this server has none."""
+    headers = {"Cache-Control": "no-store", **(headers or {})}
+    return Problem(about_blank(status), detail, headers=headers).response()

@@ -3,15 +3,17 @@
 import uuid
 from contextlib import AsyncExitStack
 
+from msgspec.structs import replace
+
 from eventdemo.engines.aws.clients import AwsClients
 from eventdemo.engines.aws.dynamodb.dynamo_table import DynamoTable
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.dynamodb.table import Key
 from eventdemo.engines.aws.names import Names
-from eventdemo.engines.aws.sqs.messaging import Messaging, WakeUpPublisher
+from eventdemo.engines.aws.sqs.context import MessagingContext
+from eventdemo.engines.aws.sqs.messaging import WakeUpPublisher
 from eventdemo.engines.aws.sqs.parts import AwsMessaging, LambdaInvocations
-from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
 from eventdemo.engines.aws.sqs.sqs_and_sns import SqsAndSns
 from eventdemo.engines.registry import FactoryOptions
 from eventdemo.ids import now_us
@@ -35,23 +37,14 @@ class AwsEngineFactory:
     async def event_pool(self, url: str) -> DynamoEventPool:
         return DynamoEventPool(await self._table(_after_scheme(url)), _new_id)
 
-    async def messaging(
-        self,
-        url: str,
-        *,
-        wake_ups: bool = False,
-        settings: LeaseSettings = LeaseSettings(),  # noqa: B008 - frozen
-    ) -> MessagingParts:
+    async def messaging(self, url: str, *, wake_ups: bool = False) -> MessagingParts:
         """Opens the messaging of the deployment whose names begin with a prefix."""
-        subscriptions, names = self._subscriptions, Names(_after_scheme(url))
-        table = await self._table(names.purchases)
-        messaging = await self._messaging(names, next(iter(subscriptions)))
+        context = await self._context(url, next(iter(self._subscriptions)))
         if wake_ups:
-            messaging = publisher = WakeUpPublisher(messaging, names, subscriptions)
+            publisher = WakeUpPublisher(context.messaging, context.names, self._subscriptions)
             self._opened.push_async_callback(publisher.close)
-        opened = AwsMessaging(
-            messaging, table, names, subscriptions, self._queue_topic, now_us, _new_id, settings
-        )
+            context = replace(context, messaging=publisher)
+        opened = AwsMessaging(context)
         self._opened.push_async_callback(opened.close)
         return opened.parts
 
@@ -61,12 +54,7 @@ class AwsEngineFactory:
     async def lambda_invocations(self, url: str, service: str) -> LambdaInvocations:
         """Opens what the invocations of a service's Lambda function need. Raises a
         ``StorageError`` if it can't be used."""
-        names = Names(_after_scheme(url))
-        table = await self._table(names.purchases)
-        messaging = await self._messaging(names, service)
-        return LambdaInvocations(
-            messaging, table, names, self._subscriptions, self._queue_topic, now_us, _new_id
-        )
+        return LambdaInvocations(await self._context(url, service))
 
     async def session_cache(self, url: str) -> DynamoSessionCache:
         cache = DynamoSessionCache(await self._table(_after_scheme(url)), now_us)
@@ -77,8 +65,11 @@ class AwsEngineFactory:
         """Finishes what was begun, gives back what is held, and closes the clients."""
         await self._opened.aclose()
 
-    async def _messaging(self, names: Names, service: str) -> Messaging:
-        return await SqsAndSns.open(self._clients, names, service)
+    async def _context(self, url: str, service: str) -> MessagingContext:
+        names, hears = Names(_after_scheme(url)), self._subscriptions
+        table = await self._table(names.purchases)
+        messaging = await SqsAndSns.open(self._clients, names, service)
+        return MessagingContext(messaging, table, names, hears, self._queue_topic, now_us, _new_id)
 
     async def _table(self, name: str) -> DynamoTable:
         table = DynamoTable(await self._clients.open("dynamodb"), name)

@@ -2,19 +2,23 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Self, TypeVar
 
 import msgspec
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import NoBackoff
 
 from eventdemo.codec import UNDECODABLE, decode_outcome, encode_text
-from eventdemo.engines.redis.errors import DRIVER_ERRORS, RedisServer
+from eventdemo.engines.calls import Backoff, retrying
+from eventdemo.engines.redis.errors import REDIS_ERRORS, place_of
 from eventdemo.engines.waiters import Waiters
 from eventdemo.errors import Misconfigured
 from eventdemo.messages import Outcome
+
+T = TypeVar("T")
 
 #: All keys begin with it, so that a Redis can be shared.
 PREFIX = "eventdemo:outcome:"
@@ -28,11 +32,12 @@ KEEP_S = 7 * 86_400
 #: Who finds all of a process's connections in use waits for one.
 _CONNECTIONS = 16
 
-#: A call is tried again so often when its connection breaks, as it does when Redis is restarted.
-_TRIES_AGAIN = 3
+#: A call is tried again when its connection breaks, as it does when Redis is restarted, and given
+#: up soon: whoever asks for an outcome can ask the event pool.
+_CALLS = Backoff(max_attempts=6, first_delay_s=0.02, max_delay_s=0.5)
 
-#: How long the follower waits before it connects again, at first and at most.
-_RECONNECT_S = (0.05, 1.0)
+#: The follower connects again until it can.
+_RECONNECTIONS = Backoff(max_delay_s=1.0)
 
 #: How long who waits goes without looking, should a message get lost.
 _LOOK_ANYWAY_S = 5.0
@@ -45,9 +50,9 @@ _request_ids = msgspec.json.Decoder(list[str])
 class RedisSessionCache:
     """All who wait in this process share one connection that hears which outcomes have come."""
 
-    def __init__(self, redis: Any, server: RedisServer, keep_s: int = KEEP_S) -> None:
+    def __init__(self, redis: Any, place: str, keep_s: int = KEEP_S) -> None:
         self._redis = redis
-        self._server = server
+        self._place = place
         self._keep_s = keep_s
         self._waiters = Waiters(self._follow)
 
@@ -58,29 +63,28 @@ class RedisSessionCache:
 
         Raises ``Misconfigured`` or a ``StorageError`` that says what to do next.
         """
-        server = RedisServer(url)
-        retry = Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), _TRIES_AGAIN)
+        place, once = place_of(url), Retry(NoBackoff(), 0)
         try:
             pool = BlockingConnectionPool.from_url(
-                url, max_connections=_CONNECTIONS, decode_responses=True, retry=retry
+                url, max_connections=_CONNECTIONS, decode_responses=True, retry=once
             )
         except ValueError as error:
-            raise Misconfigured(f"an option of {server} cannot be used: {error}") from None
+            raise Misconfigured(f"an option of {place} cannot be used: {error}") from None
         redis: Any = Redis.from_pool(pool)
         try:
-            with server.explained():
-                await redis.ping()
+            await retrying(redis.ping, REDIS_ERRORS, place, _CALLS)
         except TypeError as error:
-            raise Misconfigured(f"an option of {server} cannot be used: {error}") from None
+            raise Misconfigured(f"an option of {place} cannot be used: {error}") from None
         except BaseException:
             await redis.aclose()
             raise
-        return cls(redis, server, keep_s)
+        return cls(redis, place, keep_s)
 
     async def put(self, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
             return
-        with self._server.explained(writes=True):
+
+        async def call() -> None:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for outcome in outcomes:
                     key, body = PREFIX + outcome.request_id, encode_text(outcome)
@@ -90,15 +94,17 @@ class RedisSessionCache:
                 pipeline.publish(CHANNEL, encode_text(ids))
                 await pipeline.execute()
 
+        await self._retrying(call, writes=True)
+
     async def get(self, request_id: str) -> Outcome | None:
         return (await self._get([request_id])).get(request_id)
 
     async def scan(self) -> AsyncIterator[list[Outcome]]:
         """What is put or removed meanwhile may be missed; what comes twice is the same."""
-        cursor: int | None = None
-        while cursor != 0:
-            with self._server.explained():
-                cursor, keys = await self._redis.scan(cursor or 0, match=f"{PREFIX}*", count=_PAGE)
+        cursor, begun = 0, False
+        while cursor or not begun:
+            scan = partial(self._redis.scan, cursor, match=f"{PREFIX}*", count=_PAGE)
+            (cursor, keys), begun = await self._retrying(scan), True
             page = await self._get([key.removeprefix(PREFIX) for key in keys])
             if page:
                 yield list(page.values())
@@ -110,20 +116,18 @@ class RedisSessionCache:
     async def close(self) -> None:
         """Ends the follower and all connections."""
         await self._waiters.close()
-        with contextlib.suppress(*DRIVER_ERRORS):
+        with contextlib.suppress(*REDIS_ERRORS.kinds):
             await self._redis.aclose()
 
     async def _follow(self) -> None:
         """Hears which outcomes come, across breaks of the connection, until nobody waits."""
-        delay_s, longest_s = _RECONNECT_S
+        failures = 0
         while self._waiters:
             try:
                 await self._listen()
-            except DRIVER_ERRORS:
-                await asyncio.sleep(delay_s)
-                delay_s = min(delay_s * 2, longest_s)
-            else:
-                delay_s = _RECONNECT_S[0]
+            except REDIS_ERRORS.kinds:
+                failures += 1
+                await asyncio.sleep(_RECONNECTIONS.delay_s(failures))
 
     async def _listen(self) -> None:
         async with self._redis.pubsub() as channel:
@@ -149,8 +153,10 @@ class RedisSessionCache:
         return list(self._waiters)
 
     async def _get(self, request_ids: Sequence[str]) -> dict[str, Outcome]:
-        with self._server.explained():
-            return await self._read(request_ids)
+        return await self._retrying(lambda: self._read(request_ids))
+
+    async def _retrying(self, call: Callable[[], Awaitable[T]], *, writes: bool = False) -> T:
+        return await retrying(call, REDIS_ERRORS, self._place, _CALLS, writes=writes)
 
     async def _read(self, request_ids: Sequence[str]) -> dict[str, Outcome]:
         if not request_ids:

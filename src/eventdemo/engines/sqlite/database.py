@@ -1,6 +1,7 @@
 """The two threads of one SQLite file: one writes in group commits, one reads."""
 
 import asyncio
+import fcntl
 import os
 import threading
 from collections.abc import Sequence
@@ -10,13 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
-from eventdemo.engines.sqlite.file import Schema, SqliteFile, Unit, translated
+from eventdemo.engines.sqlite.file import Schema, SqliteFile, Unit, rows, translated
 from eventdemo.errors import StorageBusy, StorageError
-
-try:
-    import fcntl
-except ImportError:  # no POSIX locks: SQLite's own lock still excludes, just without fairness
-    fcntl = None  # type: ignore[assignment]
 
 #: Work that waits for the next transaction goes into it up to here, so that none grows too long.
 MAX_UNITS_PER_COMMIT = 64
@@ -44,6 +40,12 @@ class Database(Protocol):
 
     async def close(self) -> None:
         """Finishes the work that waits and closes the file."""
+
+
+async def read_rows(database: Database, sql: str, bindings: Any = None) -> list[Any]:
+    """Returns the rows of a query against what is committed, as tuples."""
+    result: list[Any] = await database.read(lambda connection: rows(connection, sql, bindings))
+    return result
 
 
 class _Waiting(NamedTuple):
@@ -172,17 +174,19 @@ class WriteLock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptors = [_open(path, end) for end in ("-turnstile", "-lock")] if fcntl else []
+        self._descriptors = [
+            os.open(path.with_name(path.name + end), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            for end in ("-turnstile", "-lock")
+        ]
         self._name = f"{os.getpid()}".ljust(_PID_BYTES).encode()
 
     def __enter__(self) -> None:
-        if fcntl:
-            turnstile, lock = self._descriptors
-            fcntl.flock(turnstile, fcntl.LOCK_EX)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            fcntl.flock(turnstile, fcntl.LOCK_UN)
-            with suppress(OSError):  # a full disk has no room even for a name
-                os.pwrite(lock, self._name, 0)
+        turnstile, lock = self._descriptors
+        fcntl.flock(turnstile, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(turnstile, fcntl.LOCK_UN)
+        with suppress(OSError):  # a full disk has no room even for a name
+            os.pwrite(lock, self._name, 0)
 
     def __exit__(
         self,
@@ -190,19 +194,14 @@ class WriteLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if fcntl:
-            fcntl.flock(self._descriptors[1], fcntl.LOCK_UN)
+        fcntl.flock(self._descriptors[1], fcntl.LOCK_UN)
 
     def holder(self) -> str:
         """Names the process that had the lock last."""
-        pid = os.pread(self._descriptors[1], _PID_BYTES, 0).decode().strip() if fcntl else ""
+        pid = os.pread(self._descriptors[1], _PID_BYTES, 0).decode().strip()
         return f"process {pid}" if pid else "another process"
 
     def close(self) -> None:
         """Lets go of the files."""
         for descriptor in self._descriptors:
             os.close(descriptor)
-
-
-def _open(path: Path, end: str) -> int:
-    return os.open(path.with_name(path.name + end), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

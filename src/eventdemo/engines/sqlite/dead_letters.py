@@ -1,12 +1,13 @@
 """Messages that were given up: found, handed out once more, or marked as dealt with."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import apsw
 import msgspec
 
 from eventdemo.engines.peers import Notifier
-from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.context import SqliteContext
+from eventdemo.engines.sqlite.database import read_rows
 from eventdemo.engines.sqlite.file import rows, value
 from eventdemo.engines.sqlite.retries import SQL
 from eventdemo.errors import NotFound
@@ -16,17 +17,11 @@ from eventdemo.messages import DeadLetter, DeadLetterFilter, DeadLetterState
 class SqliteDeadLetters:
     """The dead letters of all services, in the flow's file."""
 
-    def __init__(
-        self,
-        flow: Database,
-        notifier: Notifier,
-        subscriptions: Mapping[str, str],
-        clock: Callable[[], int],
-    ) -> None:
-        self._flow = flow
-        self._notifier = notifier
-        self._topics = subscriptions
-        self._clock = clock
+    def __init__(self, context: SqliteContext) -> None:
+        self._flow = context.flow
+        self._notifier: Notifier = context.peers
+        self._topics = context.subscriptions
+        self._clock = context.clock
 
     async def find(
         self,
@@ -36,7 +31,7 @@ class SqliteDeadLetters:
         limit: int = 100,
     ) -> list[DeadLetter]:
         bindings = {**msgspec.structs.asdict(filter_), "after_id": after_id, "limit": limit}
-        letters = await self._flow.read(lambda c: rows(c, SQL["dead_letters"], bindings))
+        letters = await read_rows(self._flow, SQL["dead_letters"], bindings)
         return [DeadLetter(*letter) for letter in letters]
 
     async def get(self, dead_letter_id: int) -> DeadLetter:

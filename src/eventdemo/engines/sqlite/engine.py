@@ -9,6 +9,7 @@ import apsw
 
 from eventdemo.engines.peers import Peers
 from eventdemo.engines.sqlite import event_pool, session_cache, task_queue, topic_log
+from eventdemo.engines.sqlite.context import SqliteContext
 from eventdemo.engines.sqlite.database import Database, ThreadedDatabase
 from eventdemo.engines.sqlite.dead_letters import SqliteDeadLetters
 from eventdemo.engines.sqlite.event_pool import SqliteEventPool
@@ -56,7 +57,7 @@ class SqliteEngine:
         self._peers = peers
         self._subscriptions = subscriptions
         self._queue_topic = queue_topic
-        self._clock = clock
+        self._context = SqliteContext(flow, self._log_of, peers, subscriptions, queue_topic, clock)
         self.pool = SqliteEventPool(flow, peers)
         self.cache = SqliteSessionCache(flow, peers)
 
@@ -93,21 +94,19 @@ class SqliteEngine:
 
     @cached_property
     def topics(self) -> SqliteTopics:
-        return SqliteTopics(self._flow, self._log_of, self._peers, self._subscriptions, self._clock)
+        return SqliteTopics(self._context)
 
     @cached_property
     def dead_letters(self) -> SqliteDeadLetters:
-        return SqliteDeadLetters(self._flow, self._peers, self._subscriptions, self._clock)
+        return SqliteDeadLetters(self._context)
 
     @cached_property
     def message_log(self) -> SqliteMessageLog:
-        return SqliteMessageLog(
-            self._flow, self._log_of, self._subscriptions, self._queue_topic, self._clock
-        )
+        return SqliteMessageLog(self._context)
 
     @cached_property
     def flow_status(self) -> SqliteFlowStatus:
-        return SqliteFlowStatus(self._flow, self._log_of, self._subscriptions, self._queue_topic)
+        return SqliteFlowStatus(self._context)
 
     @property
     def messaging(self) -> MessagingParts:

@@ -12,8 +12,8 @@ from eventdemo.codec.sqlfile import load
 from eventdemo.codec.upcasters import schema_version, upcast
 from eventdemo.engines.peers import Notifier
 from eventdemo.engines.recordings import expected_versions, unreadable
-from eventdemo.engines.sqlite.database import Database
-from eventdemo.engines.sqlite.file import rows
+from eventdemo.engines.sqlite.database import Database, read_rows
+from eventdemo.engines.waiters import is_set_within
 from eventdemo.errors import Conflict
 from eventdemo.messages import RecordedEvent, Recording, Snapshot
 
@@ -57,7 +57,7 @@ class SqliteEventPool:
         return await self._events(SQL["caused_by"], bindings)
 
     async def head(self) -> int:
-        return int((await self._rows(SQL["head"], ()))[0][0])
+        return int((await read_rows(self._database, SQL["head"], ()))[0][0])
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         kept = snapshot_rows(snapshots)
@@ -65,7 +65,10 @@ class SqliteEventPool:
 
     async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
         bindings = {"streams": encode_text(list(streams)), "shape": SNAPSHOT_SHAPE}
-        return [_snapshot(row) for row in await self._rows(SQL["latest_snapshots"], bindings)]
+        return [
+            _snapshot(row)
+            for row in await read_rows(self._database, SQL["latest_snapshots"], bindings)
+        ]
 
     async def snapshot_before(
         self, stream: str, *, at_version: int | None = None, at_us: int | None = None
@@ -77,28 +80,18 @@ class SqliteEventPool:
             "at_version": for_ever if at_version is None else at_version,
             "at_us": for_ever if at_us is None else at_us,
         }
-        kept = await self._rows(SQL["snapshot_before"], bindings)
+        kept = await read_rows(self._database, SQL["snapshot_before"], bindings)
         return _snapshot(kept[0]) if kept else None
 
     async def wait(self, timeout_s: float) -> None:
         if self._news is None:
             self._news = self._notifier.subscribe(CHANNEL)
             return
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._news.wait()
-        except TimeoutError:
-            return
-        self._news.clear()
-
-    async def _rows(self, sql: str, bindings: Any) -> list[Any]:
-        result: list[Any] = await self._database.read(
-            lambda connection: rows(connection, sql, bindings)
-        )
-        return result
+        if await is_set_within(timeout_s, self._news):
+            self._news.clear()
 
     async def _events(self, sql: str, bindings: Any) -> list[RecordedEvent]:
-        stored = await self._rows(sql, bindings)
+        stored = await read_rows(self._database, sql, bindings)
         try:
             return _recorded(stored)
         except Exception:

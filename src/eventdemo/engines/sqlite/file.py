@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import apsw
 
 from eventdemo.errors import (
+    DriverErrors,
+    ErrorMeaning,
     StorageBusy,
     StorageCorrupt,
     StorageError,
@@ -208,36 +210,57 @@ def value(connection: apsw.Connection, sql: str, bindings: Any = None) -> Any:
 # --- errors -----------------------------------------------------------------------------------
 
 
+def _lack_of_room(error: apsw.Error) -> Sequence[str]:
+    """Returns the signs that a disk is full. A file system over its quota says so in the middle of
+    a write, as any other trouble; the file through which readers and writers of a log meet can't
+    be made then."""
+    signs = [sign for sign in ("ENOSPC", "EDQUOT", "No space") if sign in str(error)]
+    meets = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+    return [*signs, "SHMSIZE"] if meets else signs
+
+
+_NO_SPACE = "no space is left for {place}: free some, then try again"
+
+#: Any other error of the driver is a mistake of ours; the places are paths.
+SQLITE_ERRORS = DriverErrors(
+    (
+        ErrorMeaning(
+            (apsw.BusyError, apsw.LockedError),
+            StorageBusy,
+            "{place} is locked by another program: close whatever has it open",
+        ),
+        ErrorMeaning((apsw.FullError,), StorageFull, _NO_SPACE),
+        ErrorMeaning(
+            (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError),
+            StorageReadOnly,
+            "{place} cannot be written ({line}): check its permissions, or give another folder "
+            "with --data",
+        ),
+        ErrorMeaning(
+            (apsw.CorruptError, apsw.NotADBError),
+            StorageCorrupt,
+            "{place} is damaged or no database ({line}): restore it from a backup",
+        ),
+        ErrorMeaning(
+            (apsw.IOError,),
+            StorageFull,
+            _NO_SPACE,
+            {"ENOSPC", "EDQUOT", "No space", "SHMSIZE"},
+        ),
+        ErrorMeaning(
+            (apsw.IOError, apsw.NoMemError),
+            StorageError,
+            "{place} cannot be read or written ({line}): check the disk",
+        ),
+    ),
+    _lack_of_room,
+)
+
+
 @contextmanager
 def translated(path: Path | None) -> Iterator[None]:
     """Turns the driver's errors into ours, each with what to do next."""
-    where = str(path or "memory")
     try:
         yield
-    except (apsw.BusyError, apsw.LockedError) as error:
-        raise StorageBusy(
-            f"{where} is locked by another program: close whatever has it open"
-        ) from error
-    except apsw.FullError as error:
-        raise StorageFull(f"no space is left for {where}: free some, then try again") from error
-    except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
-        raise StorageReadOnly(
-            f"{where} cannot be written ({error}): check its permissions, or give another "
-            "folder with --data"
-        ) from error
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise StorageCorrupt(
-            f"{where} is damaged or no database ({error}): restore it from a backup"
-        ) from error
-    except (apsw.IOError, apsw.NoMemError) as error:
-        raise _input_output_error(where, error) from error
-
-
-def _input_output_error(where: str, error: apsw.Error) -> StorageError:
-    # A file system over its quota says so in the middle of a write, as any other trouble.
-    # The file through which readers and writers of a log meet can't be made on a full disk.
-    text = str(error)
-    no_room = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
-    if no_room or "ENOSPC" in text or "EDQUOT" in text or "No space" in text:
-        return StorageFull(f"no space is left for {where}: free some, then try again")
-    return StorageError(f"{where} cannot be read or written ({text}): check the disk")
+    except SQLITE_ERRORS.kinds as error:
+        raise SQLITE_ERRORS.translated(error, path or "memory") from error

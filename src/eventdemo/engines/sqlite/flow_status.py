@@ -1,6 +1,5 @@
 """How many messages are where, and how long the oldest has waited."""
 
-from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -8,7 +7,7 @@ import apsw
 
 from eventdemo.codec import encode_text
 from eventdemo.engines.sqlite import topic_log
-from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.context import SqliteContext
 from eventdemo.engines.sqlite.file import rows, value
 from eventdemo.engines.sqlite.retries import SQL as SET_ASIDE
 from eventdemo.engines.sqlite.subscription import SQL, offsets_of
@@ -16,21 +15,15 @@ from eventdemo.messages import HopCounts
 
 
 class SqliteFlowStatus:
-    """Counts by offsets, so none is missed; ``log_of`` is the file of a topic."""
+    """Counts by offsets, so none is missed."""
 
     counts_all = True
 
-    def __init__(
-        self,
-        flow: Database,
-        log_of: Callable[[str], Database],
-        subscriptions: Mapping[str, str],
-        queue_topic: str,
-    ) -> None:
-        self._flow = flow
-        self._log_of = log_of
-        self._subscriptions = subscriptions
-        self._queue_topic = queue_topic
+    def __init__(self, context: SqliteContext) -> None:
+        self._flow = context.flow
+        self._log_of = context.log_of
+        self._subscriptions = context.subscriptions
+        self._queue_topic = context.queue_topic
 
     async def counts(self) -> dict[str, HopCounts]:
         def query(connection: apsw.Connection) -> tuple[list[Any], dict[str, int], dict[str, int]]:

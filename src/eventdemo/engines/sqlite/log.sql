@@ -49,8 +49,7 @@ WHERE topic = ? AND partition = ? AND base_offset >= ? ORDER BY base_offset LIMI
 -- name: published_between
 -- Record batches of a topic that hold messages of a span of time.
 SELECT CAST(body AS BLOB) FROM record_batch
-WHERE topic = :topic AND last_at_us >= :from_us AND first_at_us <= :to_us
-  AND partition = :partition
+WHERE topic = ? AND last_at_us >= ? AND first_at_us <= ? AND partition = ?
 ORDER BY last_at_us;
 
 -- name: trim

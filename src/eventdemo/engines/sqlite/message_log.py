@@ -1,6 +1,6 @@
 """The messages that were published: paths of purchases, and forgetting."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,7 @@ import apsw
 
 from eventdemo.codec import decode_messages, decode_singly, encode_text
 from eventdemo.engines.sqlite import topic_log
-from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.context import SqliteContext
 from eventdemo.engines.sqlite.file import rows
 from eventdemo.engines.sqlite.retries import SQL as SET_ASIDE
 from eventdemo.engines.sqlite.subscription import offsets_of
@@ -21,21 +21,14 @@ _FORGET_PER_TRANSACTION = 50
 
 
 class SqliteMessageLog:
-    """The logs of all topics; ``log_of`` is the file of a topic."""
+    """The logs of all topics."""
 
-    def __init__(
-        self,
-        flow: Database,
-        log_of: Callable[[str], Database],
-        subscriptions: Mapping[str, str],
-        queue_topic: str,
-        clock: Callable[[], int],
-    ) -> None:
-        self._flow = flow
-        self._log_of = log_of
-        self._subscriptions = subscriptions
-        self._queue_topic = queue_topic
-        self._clock = clock
+    def __init__(self, context: SqliteContext) -> None:
+        self._flow = context.flow
+        self._log_of = context.log_of
+        self._subscriptions = context.subscriptions
+        self._queue_topic = context.queue_topic
+        self._clock = context.clock
 
     async def path_of(self, request_id: str, *, until_us: int | None = None) -> list[Message]:
         asked_us, slot = requested_at_us(request_id), slot_of_request(request_id)
@@ -82,8 +75,8 @@ class SqliteMessageLog:
             bodies = (
                 body
                 for partition in partitions
-                for body in topic_log.published_between(
-                    connection, topic, partition, from_us, to_us
+                for (body,) in connection.execute(
+                    topic_log.SQL["published_between"], (topic, from_us, to_us, partition)
                 )
             )
             return next((body for body in bodies if needle in body), None)

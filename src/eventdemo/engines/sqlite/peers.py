@@ -1,4 +1,4 @@
-"""Neers on one machine: each process has a Unix datagram socket in a folder of the data's.
+"""Peers on one machine: each process has a Unix datagram socket in a folder of the data's.
 
 A socket whose process died refuses connections, so nobody has to send heartbeats. The last process
 that stops removes the folder; what killed ones left is removed by the next that starts.
@@ -156,9 +156,9 @@ class SocketPeers:
 
     def _alive(self, name: str) -> bool:
         assert self._folder
-        if alive := _answers(self._folder / name):
-            return True
-        _forget(self._folder, name)
+        alive = _answers(self._folder / name)
+        if not alive:
+            _forget(self._folder, name)
         return alive
 
 
@@ -221,18 +221,14 @@ def _sweep_all_like(folder: Path) -> None:
 def _check(folder: Path) -> None:
     """Raises ``Misconfigured`` if another user made it, and ``FileNotFoundError`` if nobody."""
     status = folder.lstat()
-    if status.st_uid != _user() or not stat.S_ISDIR(status.st_mode):
+    if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
         raise Misconfigured(f"{folder} belongs to another user: remove it, or set TMPDIR")
-
-
-def _user() -> int:
-    return os.getuid() if hasattr(os, "getuid") else 0
 
 
 def _folder_for(path: Path) -> Path:
     """Names the folder of all peers on one file; the first of them makes it."""
     digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=8).hexdigest()
-    name = f"eventdemo-{_user()}-{digest}"
+    name = f"eventdemo-{os.getuid()}-{digest}"
     folder = Path(tempfile.gettempdir()) / name
     if len(os.fsencode(folder)) + len("/") + _NAME_CHARS + len(_UNBORN) > _MAX_PATH_BYTES:
         folder = Path("/tmp") / name  # noqa: S108 - a folder of our own, checked to be nobody else's

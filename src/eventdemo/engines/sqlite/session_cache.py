@@ -9,9 +9,9 @@ import apsw
 from eventdemo.codec import decode_outcome, encode_text
 from eventdemo.codec.sqlfile import load
 from eventdemo.engines.peers import Notifier
-from eventdemo.engines.sqlite.database import Database
-from eventdemo.engines.sqlite.file import rows, value
-from eventdemo.engines.waiters import Waiters
+from eventdemo.engines.sqlite.database import Database, read_rows
+from eventdemo.engines.sqlite.file import value
+from eventdemo.engines.waiters import Waiters, is_set_within
 from eventdemo.errors import StorageError
 from eventdemo.messages import Outcome
 
@@ -41,12 +41,12 @@ class SqliteSessionCache:
         self._notifier.notify([CHANNEL])
 
     async def get(self, request_id: str) -> Outcome | None:
-        kept = await self._rows(SQL["outcome"], (request_id,))
+        kept = await read_rows(self._database, SQL["outcome"], (request_id,))
         return decode_outcome(kept[0][0]) if kept else None
 
     async def scan(self) -> AsyncIterator[list[Outcome]]:
         cursor = 0
-        while page := await self._rows(SQL["outcomes_after"], (cursor, _PAGE)):
+        while page := await read_rows(self._database, SQL["outcomes_after"], (cursor, _PAGE)):
             yield [decode_outcome(body) for _, _, body in page]
             cursor = page[-1][0]
 
@@ -69,15 +69,11 @@ class SqliteSessionCache:
     async def _follow_from_here_on(self, has_cursor: asyncio.Future[None]) -> None:
         self._news = self._news or self._notifier.subscribe(CHANNEL)
         try:
-            cursor = await self._last_cursor()
+            cursor = await self._database.read(lambda c: int(value(c, SQL["last_outcome"])))
             has_cursor.set_result(None)
             while self._waiters:
                 cursor = await self._resolve_after(cursor)
-                try:
-                    async with asyncio.timeout(_LOOK_ANYWAY_S):
-                        await self._news.wait()
-                except TimeoutError:
-                    pass
+                await is_set_within(_LOOK_ANYWAY_S, self._news)
                 self._news.clear()
         except StorageError:
             pass  # who waits times out and asks again, and is told then
@@ -85,14 +81,8 @@ class SqliteSessionCache:
             if not has_cursor.done():
                 has_cursor.set_result(None)
 
-    async def _last_cursor(self) -> int:
-        def query(connection: apsw.Connection) -> int:
-            return int(value(connection, SQL["last_outcome"]))
-
-        return int(await self._database.read(query))
-
     async def _resolve_after(self, cursor: int) -> int:
-        while page := await self._rows(SQL["outcomes_after"], (cursor, _PAGE)):
+        while page := await read_rows(self._database, SQL["outcomes_after"], (cursor, _PAGE)):
             for _, request_id, body in page:
                 # Most outcomes are waited for by nobody here and are not even decoded.
                 if request_id in self._waiters:
@@ -101,12 +91,6 @@ class SqliteSessionCache:
             if len(page) < _PAGE:
                 break
         return cursor
-
-    async def _rows(self, sql: str, bindings: tuple[object, ...]) -> list[Any]:
-        result: list[Any] = await self._database.read(
-            lambda connection: rows(connection, sql, bindings)
-        )
-        return result
 
 
 def outcome_rows(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:

@@ -1,20 +1,20 @@
 """One service's subscription to its topic: new messages by offset, retries when they are due."""
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import apsw
 
 from eventdemo.codec import decode_messages
 from eventdemo.codec.sqlfile import load
 from eventdemo.engines.deliveries import Delivery, as_received
-from eventdemo.engines.peers import Assignment, Peers
+from eventdemo.engines.peers import Assignment
 from eventdemo.engines.sqlite import dead_letters, topic_log
 from eventdemo.engines.sqlite import retries as retry_table
-from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.context import SqliteContext
 from eventdemo.engines.sqlite.file import rows
 from eventdemo.engines.sqlite.retries import RetryReceipt
 from eventdemo.engines.sqlite.topic_log import RecordBatch, Span
+from eventdemo.engines.waiters import is_set_within
 from eventdemo.errors import AlreadyHandled
 from eventdemo.messages import DeadLetter, Received, Retry
 
@@ -22,28 +22,21 @@ SQL = load("eventdemo.engines.sqlite", "flow.sql")
 
 
 class Subscription:
-    """Reads what one service is to handle; ``log`` is the file that holds its topic."""
+    """Reads the messages that one service is to handle."""
 
-    def __init__(
-        self,
-        flow: Database,
-        log: Database,
-        peers: Peers,
-        service: str,
-        topic: str,
-        clock: Callable[[], int],
-    ) -> None:
-        self._flow = flow
-        self._log = log
+    def __init__(self, service: str, context: SqliteContext) -> None:
+        topic = context.subscriptions[service]
+        self._flow = context.flow
+        self._log = context.log_of(topic)
         self._service = service
         self._topic = topic
-        self._clock = clock
-        self._assignment = Assignment(peers, service)
-        self._news = peers.subscribe(topic)
+        self._clock = context.clock
+        self._assignment = Assignment(context.peers, service)
+        self._news = context.peers.subscribe(topic)
         #: When to look for a retry next; None when none is scheduled.
         self._retry_due_at_us: int | None = 0
         self._retried_last = False
-        peers.join(service)
+        context.peers.join(service)
 
     async def receive(self, limit: int) -> Received | None:
         """Returns retries or new messages, in turns where there are both."""
@@ -63,13 +56,8 @@ class Subscription:
         """Returns when there may be something to receive, or on time-out."""
         if self._retry_due_at_us is not None:
             timeout_s = min(timeout_s, (self._retry_due_at_us - self._clock()) / 1_000_000)
-        if timeout_s <= 0:
-            return
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._news.wait()
-        except TimeoutError:
-            pass
+        if timeout_s > 0:
+            await is_set_within(timeout_s, self._news)
 
     def advance(self, received: Received, retries: Sequence[Retry]) -> None:
         """Notes that a batch was settled, so that the next one is read from behind it."""

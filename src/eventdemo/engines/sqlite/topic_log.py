@@ -1,6 +1,6 @@
 """A topic's log: record batches in partitions, read from an offset on."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import NamedTuple
 
@@ -105,15 +105,6 @@ def end_offsets(connection: apsw.Connection, topic: str) -> list[int]:
         for partition in range(PARTITIONS)
     )
     return [row[0] if row else 0 for row in rows]
-
-
-def published_between(
-    connection: apsw.Connection, topic: str, partition: int, from_us: int, to_us: int
-) -> Iterator[bytes]:
-    """Yields the bodies of the record batches that hold messages of a span of time."""
-    bindings = {"topic": topic, "partition": partition, "from_us": from_us, "to_us": to_us}
-    for (body,) in connection.execute(SQL["published_between"], bindings):
-        yield body
 
 
 def trim(connection: apsw.Connection, bindings: Mapping[str, str | int]) -> int:

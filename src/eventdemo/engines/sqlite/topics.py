@@ -5,11 +5,10 @@ began. So two instances may read the same messages, but only one of them commits
 lease that would have to run out when its holder dies.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-from eventdemo.engines.peers import Peers
 from eventdemo.engines.sqlite import topic_log
-from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.context import SqliteContext
 from eventdemo.engines.sqlite.subscription import Subscription, settle
 from eventdemo.errors import AlreadyHandled
 from eventdemo.messages import DeadLetter, Message, Received, Retry
@@ -18,26 +17,15 @@ from eventdemo.messages import DeadLetter, Message, Received, Retry
 class SqliteTopics:
     """The topics of all services, each service with a subscription of its own."""
 
-    def __init__(
-        self,
-        flow: Database,
-        log_of: Callable[[str], Database],
-        peers: Peers,
-        subscriptions: Mapping[str, str],
-        clock: Callable[[], int],
-    ) -> None:
-        """``subscriptions`` maps each service to its topic; ``log_of`` is the file of a topic."""
-        self._flow = flow
-        self._log_of = log_of
-        self._peers = peers
-        self._topics = subscriptions
-        self._clock = clock
+    def __init__(self, context: SqliteContext) -> None:
+        self._context = context
         self._subscriptions: dict[str, Subscription] = {}
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
         batches = topic_log.batches_of(topic, messages)
-        await self._log_of(topic).write(lambda connection: topic_log.append(connection, batches))
-        self._peers.notify([topic])
+        log = self._context.log_of(topic)
+        await log.write(lambda connection: topic_log.append(connection, batches))
+        self._context.peers.notify([topic])
 
     async def receive(self, service: str, limit: int) -> Received | None:
         return await self.subscription(service).receive(limit)
@@ -47,7 +35,9 @@ class SqliteTopics:
     ) -> None:
         subscription = self.subscription(received.service)
         try:
-            await self._flow.write(lambda connection: settle(connection, received, retries, dead))
+            await self._context.flow.write(
+                lambda connection: settle(connection, received, retries, dead)
+            )
         except AlreadyHandled:
             subscription.invalidate()
             raise
@@ -60,8 +50,5 @@ class SqliteTopics:
         """Returns this process's subscription of a service, which makes it an instance of that."""
         subscription = self._subscriptions.get(service)
         if subscription is None:
-            topic = self._topics[service]
-            subscription = self._subscriptions[service] = Subscription(
-                self._flow, self._log_of(topic), self._peers, service, topic, self._clock
-            )
+            subscription = self._subscriptions[service] = Subscription(service, self._context)
         return subscription

@@ -12,9 +12,9 @@ import apsw
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.context import LeaseSettings, MessagingContext
 from eventdemo.engines.aws.sqs.messaging import OutgoingMessage
 from eventdemo.engines.aws.sqs.parts import AwsMessaging
-from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
 from eventdemo.engines.sqlite import topic_log
 from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA, SqliteEngine
 from eventdemo.engines.sqlite.file import Schema, SqliteFile, Unit
@@ -200,14 +200,16 @@ class OnAws:
         pool, purchases, session = (self._table(name, process) for name in self._tables)
         messaging = ModelMessaging(self._messaging, self._io("topics", process), POLL_S)
         parts = AwsMessaging(
-            messaging,
-            purchases,
-            NAMES,
-            HEARS,
-            TASK_QUEUE_TOPIC.name,
-            process.clock,
-            self._new_id,
-            LEASE_SETTINGS,
+            MessagingContext(
+                messaging,
+                purchases,
+                NAMES,
+                HEARS,
+                TASK_QUEUE_TOPIC.name,
+                process.clock,
+                self._new_id,
+                LEASE_SETTINGS,
+            )
         )
         cache = DynamoSessionCache(session, process.clock)
         return CompositeEngine(DynamoEventPool(pool, self._new_id), parts.parts, cache, _nothing)

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from eventdemo.engines.aws.backoff import BACKOFF, Backoff, retrying
 from eventdemo.engines.aws.dynamodb.marshalling import (
     PARTITION,
     SORT,
@@ -25,13 +24,17 @@ from eventdemo.engines.aws.dynamodb.table import (
     Key,
     Update,
 )
-from eventdemo.engines.aws.errors import Resource, codes_of
-from eventdemo.engines.gathering import gather_bounded
+from eventdemo.engines.aws.errors import AWS_ERRORS, Resource, codes_of
+from eventdemo.engines.calls import BACKOFF, Backoff, gather_bounded, retrying
+from eventdemo.engines.record_batches import limited_runs
 
 T = TypeVar("T")
 
 #: What one call of each kind takes. (Of settled reads it takes 100, but not everywhere.)
 WRITES_PER_BATCH, READS_PER_BATCH, SETTLED_READS = 25, 100, 25
+
+#: How DynamoDB says that a condition is not met, of an action in a transaction and of one alone.
+_NOT_MET = frozenset({"ConditionalCheckFailed", "ConditionalCheckFailedException"})
 
 #: What tables are called behind their deployment's prefix.
 _TABLES = ("events", "purchases", "session")
@@ -54,43 +57,26 @@ class DynamoTable:
         self._resource = Resource("table", name, client.meta.region_name, known)
 
     async def transact(self, actions: Sequence[Action]) -> None:
-        alone = len(actions) == 1 and not (isinstance(actions[0], Update) and actions[0].add)
-        call = self._single(actions[0]) if alone else self._transaction(actions)
-        await self._retrying(call, writes=True)
-
-    def _single(self, action: Action) -> Callable[[], Awaitable[None]]:
-        name, parameters = action_to_wire(action)
-        operation = getattr(self._client, f"{name.lower()}_item")
-
-        async def call() -> None:
-            try:
-                await operation(TableName=self._name, **parameters)
-            except ClientError as error:
-                if "ConditionalCheckFailedException" in codes_of(error):
-                    raise ConditionFailed([0]) from error
-                raise
-
-        return call
-
-    def _transaction(self, actions: Sequence[Action]) -> Callable[[], Awaitable[None]]:
         wires = [action_to_wire(action) for action in actions]
-        items = [{name: {"TableName": self._name, **parameters}} for name, parameters in wires]
-        token = uuid.uuid4().hex
+        if len(actions) == 1 and not (isinstance(actions[0], Update) and actions[0].add):
+            ((name, parameters),) = wires
+            operation = getattr(self._client, f"{name.lower()}_item")
+            parameters = {"TableName": self._name, **parameters}
+        else:
+            operation = self._client.transact_write_items
+            items = [{name: {"TableName": self._name, **action}} for name, action in wires]
+            parameters = {"TransactItems": items, "ClientRequestToken": uuid.uuid4().hex}
 
         async def call() -> None:
             try:
-                await self._client.transact_write_items(
-                    TransactItems=items, ClientRequestToken=token
-                )
+                await operation(**parameters)
             except ClientError as error:
-                codes = codes_of(error)
-                if failed := [
-                    n for n, code in enumerate(codes) if code == "ConditionalCheckFailed"
-                ]:
+                failed = [n for n, code in enumerate(codes_of(error)) if code in _NOT_MET]
+                if failed:
                     raise ConditionFailed(failed) from error
                 raise
 
-        return call
+        await self._retrying(call, writes=True)
 
     async def put_all(self, items: Sequence[Item]) -> None:
         last = {item.key: item.attributes for item in items}  # one call takes no item twice
@@ -104,7 +90,7 @@ class DynamoTable:
         )
 
     async def _write_all(self, requests: Sequence[Wire]) -> None:
-        await gather_bounded(self._write_batch, _parts(requests, WRITES_PER_BATCH))
+        await gather_bounded(self._write_batch, limited_runs(requests, WRITES_PER_BATCH))
 
     async def _write_batch(self, requests: list[Wire]) -> None:
         async def call() -> list[Wire]:
@@ -117,30 +103,29 @@ class DynamoTable:
 
     async def get(self, keys: Sequence[Key], *, settled: bool = False) -> dict[Key, Attributes]:
         wires = [key_to_wire(key) for key in dict.fromkeys(keys)]
-        read, size = (
-            (self._get_settled, SETTLED_READS) if settled else (self._get_batch, READS_PER_BATCH)
-        )
-        parts = await gather_bounded(read, _parts(wires, size))
-        return {key_from_wire(item): attributes_from_wire(item) for part in parts for item in part}
+        read = self._get_settled if settled else self._get_batch
+        size = SETTLED_READS if settled else READS_PER_BATCH
+        pages = await gather_bounded(read, limited_runs(wires, size))
+        return {key_from_wire(item): attributes_from_wire(item) for page in pages for item in page}
 
     async def _get_batch(self, keys: list[Wire]) -> list[Wire]:
-        found: list[Wire] = []
+        items: list[Wire] = []
 
         async def call() -> list[Wire]:
             requested = {self._name: {"Keys": keys, "ConsistentRead": True}}
             answer = await self._client.batch_get_item(RequestItems=requested)
-            found.extend(answer.get("Responses", {}).get(self._name, []))
+            items.extend(answer.get("Responses", {}).get(self._name, []))
             left: list[Wire] = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
             return _progressed(keys, left, "BatchGetItem")
 
         while keys:
             keys = await self._retrying(call)
-        return found
+        return items
 
     async def _get_settled(self, keys: list[Wire]) -> list[Wire]:
         items = [{"Get": {"TableName": self._name, "Key": key}} for key in keys]
         answer = await self._retrying(lambda: self._client.transact_get_items(TransactItems=items))
-        return [found["Item"] for found in answer["Responses"] if found.get("Item")]
+        return [response["Item"] for response in answer["Responses"] if response.get("Item")]
 
     async def query(
         self,
@@ -159,17 +144,17 @@ class DynamoTable:
             "ScanIndexForward": not descending,
             **_condition(partition, after, before),
         }
-        found: list[Item] = []
-        while limit is None or len(found) < limit:
+        items: list[Item] = []
+        while limit is None or len(items) < limit:
             if limit is not None:
-                parameters["Limit"] = limit - len(found) + 2  # its bounds may be items as well
+                parameters["Limit"] = limit - len(items) + 2  # its bounds may be items as well
             answer = await self._retrying(lambda: self._client.query(**parameters))
             page = map(_item, answer["Items"])
-            found += [item for item in page if item.key.sort not in {after, before}]
+            items += [item for item in page if item.key.sort not in {after, before}]
             if "LastEvaluatedKey" not in answer:
                 break
             parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
-        return found[:limit]
+        return items[:limit]
 
     async def scan(self, after: Key | None, limit: int) -> tuple[list[Item], Key | None]:
         start = {"ExclusiveStartKey": key_to_wire(after)} if after else {}
@@ -182,15 +167,11 @@ class DynamoTable:
         return [_item(wire) for wire in answer["Items"]], key_from_wire(last) if last else None
 
     async def _retrying(self, call: Callable[[], Awaitable[T]], *, writes: bool = False) -> T:
-        return await retrying(call, self._resource, self._backoff, writes=writes)
-
-
-def _parts(wires: Sequence[Wire], size: int) -> list[list[Wire]]:
-    return [list(wires[start : start + size]) for start in range(0, len(wires), size)]
+        return await retrying(call, AWS_ERRORS, self._resource, self._backoff, writes=writes)
 
 
 def _progressed(before: Sequence[Wire], left: list[Wire], operation: str) -> list[Wire]:
-    """What is left of a batch; where that is all of it, it was throttled."""
+    """Returns what is left of a batch; where that is all of it, the batch was throttled."""
     if len(left) < len(before):
         return left
     throttled = {"Code": "ThrottlingException", "Message": "no item of the batch was taken"}

@@ -30,7 +30,8 @@ from eventdemo.engines.aws.dynamodb.table import (
     Put,
     Table,
 )
-from eventdemo.engines.gathering import gather_bounded
+from eventdemo.engines.calls import gather_bounded
+from eventdemo.engines.record_batches import limited_runs
 from eventdemo.errors import HistoryUnreadable, StorageError
 from eventdemo.messages import RecordedEvent
 
@@ -53,7 +54,7 @@ _ITEMS_PER_READ = (4, 32)
 
 
 class LogHead(NamedTuple):
-    """How many items the log has, and the last position."""
+    """The number of the log's items, and the last position."""
 
     number: int
     position: int
@@ -67,7 +68,7 @@ class LogItem(NamedTuple):
 
 
 class EventLog:
-    """One log over all processes; in each of them one move is under way at a time."""
+    """One log for all processes; in each of them one drain is under way at a time."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -80,29 +81,29 @@ class EventLog:
         self._items: dict[int, LogItem] = {}
 
     async def head(self) -> int:
-        """The last position, once all that was appended before the call has one."""
+        """Returns the last position, once all that was appended before the call has one."""
         await self._drain()
-        return (await self._settled_head()).position
+        return (await self._read_head(settled=True)).position
 
     async def read(self, after_position: int, limit: int) -> list[RecordedEvent]:
-        """A page of events by position. Raises ``HistoryUnreadable``."""
+        """Returns a page of events by position. Raises ``HistoryUnreadable``."""
         if self._head.position < after_position + limit:
             await self._drain()
-            await self._settled_head()
-        head, found = self._head, list[RecordedEvent]()
+            await self._read_head(settled=True)
+        head, events = self._head, list[RecordedEvent]()
         if limit <= 0 or after_position >= head.position:
-            return found
+            return events
         number = await self._number_of(after_position + 1, head)
         together, at_most = _ITEMS_PER_READ
-        while len(found) < limit and number <= head.number:
+        while len(events) < limit and number <= head.number:
             until = min(number + together, head.number + 1)
             for item in await self._read_items(range(number, until)):
-                found += item.events[max(0, after_position + 1 - item.first) :]
+                events += item.events[max(0, after_position + 1 - item.first) :]
             number, together = until, min(together * 2, at_most)
-        return found[:limit]
+        return events[:limit]
 
     async def look(self) -> tuple[int, int]:
-        """How many items the log has, and about how many entries wait."""
+        """Returns how many items the log has, and about how many entries wait."""
         pages = await self._pages(dict.fromkeys(range(SHARDS), ""), limit=1)
         return (await self._read_head()).number, sum(map(len, pages.values()))
 
@@ -117,7 +118,7 @@ class EventLog:
     # --- moving ---
 
     async def _drain(self) -> None:
-        """Moves what is in the outbox. Those who ask while a drain is under way share the next."""
+        """Moves all entries of the outbox. Those who call while one is under way share the next."""
         turn = self._drains + 1
         async with self._one_at_a_time:
             if self._drained >= turn:
@@ -149,19 +150,21 @@ class EventLog:
         await self._read_head()
         order = in_order(await self._with_predecessors(entries))
         while order:
-            group = _first_group(order)
+            group, *_ = limited_runs(
+                order, _MAX_ENTRIES_PER_MOVE, MAX_LOG_ITEM_BYTES, lambda entry: entry.size_bytes
+            )
             if await self._append_group(group):
                 order = order[len(group) :]
             else:
                 await self._read_head()
-                found = await self._table.get([entry.key for entry in order])
-                order = [entry for entry in order if entry.key in found]
+                waiting = await self._table.get([entry.key for entry in order])
+                order = [entry for entry in order if entry.key in waiting]
 
     async def _with_predecessors(self, entries: dict[str, OutboxEntry]) -> dict[str, OutboxEntry]:
-        """Entries, and all that they go on from which is in the outbox too.
+        """Returns the entries, and all those of the outbox that they go on from.
 
-        What is not there when transactions under way are waited for has been moved: it was
-        appended before whoever names it, and nothing else removes it.
+        One that is not there when transactions under way are waited for has been moved: it was
+        appended before the entry that names it, and nothing else removes it.
         """
         known = dict(entries)
         while True:
@@ -169,15 +172,17 @@ class EventLog:
             unknown = [name for name in named if name not in known and name not in self._moved]
             if not unknown:
                 return known
-            found = await self._table.get([key_of(name) for name in unknown], settled=True)
-            self._remember_moved(name for name in unknown if key_of(name) not in found)
-            for key, attributes in found.items():
+            waiting = await self._table.get([key_of(name) for name in unknown], settled=True)
+            self._remember_moved(name for name in unknown if key_of(name) not in waiting)
+            for key, attributes in waiting.items():
                 entry = entry_of(key, attributes)
                 known[entry.name] = entry
 
     async def _append_group(self, group: Sequence[OutboxEntry]) -> bool:
-        """One transaction: an item is added, the head moves on, the entries go. False if someone
-        else added that item, or moved one of the entries."""
+        """Adds an item, moves the head on and removes the entries, in one transaction.
+
+        Returns False if another process added that item, or moved one of the entries.
+        """
         old, count = self._head, sum(entry.events_count for entry in group)
         new = LogHead(old.number + 1, old.position + count)
         item: Attributes = {
@@ -206,14 +211,11 @@ class EventLog:
     # --- the head ---
 
     async def _read_head(self, *, settled: bool = False) -> LogHead:
-        found = await self._table.get([HEAD], settled=settled)
-        if HEAD in found:
-            self._advance(LogHead(int(found[HEAD]["number"]), int(found[HEAD]["position"])))
+        """Returns the head; ``settled``: behind every move that was seen to have taken an entry."""
+        items = await self._table.get([HEAD], settled=settled)
+        if HEAD in items:
+            self._advance(LogHead(int(items[HEAD]["number"]), int(items[HEAD]["position"])))
         return self._head
-
-    async def _settled_head(self) -> LogHead:
-        """The head behind every move that was seen to have taken an entry away."""
-        return await self._read_head(settled=True)
 
     def _advance(self, head: LogHead) -> None:
         self._head = max(self._head, head)
@@ -221,7 +223,7 @@ class EventLog:
     # --- reading ---
 
     async def _number_of(self, position: int, head: LogHead) -> int:
-        """The item that holds a position: from memory, or by a binary search."""
+        """Returns the number of a position's item: from memory, or by a binary search."""
         index = bisect_right(self._places, (position, head.number)) - 1
         first, low = self._places[index]
         following = self._places[index + 1 : index + 2]
@@ -239,11 +241,11 @@ class EventLog:
         items = {number: self._items[number] for number in numbers if number in self._items}
         unknown = [number for number in numbers if number not in items]
         keys = [_log_key(number) for number in unknown]
-        found = await self._table.get(keys) if keys else {}
-        if late := [key for key in keys if key not in found]:
+        stored = await self._table.get(keys) if keys else {}
+        if late := [key for key in keys if key not in stored]:
             # The head was seen before the item of the same transaction.
-            found |= await self._table.get(late, settled=True)
-        items |= {number: _item_of(number, found.get(_log_key(number))) for number in unknown}
+            stored |= await self._table.get(late, settled=True)
+        items |= {number: _item_of(number, stored.get(_log_key(number))) for number in unknown}
         for number, item in items.items():
             self._remember_place(item.first, number)
             self._remember_place(item.first + len(item.events), number + 1)
@@ -265,18 +267,6 @@ def _entries(pages: dict[int, list[Item]]) -> dict[str, OutboxEntry]:
     return {entry.name: entry for entry in entries}
 
 
-def _first_group(order: Sequence[OutboxEntry]) -> list[OutboxEntry]:
-    """As many of the first as one item and one transaction hold."""
-    group: list[OutboxEntry] = []
-    size_bytes = 0
-    for entry in order[:_MAX_ENTRIES_PER_MOVE]:
-        size_bytes += entry.size_bytes
-        if group and size_bytes > MAX_LOG_ITEM_BYTES:
-            break
-        group.append(entry)
-    return group
-
-
 def _item_of(number: int, attributes: Attributes | None) -> LogItem:
     if attributes is None:
         raise HistoryUnreadable(f"item {number} of the log is missing: restore a backup")
@@ -285,5 +275,5 @@ def _item_of(number: int, attributes: Attributes | None) -> LogItem:
 
 
 def _log_key(number: int) -> Key:
-    """Each item is a partition of its own, so that none is hot."""
+    """Returns the key of an item: each is a partition of its own, so that none is hot."""
     return Key(f"log-{number}", "log")

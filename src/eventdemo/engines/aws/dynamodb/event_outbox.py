@@ -1,4 +1,4 @@
-"""The event pool's outbox: what has no position yet, an entry for each transaction."""
+"""The event pool's outbox: events that have no position yet, an entry for each transaction."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import TopologicalSorter
@@ -30,23 +30,23 @@ class OutboxEntry(NamedTuple):
 
 
 def partition(shard: int) -> str:
-    """The partition that holds a share of the entries."""
+    """Returns the partition that holds a share of the entries."""
     return f"outbox-{shard}"
 
 
 def name_of(unique: str) -> str:
-    """The name of an entry, which says where it is."""
+    """Returns the name of an entry, which holds its shard."""
     return f"{crc32(unique.encode()) % SHARDS}-{unique}"
 
 
 def key_of(name: str) -> Key:
-    """Where the entry of a name is."""
+    """Returns the key of the entry of a name."""
     shard, _, unique = name.partition("-")
     return Key(f"outbox-{shard}", unique)
 
 
 def put(name: str, rows: Sequence[bytes], after: Iterable[str]) -> Put:
-    """Writes an entry."""
+    """Returns the action that writes an entry."""
     attributes: dict[str, Value] = {
         "events": pack(rows),
         "count": len(rows),
@@ -58,7 +58,7 @@ def put(name: str, rows: Sequence[bytes], after: Iterable[str]) -> Put:
 
 
 def entry_of(key: Key, attributes: Attributes) -> OutboxEntry:
-    """An entry as it was written."""
+    """Returns an entry as it was written."""
     return OutboxEntry(
         f"{key.partition.removeprefix('outbox-')}-{key.sort}",
         tuple(str(attributes.get("after", "")).split()),
@@ -69,7 +69,7 @@ def entry_of(key: Key, attributes: Attributes) -> OutboxEntry:
 
 
 def in_order(entries: Mapping[str, OutboxEntry]) -> list[OutboxEntry]:
-    """Each entry behind those that it goes on from."""
+    """Returns each entry behind those that it goes on from."""
     known = {
         name: [before for before in entry.after if before in entries]
         for name, entry in entries.items()

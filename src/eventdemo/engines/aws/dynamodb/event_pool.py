@@ -3,19 +3,24 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from eventdemo.aggregates import SNAPSHOT_SHAPE
+from eventdemo.codec import decode_product, encode_text
 from eventdemo.engines.aws.dynamodb import event_outbox
 from eventdemo.engines.aws.dynamodb.encoding import EncodedRecording, encoded, events_of, pack
 from eventdemo.engines.aws.dynamodb.event_log import EventLog
-from eventdemo.engines.aws.dynamodb.streams import Snapshots, StreamEnd, Streams, chunk_key
+from eventdemo.engines.aws.dynamodb.streams import StreamEnd, Streams, chunk_key
 from eventdemo.engines.aws.dynamodb.table import (
     MAX_ACTIONS,
     Action,
     ConditionFailed,
+    Item,
     Key,
     Put,
     Table,
 )
+from eventdemo.engines.calls import gather_bounded
 from eventdemo.engines.recordings import expected_versions
+from eventdemo.engines.waiters import is_set_within
 from eventdemo.errors import Conflict
 from eventdemo.messages import RecordedEvent, Recording, Snapshot
 
@@ -26,8 +31,12 @@ MAX_EVENT_BYTES = 200_000
 #: A process that appends moves entries from the outbox to the log after so many transactions.
 TRANSACTIONS_PER_DRAIN = 64
 
-#: How long who waits goes without looking, at first and at most.
+#: The longest time between two looks of one that waits, at first and at most.
 _PAUSES_S = (0.05, 1.0)
+
+_SNAPSHOT_PREFIX = f"s{SNAPSHOT_SHAPE:03d}-"
+_FOR_EVER = 2**63 - 1
+_SNAPSHOTS_PER_PAGE = 16
 
 
 class DynamoEventPool:
@@ -42,7 +51,6 @@ class DynamoEventPool:
         self._new_id = new_id
         self._log = EventLog(table)
         self._streams = Streams(table)
-        self._snapshots = Snapshots(table)
         self._transactions = 0
         self._news = asyncio.Event()
         self._looked: tuple[int, int] | None = None
@@ -54,14 +62,14 @@ class DynamoEventPool:
             before = (await self._append(part, before),)
 
     async def _append(self, part: Sequence[EncodedRecording], before: tuple[str, ...]) -> str:
-        """Appends what goes into one transaction, and returns the name of its entry in the outbox,
-        which is to come behind those of some others."""
+        """Appends the events of one transaction, whose entry in the outbox comes behind those of
+        ``before``, and returns the name of that entry."""
         expected, chunks = _chunks(part)
         after = await self._streams.ends(expected)
         entry = event_outbox.name_of(self._new_id())
         actions: list[Action] = [
             *(_put_chunk(stream, expected[stream], rows, entry) for stream, rows in chunks.items()),
-            *(_put_cause(recording) for recording in part),
+            *(Put(_cause_key(r.causation_id), {"events": pack(r.rows)}, absent=True) for r in part),
             event_outbox.put(
                 entry, [row for r in part for row in r.rows], (*before, *after.values())
             ),
@@ -92,22 +100,44 @@ class DynamoEventPool:
 
     async def caused_by(self, causation_id: str) -> list[RecordedEvent]:
         key = _cause_key(causation_id)
-        found = await self._table.get([key])
-        return events_of(found[key], f"caused by {causation_id}") if found else []
+        items = await self._table.get([key])
+        return events_of(items[key], f"caused by {causation_id}") if items else []
 
     async def head(self) -> int:
         return await self._log.head()
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
-        await self._snapshots.save(snapshots)
+        await self._table.put_all(
+            [
+                Item(
+                    _snapshot_key(kept.stream, kept.version),
+                    {"at_us": kept.at_us, "state": encode_text(kept.state)},
+                )
+                for kept in snapshots
+            ]
+        )
 
     async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
-        return await self._snapshots.latest(streams)
+        latest = await gather_bounded(self.snapshot_before, streams)
+        return [snapshot for snapshot in latest if snapshot]
 
     async def snapshot_before(
         self, stream: str, *, at_version: int | None = None, at_us: int | None = None
     ) -> Snapshot | None:
-        return await self._snapshots.before(stream, at_version, at_us)
+        before = _snapshot_key(stream, _FOR_EVER if at_version is None else at_version + 1).sort
+        limit = 1 if at_us is None else _SNAPSHOTS_PER_PAGE
+        while True:
+            page = await self._table.query(
+                stream, after=_SNAPSHOT_PREFIX, before=before, limit=limit, descending=True
+            )
+            for (_, sort), kept in page:
+                kept_at_us = int(kept["at_us"])
+                if at_us is None or kept_at_us <= at_us:
+                    version = int(sort.removeprefix(_SNAPSHOT_PREFIX))
+                    return Snapshot(stream, version, kept_at_us, decode_product(str(kept["state"])))
+            if len(page) < limit:
+                return None
+            before = page[-1].key.sort
 
     async def wait(self, timeout_s: float) -> None:
         if self._looked is None:
@@ -122,21 +152,18 @@ class DynamoEventPool:
         self._pause_s = _PAUSES_S[0]
 
     async def _is_news(self) -> bool:
-        """Whether this process appended something, at once, or another one did, after a pause
-        that grows as long as nobody does."""
-        try:
-            async with asyncio.timeout(self._pause_s):
-                await self._news.wait()
-        except TimeoutError:
-            self._pause_s = min(self._pause_s * 1.5, _PAUSES_S[1])
-            before, self._looked = self._looked, await self._log.look()
-            return self._looked != before or self._looked[1] > 0
-        self._news.clear()
-        return True
+        """Returns whether something was appended: at once if by this process, and if by another one
+        after a pause that grows as long as none is."""
+        if await is_set_within(self._pause_s, self._news):
+            self._news.clear()
+            return True
+        self._pause_s = min(self._pause_s * 1.5, _PAUSES_S[1])
+        before, self._looked = self._looked, await self._log.look()
+        return self._looked != before or self._looked[1] > 0
 
 
 def _parts(recordings: Sequence[Recording]) -> Iterator[list[EncodedRecording]]:
-    """Recordings, as many together as one transaction holds: a cause each, a chunk for each
+    """Yields recordings, as many together as one transaction holds: a cause each, a chunk for each
     stream, and an entry in the outbox.
 
     Raises ``Conflict`` if one does not go on where those before it ended, or comes twice.
@@ -159,7 +186,7 @@ def _parts(recordings: Sequence[Recording]) -> Iterator[list[EncodedRecording]]:
 
 
 def _chunks(part: Sequence[EncodedRecording]) -> tuple[dict[str, int], dict[str, list[bytes]]]:
-    """What is appended to each stream, and at which version."""
+    """Returns the version that each stream is expected to be at, and the rows to append."""
     expected: dict[str, int] = {}
     chunks: dict[str, list[bytes]] = {}
     for recording in part:
@@ -174,8 +201,9 @@ def _put_chunk(stream: str, version: int, rows: Sequence[bytes], entry: str) -> 
     return Put(chunk_key(stream, version + 1), attributes, absent=True)
 
 
-def _put_cause(recording: EncodedRecording) -> Put:
-    return Put(_cause_key(recording.causation_id), {"events": pack(recording.rows)}, absent=True)
+def _snapshot_key(stream: str, version: int) -> Key:
+    """Returns a snapshot's key: in the partition of its stream, in the order of versions."""
+    return Key(stream, f"{_SNAPSHOT_PREFIX}{version:019d}")
 
 
 def _cause_key(causation_id: str) -> Key:

@@ -15,7 +15,6 @@ _PRESENT = f"attribute_exists({PARTITION})"
 
 
 def value_to_wire(value: Value) -> Wire:
-    """One attribute's value."""
     match value:
         case str():
             return {"S": value}
@@ -26,7 +25,7 @@ def value_to_wire(value: Value) -> Wire:
 
 
 def value_from_wire(wire: Mapping[str, Any]) -> Value:
-    """One attribute's value; ``ValueError`` for types that none of ours has."""
+    """Returns one attribute's value; raises ``ValueError`` for types that none of ours has."""
     match wire:
         case {"S": str(text)}:
             return text
@@ -38,22 +37,20 @@ def value_from_wire(wire: Mapping[str, Any]) -> Value:
 
 
 def key_to_wire(key: Key) -> Wire:
-    """An item's key."""
     return {PARTITION: {"S": key.partition}, SORT: {"S": key.sort}}
 
 
 def key_from_wire(wire: Mapping[str, Any]) -> Key:
-    """An item's key, out of the key or of the whole item."""
+    """Returns an item's key, out of the key or of the whole item."""
     return Key(wire[PARTITION]["S"], wire[SORT]["S"])
 
 
 def item_to_wire(key: Key, attributes: Attributes) -> Wire:
-    """A whole item."""
     return key_to_wire(key) | {name: value_to_wire(value) for name, value in attributes.items()}
 
 
 def attributes_from_wire(wire: Mapping[str, Any]) -> Attributes:
-    """An item's attributes, without its key."""
+    """Returns an item's attributes, without its key."""
     return {
         name: value_from_wire(value)
         for name, value in wire.items()
@@ -62,7 +59,8 @@ def attributes_from_wire(wire: Mapping[str, Any]) -> Attributes:
 
 
 def action_to_wire(action: Action) -> tuple[str, Wire]:
-    """An action's name and parameters, but for the table: in a transaction as on their own."""
+    """Returns an action's name and its parameters, but for the table; they are the same in a
+    transaction and alone."""
     match action:
         case Put():
             wire: Wire = {"Item": item_to_wire(action.key, action.attributes)}

@@ -1,7 +1,6 @@
 """The session cache on DynamoDB: an item for each outcome, which vanishes after some days."""
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -10,13 +9,13 @@ from eventdemo.engines.aws.dynamodb.table import (
     MAX_ACTIONS,
     Attributes,
     ConditionFailed,
-    Item,
     Key,
     Put,
     Table,
 )
 from eventdemo.engines.aws.names import EXPIRES_AT
-from eventdemo.engines.gathering import gather_bounded
+from eventdemo.engines.calls import gather_bounded
+from eventdemo.engines.record_batches import limited_runs
 from eventdemo.engines.waiters import Waiters
 from eventdemo.errors import StorageError
 from eventdemo.messages import Outcome
@@ -26,13 +25,13 @@ RETENTION_S = 7 * 86_400
 _PAGE = 1_000
 _SORT = "outcome"
 
-#: How long an outcome that someone waits for is not asked for again, at first and at most.
+#: The pause between two looks for an outcome that someone waits for, at first and at most.
 _PAUSES_S = (0.05, 1.0)
 _PAUSES_GROW = 1.5
 
 
 class _Schedule:
-    """When to ask for one outcome next, and how long to pause after that."""
+    """The time of the next look for one outcome, and the pause after it."""
 
     def __init__(self, now_s: float) -> None:
         self.pause_s = _PAUSES_S[0]
@@ -44,7 +43,7 @@ class _Schedule:
 
 
 class DynamoSessionCache:
-    """All who wait in this process share one reader, which asks for the newest most often."""
+    """One reader looks for all who wait in this process, and for the newest most often."""
 
     def __init__(
         self, table: Table, clock: Callable[[], int], retention_s: int = RETENTION_S
@@ -59,17 +58,22 @@ class DynamoSessionCache:
         firsts: dict[str, Outcome] = {}
         for outcome in outcomes:
             firsts.setdefault(outcome.request_id, outcome)
-        kept = list(firsts.values())
-        parts = [kept[start : start + MAX_ACTIONS] for start in range(0, len(kept), MAX_ACTIONS)]
-        for part in await gather_bounded(self._put, parts):
-            for outcome in part:
+        for kept in await gather_bounded(self._put, limited_runs(firsts.values(), MAX_ACTIONS)):
+            for outcome in kept:
                 self._waiters.resolve(outcome)
 
     async def _put(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-        """Keeps those that are the first; returns them."""
+        """Keeps those that are the first of their request, and returns them."""
         expires_at = self._clock() // 1_000_000 + self._retention_s
         while outcomes:
-            puts = [_put(outcome, expires_at) for outcome in outcomes]
+            puts = [
+                Put(
+                    Key(outcome.request_id, _SORT),
+                    {"outcome": encode_text(outcome), EXPIRES_AT: expires_at},
+                    absent=True,
+                )
+                for outcome in outcomes
+            ]
             try:
                 await self._table.transact(puts)
             except ConditionFailed as failed:
@@ -86,7 +90,7 @@ class DynamoSessionCache:
         after: Key | None = None
         while True:
             items, after = await self._table.scan(after, _PAGE)
-            yield list(_outcomes(items))
+            yield list(_outcomes(item.attributes for item in items))
             if after is None:
                 return
 
@@ -103,7 +107,7 @@ class DynamoSessionCache:
         await self._waiters.close()
 
     async def _follow(self) -> None:
-        """Asks for what others put, as long as anyone waits."""
+        """Looks for outcomes that others put, as long as anyone waits."""
         while self._waiters:
             await asyncio.sleep(_PAUSES_S[0])
             now_s = _now_s()
@@ -122,20 +126,15 @@ class DynamoSessionCache:
     async def _read(self, request_ids: Sequence[str]) -> dict[str, Outcome]:
         keys = [Key(request_id, _SORT) for request_id in request_ids]
         items = await self._table.get(keys) if keys else {}
-        return {o.request_id: o for o in _outcomes(itertools.starmap(Item, items.items()))}
+        return {outcome.request_id: outcome for outcome in _outcomes(items.values())}
 
 
-def _put(outcome: Outcome, expires_at: int) -> Put:
-    attributes: Attributes = {"outcome": encode_text(outcome), EXPIRES_AT: expires_at}
-    return Put(Key(outcome.request_id, _SORT), attributes, absent=True)
-
-
-def _outcomes(items: Iterable[Item]) -> Iterator[Outcome]:
-    """The outcomes that can be read: a later version may have put others, and the event pool has
-    all."""
-    for item in items:
+def _outcomes(items: Iterable[Attributes]) -> Iterator[Outcome]:
+    """Yields the outcomes that can be read: a later version may have put others, and the event
+    pool has all."""
+    for attributes in items:
         with suppress(KeyError, *UNDECODABLE):
-            yield decode_outcome(str(item.attributes["outcome"]))
+            yield decode_outcome(str(attributes["outcome"]))
 
 
 def _now_s() -> float:

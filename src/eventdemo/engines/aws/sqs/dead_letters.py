@@ -20,9 +20,9 @@ from eventdemo.engines.aws.dynamodb.table import (
     ConditionFailed,
     Key,
     Put,
-    Table,
     Update,
 )
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.encoding import MAX_ID_CHARS
 from eventdemo.engines.aws.sqs.message_outbox import MessageOutbox, Publisher
 from eventdemo.engines.aws.sqs.purchases import Counters, partition_of
@@ -42,25 +42,22 @@ _FIELDS = [field for field in DeadLetter.__struct_fields__ if field != "id"]
 
 
 class AwsDeadLetters:
-    """The dead letters of all services; ``subscriptions`` maps each service to its topic."""
+    """The dead letters of all services."""
 
     def __init__(
         self,
-        table: Table,
-        outbox: MessageOutbox,
+        context: MessagingContext,
         publisher: Publisher,
+        outbox: MessageOutbox,
         counters: Counters,
-        subscriptions: Mapping[str, str],
-        clock: Callable[[], int],
-        new_id: Callable[[], str],
     ) -> None:
-        self._table = table
-        self._outbox = outbox
+        self._table = context.table
+        self._services = frozenset(context.subscriptions)
+        self._clock = context.clock
+        self._new_id = context.new_id
         self._publisher = publisher
+        self._outbox = outbox
         self._counters = counters
-        self._services = frozenset(subscriptions)
-        self._clock = clock
-        self._new_id = new_id
         #: Called with each service whose letters were redriven here, which are to be had at once.
         self.on_redrive: Callable[[str], None] = lambda service: None
 
@@ -167,7 +164,12 @@ class AwsDeadLetters:
                 for letter in letters
             )
         }
-        for run in limited_runs(new.items(), _ADDED_AT_ONCE, _BYTES_AT_ONCE, _size_bytes):
+        for run in limited_runs(
+            new.items(),
+            _ADDED_AT_ONCE,
+            _BYTES_AT_ONCE,
+            lambda item: len(item[1].body) + len(item[1].stack),
+        ):
             await self._add(dict(run))
 
     async def _add(self, letters: dict[Key, DeadLetter]) -> None:
@@ -224,11 +226,12 @@ class AwsDeadLetters:
         if len(items) < len(keys):  # no letter ever goes: its transaction was not to be seen yet
             missing = [key for key in keys.values() if key not in items]
             items |= await self._table.get(missing, settled=True)
-        return [
-            (_letter(letter_id, items[key]), str(items[key]["product_id"]))
-            for letter_id, key in keys.items()
-            if key in items
-        ]
+        letters = []
+        for letter_id, key in keys.items():
+            if kept := items.get(key):
+                fields: dict[str, Any] = {name: kept[name] for name in _FIELDS if name in kept}
+                letters.append((DeadLetter(**fields, id=letter_id), str(kept["product_id"])))
+        return letters
 
 
 def _key(letter_id: int) -> Key:
@@ -240,11 +243,6 @@ def _seen_key(letter: DeadLetter) -> Key:
     identity = (letter.service, letter.message_id, letter.redriven_from, letter.body)
     digest = hashlib.blake2b(encode(identity), digest_size=16).hexdigest()
     return Key(partition_of(letter.correlation_id), _SEEN + digest)
-
-
-def _size_bytes(new: tuple[Key, DeadLetter]) -> int:
-    _, letter = new
-    return len(letter.body) + len(letter.stack)
 
 
 def _addition(last: int, letters: Mapping[Key, DeadLetter]) -> list[Action]:
@@ -267,11 +265,6 @@ def _attributes(letter: DeadLetter) -> Attributes:
     given = {field: getattr(letter, field) for field in _FIELDS}
     kept = {field: value for field, value in given.items() if value is not None}
     return kept | {"product_id": _product_of(letter.body)}
-
-
-def _letter(letter_id: int, attributes: Attributes) -> DeadLetter:
-    kept: dict[str, Any] = {name: attributes[name] for name in _FIELDS if name in attributes}
-    return DeadLetter(**kept, id=letter_id)
 
 
 def _product_of(body: bytes) -> str:

@@ -6,7 +6,7 @@ another one does so a few seconds later. Then it may be carried out twice, which
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 from zlib import crc32
@@ -14,10 +14,10 @@ from zlib import crc32
 import msgspec
 
 from eventdemo.codec import decode_singly, encode_text
-from eventdemo.engines.aws.dynamodb.table import ConditionFailed, Item, Key, Put, Table, Update
-from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.dynamodb.table import ConditionFailed, Item, Key, Put, Update
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.encoding import group_of, record_batches, redrive_message
-from eventdemo.engines.aws.sqs.messaging import Messaging, OutgoingMessage
+from eventdemo.engines.aws.sqs.messaging import OutgoingMessage
 from eventdemo.engines.aws.sqs.purchases import Counters, accepted_texts
 from eventdemo.errors import StorageError
 from eventdemo.messages import Message
@@ -44,9 +44,9 @@ class Unpublished(NamedTuple):
 class MessageOutbox:
     """Entries by when they were written; each is tried again when its last try is long ago."""
 
-    def __init__(self, table: Table, clock: Callable[[], int]) -> None:
-        self._table = table
-        self._clock = clock
+    def __init__(self, context: MessagingContext) -> None:
+        self._table = context.table
+        self._clock = context.clock
 
     def purchases(self, entry_id: str, request_ids: Sequence[str]) -> Put:
         """An entry of accepted purchases, to be written with them."""
@@ -111,22 +111,15 @@ class Publisher:
     """Publishes messages, and carries out the entries of the outbox."""
 
     def __init__(
-        self,
-        messaging: Messaging,
-        table: Table,
-        names: Names,
-        queue_topic: str,
-        counters: Counters,
-        outbox: MessageOutbox,
-        clock: Callable[[], int],
+        self, context: MessagingContext, outbox: MessageOutbox, counters: Counters
     ) -> None:
-        self.queue_topic = queue_topic
-        self._messaging = messaging
-        self._table = table
-        self._names = names
-        self._counters = counters
+        self.queue_topic = context.queue_topic
+        self._messaging = context.messaging
+        self._table = context.table
+        self._names = context.names
+        self._clock = context.clock
         self._outbox = outbox
-        self._clock = clock
+        self._counters = counters
         self._sweeping: asyncio.Task[None] | None = None
         self._sweep_due_us = 0
 

@@ -12,6 +12,7 @@ import structlog
 
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.record_batches import limited_runs
+from eventdemo.engines.waiters import is_set_within
 from eventdemo.errors import StorageError
 
 #: One call takes and brings at most so many messages, and takes so many bytes in all.
@@ -159,13 +160,6 @@ class WakeUpPublisher:
                         notification=notification,
                         error=str(error),
                     )
-                await self._pause()
+                await is_set_within(WAKE_UP_INTERVAL_S, self._closing)
         finally:
             del self._publishing[notification]
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(WAKE_UP_INTERVAL_S):
-                await self._closing.wait()
-        except TimeoutError:
-            return

@@ -1,18 +1,17 @@
 """The parts on SQS, SNS and the purchases table put together: for a process, or for one invocation
 of a Lambda function."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from eventdemo.engines.aws.dynamodb.table import Table
-from eventdemo.engines.aws.names import Names
+from msgspec.structs import replace
+
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.dead_letters import AwsDeadLetters
 from eventdemo.engines.aws.sqs.flow_status import AwsFlowStatus
 from eventdemo.engines.aws.sqs.message_outbox import MessageOutbox, Publisher
 from eventdemo.engines.aws.sqs.messaging import Messaging, QueueMessage
 from eventdemo.engines.aws.sqs.purchases import AwsMessageLog, Counters
-from eventdemo.engines.aws.sqs.queue_consumer import LeaseSettings
 from eventdemo.engines.aws.sqs.task_queue import AwsTaskQueue
 from eventdemo.engines.aws.sqs.topics import AwsTopics
 from eventdemo.ports import MessagingParts
@@ -22,59 +21,20 @@ _SWEEPS_PER_INVOCATION = 10
 
 
 class AwsMessaging:
-    """The parts that carry messages, over one table and one client of SQS and SNS.
+    """The parts that carry messages."""
 
-    ``table`` is the one that ``names.purchases`` calls so; ``subscriptions`` maps each service to
-    its topic. ``new_id`` makes ids that no other process makes. An instance that receives tasks
-    ``sweeps`` what other processes left in the outbox.
-    """
-
-    def __init__(
-        self,
-        messaging: Messaging,
-        table: Table,
-        names: Names,
-        subscriptions: Mapping[str, str],
-        queue_topic: str,
-        clock: Callable[[], int],
-        new_id: Callable[[], str],
-        settings: LeaseSettings = LeaseSettings(),  # noqa: B008 - frozen
-        *,
-        sweeps: bool = True,
-    ) -> None:
-        self._counters = Counters(table, clock, new_id)
-        self._outbox = MessageOutbox(table, clock)
-        self._publisher = Publisher(
-            messaging, table, names, queue_topic, self._counters, self._outbox, clock
-        )
-        self.queue = AwsTaskQueue(table, self._publisher, self._outbox, clock, new_id)
-        self.dead_letters = AwsDeadLetters(
-            table, self._outbox, self._publisher, self._counters, subscriptions, clock, new_id
-        )
-        self.message_log = AwsMessageLog(table, clock)
+    def __init__(self, context: MessagingContext) -> None:
+        self._counters = Counters(context)
+        self._outbox = MessageOutbox(context)
+        self._publisher = Publisher(context, self._outbox, self._counters)
+        self.queue = AwsTaskQueue(context, self._publisher, self._outbox)
+        self.dead_letters = AwsDeadLetters(context, self._publisher, self._outbox, self._counters)
+        self.message_log = AwsMessageLog(context)
         self.topics = AwsTopics(
-            messaging,
-            names,
-            subscriptions,
-            self._publisher,
-            self.message_log,
-            self.dead_letters,
-            self._counters,
-            clock,
-            settings,
-            sweeps=sweeps,
+            context, self._publisher, self.message_log, self.dead_letters, self._counters
         )
         self.dead_letters.on_redrive = self.topics.expect_retry
-        self.flow_status = AwsFlowStatus(
-            messaging,
-            names,
-            subscriptions,
-            queue_topic,
-            self._outbox,
-            self.dead_letters,
-            self._counters,
-            clock,
-        )
+        self.flow_status = AwsFlowStatus(context, self._outbox, self.dead_letters, self._counters)
 
     @property
     def parts(self) -> MessagingParts:
@@ -140,36 +100,18 @@ class LambdaInvocation(NamedTuple):
 class LambdaInvocations:
     """Makes what each invocation of a function works with."""
 
-    def __init__(
-        self,
-        messaging: Messaging,
-        table: Table,
-        names: Names,
-        subscriptions: Mapping[str, str],
-        queue_topic: str,
-        clock: Callable[[], int],
-        new_id: Callable[[], str],
-    ) -> None:
-        self._messaging = messaging
-        self._open = partial(
-            AwsMessaging,
-            table=table,
-            names=names,
-            subscriptions=subscriptions,
-            queue_topic=queue_topic,
-            clock=clock,
-            new_id=new_id,
-            sweeps=False,  # an invocation is too short for it: the clock's does that
-        )
+    def __init__(self, context: MessagingContext) -> None:
+        # An invocation is too short to sweep: the clock's does that.
+        self._context = replace(context, sweeps=False)
 
     def of(self, queue: str, messages: Sequence[QueueMessage]) -> LambdaInvocation:
-        """An invocation with the messages that a queue handed out."""
-        source = EventSource(self._messaging, queue, messages)
-        return LambdaInvocation(source, self._open(source))
+        """Returns an invocation with the messages that a queue handed out."""
+        source = EventSource(self._context.messaging, queue, messages)
+        return LambdaInvocation(source, AwsMessaging(replace(self._context, messaging=source)))
 
     async def sweep(self) -> None:
         """Carries out what is overdue in the outbox."""
-        messaging = self._open(self._messaging)
+        messaging = AwsMessaging(self._context)
         for _ in range(_SWEEPS_PER_INVOCATION):
             if not await messaging.sweep():
                 break

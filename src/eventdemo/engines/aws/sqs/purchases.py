@@ -1,12 +1,13 @@
 """The purchases table's items: accepted purchases, their paths, and counts."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from zlib import crc32
 
 from eventdemo.codec import decode_singly
 from eventdemo.engines.aws.dynamodb.table import Attributes, Item, Key, Table, Update
 from eventdemo.engines.aws.names import EXPIRES_AT
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.encoding import json_text
 from eventdemo.errors import StorageError
 from eventdemo.messages import Message
@@ -50,9 +51,9 @@ async def accepted_texts(table: Table, request_ids: Sequence[str]) -> list[str]:
 class AwsMessageLog:
     """The messages of purchases, one item for each, so that the path of a purchase is one query."""
 
-    def __init__(self, table: Table, clock: Callable[[], int]) -> None:
-        self._table = table
-        self._clock = clock
+    def __init__(self, context: MessagingContext) -> None:
+        self._table = context.table
+        self._clock = context.clock
 
     async def add(self, messages: Iterable[Message]) -> None:
         """Remembers messages that are published."""
@@ -95,10 +96,10 @@ class Counters:
     """The counts of this process; others see them about a second later. A crash loses the last
     second. ``changes`` grows whenever a count that was made before is out of date."""
 
-    def __init__(self, table: Table, clock: Callable[[], int], new_id: Callable[[], str]) -> None:
-        self._table = table
-        self._clock = clock
-        self._key = Key(COUNTS, str(shard_of(new_id())))
+    def __init__(self, context: MessagingContext) -> None:
+        self._table = context.table
+        self._clock = context.clock
+        self._key = Key(COUNTS, str(shard_of(context.new_id())))
         self._counted: Counter[str] = Counter()
         self._flush_due_us = 0
         self.changes = 0

@@ -7,29 +7,13 @@ from contextlib import suppress
 
 from msgspec import Struct
 
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.encoding import SqsDelivery
-from eventdemo.engines.aws.sqs.messaging import MAX_MESSAGES_PER_CALL, Messaging, QueueMessage
+from eventdemo.engines.aws.sqs.messaging import MAX_MESSAGES_PER_CALL, QueueMessage
 from eventdemo.errors import AlreadyHandled, StorageError
 
 #: Calls that fetch from one queue at the same time.
 MAX_CALLS = 8
-
-
-class LeaseSettings(Struct, frozen=True):
-    """``lease_s`` is the visibility timeout: should an instance die, nobody else gets the messages
-    that it holds for so long. It is prolonged while the instance goes on receiving or settling, and
-    for ``idle_s`` after it did so last. A long poll takes ``poll_s``, which is also how long an
-    instance may need to close.
-    """
-
-    lease_s: int = 12
-    idle_s: float = 600.0
-    poll_s: int = 3
-
-    @property
-    def heartbeat_s(self) -> float:
-        """The interval of prolongations, so short that one may fail without harm."""
-        return self.lease_s / 3
 
 
 class Lease:
@@ -115,17 +99,15 @@ class QueueConsumer:
 
     def __init__(
         self,
-        messaging: Messaging,
+        context: MessagingContext,
         queue: str,
         decode: Callable[[Sequence[QueueMessage]], Awaitable[Sequence[SqsDelivery]]],
-        settings: LeaseSettings,
-        clock: Callable[[], int],
     ) -> None:
         self.queue = queue
-        self._messaging = messaging
+        self._messaging = context.messaging
         self._decode = decode
-        self._settings = settings
-        self._clock = clock
+        self._settings = context.settings
+        self._clock = context.clock
         self._ready: deque[LeasedDelivery] = deque()
         self._unsettled: list[LeasedDelivery] = []
         self._used_s = 0.0

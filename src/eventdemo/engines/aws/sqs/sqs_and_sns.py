@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from eventdemo.engines.aws.backoff import BACKOFF, Backoff, retrying
 from eventdemo.engines.aws.clients import READ_TIMEOUT_S, AwsClients
-from eventdemo.engines.aws.errors import Resource
+from eventdemo.engines.aws.errors import AWS_ERRORS, Resource
 from eventdemo.engines.aws.names import FIFO, Names
 from eventdemo.engines.aws.sqs.messaging import (
     MAX_MESSAGES_PER_CALL,
@@ -19,7 +18,7 @@ from eventdemo.engines.aws.sqs.messaging import (
     QueueMessage,
     calls_of,
 )
-from eventdemo.engines.gathering import gather_bounded
+from eventdemo.engines.calls import BACKOFF, Backoff, gather_bounded, retrying
 from eventdemo.engines.record_batches import limited_runs
 
 T = TypeVar("T")
@@ -90,25 +89,25 @@ class SqsAndSns:
         if not messages:
             return
         arn = await self._arn(topic)
-
-        async def call(entries: Sequence[Wire]) -> Wire:
-            answer: Wire = await self._sns.publish_batch(
+        await self._put(
+            messages,
+            lambda entries: self._sns.publish_batch(
                 TopicArn=arn, PublishBatchRequestEntries=entries
-            )
-            return answer
-
-        await self._put(messages, call, "Message", self._resource("topic", topic))
+            ),
+            "Message",
+            self._resource("topic", topic),
+        )
 
     async def send(self, queue: str, messages: Sequence[OutgoingMessage]) -> None:
         if not messages:
             return
         url = await self._url(queue)
-
-        async def call(entries: Sequence[Wire]) -> Wire:
-            answer: Wire = await self._sqs.send_message_batch(QueueUrl=url, Entries=entries)
-            return answer
-
-        await self._put(messages, call, "MessageBody", self._resource("queue", queue))
+        await self._put(
+            messages,
+            lambda entries: self._sqs.send_message_batch(QueueUrl=url, Entries=entries),
+            "MessageBody",
+            self._resource("queue", queue),
+        )
 
     async def _put(
         self,
@@ -156,41 +155,33 @@ class SqsAndSns:
         return [_queue_message(wire) for wire in answer.get("Messages", ())]
 
     async def extend(self, queue: str, handles: Sequence[str], visibility_timeout_s: int) -> None:
-        url = await self._url(queue)
-
-        async def call(entries: Sequence[Wire]) -> Wire:
-            answer: Wire = await self._sqs.change_message_visibility_batch(
-                QueueUrl=url, Entries=entries
-            )
-            return answer
-
-        await self._change(queue, handles, call, {"VisibilityTimeout": visibility_timeout_s})
+        await self._change(
+            self._sqs.change_message_visibility_batch,
+            queue,
+            handles,
+            VisibilityTimeout=visibility_timeout_s,
+        )
 
     async def delete(self, queue: str, handles: Sequence[str]) -> bool:
-        url = await self._url(queue)
-
-        async def call(entries: Sequence[Wire]) -> Wire:
-            answer: Wire = await self._sqs.delete_message_batch(QueueUrl=url, Entries=entries)
-            return answer
-
-        return await self._change(queue, handles, call, {})
+        return await self._change(self._sqs.delete_message_batch, queue, handles)
 
     async def _change(
-        self,
-        queue: str,
-        handles: Sequence[str],
-        call: BatchCall,
-        also: Wire,
+        self, operation: Any, queue: str, handles: Sequence[str], **changes: int
     ) -> bool:
         """Returns whether all messages were still held."""
-        resource = self._resource("queue", queue)
+        url, resource = await self._url(queue), self._resource("queue", queue)
 
         async def change(batch: Sequence[str]) -> bool:
             entries = {
-                str(number): {"Id": str(number), "ReceiptHandle": handle, **also}
+                str(number): {"Id": str(number), "ReceiptHandle": handle, **changes}
                 for number, handle in enumerate(batch)
             }
-            return await self._all_of(entries, call, resource, passed_over=_NOT_HELD)
+            return await self._all_of(
+                entries,
+                lambda left: operation(QueueUrl=url, Entries=left),
+                resource,
+                passed_over=_NOT_HELD,
+            )
 
         return all(await gather_bounded(change, limited_runs(handles, MAX_MESSAGES_PER_CALL)))
 
@@ -234,7 +225,7 @@ class SqsAndSns:
     async def _retrying(
         self, call: Callable[[], Awaitable[T]], resource: Resource, *, writes: bool = False
     ) -> T:
-        return await retrying(call, resource, self._backoff, writes=writes)
+        return await retrying(call, AWS_ERRORS, resource, self._backoff, writes=writes)
 
     def _resource(self, kind: str, name: str) -> Resource:
         region: str = self._sqs.meta.region_name

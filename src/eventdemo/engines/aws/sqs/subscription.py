@@ -3,12 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from zlib import crc32
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.dead_letters import AwsDeadLetters
 from eventdemo.engines.aws.sqs.encoding import (
     SqsDelivery,
@@ -18,11 +19,10 @@ from eventdemo.engines.aws.sqs.encoding import (
     letter_in,
     retry_message,
 )
-from eventdemo.engines.aws.sqs.messaging import Messaging, QueueMessage
+from eventdemo.engines.aws.sqs.messaging import QueueMessage
 from eventdemo.engines.aws.sqs.queue_consumer import (
     LeasedDelivery,
     LeaseReceipt,
-    LeaseSettings,
     QueueConsumer,
 )
 from eventdemo.engines.deliveries import RETRIES_PER_DELIVERY
@@ -50,28 +50,15 @@ class _Turn(Struct, eq=False):
 class SqsSubscription:
     """Reads its queues in turns, so that none holds the others up."""
 
-    def __init__(
-        self,
-        service: str,
-        messaging: Messaging,
-        names: Names,
-        letters: AwsDeadLetters,
-        settings: LeaseSettings,
-        clock: Callable[[], int],
-    ) -> None:
+    def __init__(self, service: str, context: MessagingContext, letters: AwsDeadLetters) -> None:
+        names = context.names
         self._service = service
-        self._messaging = messaging
+        self._messaging = context.messaging
         self._letters = letters
-        self._clock = clock
+        self._clock = context.clock
         self._retry_queue = names.retries(service)
         self._queue = names.queue(service)
-
-        def consumer(
-            queue: str,
-            decode: Callable[[Sequence[QueueMessage]], Awaitable[Sequence[SqsDelivery]]],
-        ) -> QueueConsumer:
-            return QueueConsumer(messaging, queue, decode, settings, clock)
-
+        consumer = partial(QueueConsumer, context)
         self._new = consumer(self._queue, self._decode_new)
         self._retries = consumer(self._retry_queue, self._decode_retries)
         self._dead_new = consumer(names.dead(self._queue), self._decode_dead_new)

@@ -7,7 +7,6 @@ accepted; the outbox in the same transaction makes sure that it is published.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 
 from eventdemo.codec import decode_singly
@@ -18,9 +17,9 @@ from eventdemo.engines.aws.dynamodb.table import (
     ConditionFailed,
     Key,
     Put,
-    Table,
     Update,
 )
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.message_outbox import MessageOutbox, Publisher
 from eventdemo.engines.aws.sqs.purchases import (
     ACCEPTED_COUNTS,
@@ -60,23 +59,18 @@ class AwsTaskQueue:
     """Purchases that arrive while one transaction is under way share the next one."""
 
     def __init__(
-        self,
-        table: Table,
-        publisher: Publisher,
-        outbox: MessageOutbox,
-        clock: Callable[[], int],
-        new_id: Callable[[], str],
+        self, context: MessagingContext, publisher: Publisher, outbox: MessageOutbox
     ) -> None:
-        self._table = table
+        self._table = context.table
+        self._clock = context.clock
+        self._new_id = context.new_id
         self._publisher = publisher
         self._outbox = outbox
-        self._clock = clock
-        self._new_id = new_id
         self._purchases: deque[PendingPurchase] = deque()
         self._actions = 0
         self._starting = False
         self._free_lanes = list(range(MAX_CONCURRENT_TRANSACTIONS))
-        self._first_shard = shard_of(new_id())
+        self._first_shard = shard_of(context.new_id())
         self._under_way: set[asyncio.Task[None]] = set()
         self._unpublished_messages = 0
         self._publications = GroupCommit(self._publish, BUSY_PURCHASES, GATHER_S)
@@ -174,7 +168,9 @@ class AwsTaskQueue:
                     earlier |= found
                     continue
                 # Only the answer was lost: this very transaction was carried out.
-            self._publish_later(waiting, messages)
+            if self._unpublished_messages < MAX_UNPUBLISHED:
+                self._unpublished_messages += len(messages)
+                self._publications.add((waiting, messages))
             break
         return earlier
 
@@ -194,11 +190,6 @@ class AwsTaskQueue:
         ]
 
     # --- publishing -----------------------------------------------------------------------
-
-    def _publish_later(self, waiting: Put, messages: list[Message]) -> None:
-        if self._unpublished_messages < MAX_UNPUBLISHED:
-            self._unpublished_messages += len(messages)
-            self._publications.add((waiting, messages))
 
     async def _publish(self, transactions: list[tuple[Put, list[Message]]]) -> int:
         """Publishes all that was accepted meanwhile together."""

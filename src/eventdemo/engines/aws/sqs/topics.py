@@ -1,57 +1,45 @@
 """Topics and their subscribers: publishing, receiving, settling."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from eventdemo.engines.aws.names import Names
+from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.dead_letters import AwsDeadLetters
 from eventdemo.engines.aws.sqs.encoding import retry_message
 from eventdemo.engines.aws.sqs.message_outbox import Publisher
-from eventdemo.engines.aws.sqs.messaging import Messaging
 from eventdemo.engines.aws.sqs.purchases import AwsMessageLog, Counters
-from eventdemo.engines.aws.sqs.queue_consumer import LeaseReceipt, LeaseSettings
+from eventdemo.engines.aws.sqs.queue_consumer import LeaseReceipt
 from eventdemo.engines.aws.sqs.subscription import SqsSubscription
+from eventdemo.engines.calls import gather_all
 from eventdemo.engines.deliveries import as_received, redriven_letters
 from eventdemo.messages import MAX_RETRY_DELAY_US, DeadLetter, Message, Received, Retry
 
 
 class AwsTopics:
-    """``subscriptions`` maps each service to its topic. An instance that receives tasks ``sweeps``
-    what other processes left in the outbox."""
+    """The topics of all services, each service with a subscription of its own."""
 
     def __init__(
         self,
-        messaging: Messaging,
-        names: Names,
-        subscriptions: Mapping[str, str],
+        context: MessagingContext,
         publisher: Publisher,
         message_log: AwsMessageLog,
         letters: AwsDeadLetters,
         counters: Counters,
-        clock: Callable[[], int],
-        settings: LeaseSettings,
-        *,
-        sweeps: bool,
     ) -> None:
-        self._messaging = messaging
-        self._names = names
-        self._topics = subscriptions
+        self._context = context
         self._publisher = publisher
         self._message_log = message_log
         self._letters = letters
         self._counters = counters
-        self._clock = clock
-        self._settings = settings
-        self._sweeps = sweeps
         self._subscriptions: dict[str, SqsSubscription] = {}
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
-        await _both(self._publisher.publish(topic, messages), self._message_log.add(messages))
+        await gather_all(self._publisher.publish(topic, messages), self._message_log.add(messages))
         self._counters.changes += 1
 
     async def receive(self, service: str, limit: int) -> Received | None:
-        if self._sweeps and self._topics[service] == self._publisher.queue_topic:
+        topic = self._context.subscriptions[service]
+        if self._context.sweeps and topic == self._context.queue_topic:
             self._publisher.start_sweep_if_due()
         self._counters.changes += 1
         receipt = await self._subscription(service).receive(limit)
@@ -65,7 +53,7 @@ class AwsTopics:
         # Retries and dead letters are durable before the messages end. After a crash in between
         # these come again, and what is done once more then changes nothing.
         redriven_from = redriven_letters(receipt.deliveries)
-        await _both(
+        await gather_all(
             self._send_retries(received.service, retries, redriven_from),
             self._letters.add(dead, redriven_from),
         )
@@ -78,7 +66,7 @@ class AwsTopics:
     async def _send_retries(
         self, service: str, retries: Sequence[Retry], redriven_from: Mapping[str, int]
     ) -> None:
-        now_us = self._clock()
+        now_us = self._context.clock()
         messages = [
             retry_message(
                 retry.message,
@@ -89,7 +77,8 @@ class AwsTopics:
             for retry in retries
         ]
         if messages:
-            await self._messaging.send(self._names.retries(service), messages)
+            queue = self._context.names.retries(service)
+            await self._context.messaging.send(queue, messages)
             self._subscription(service).expect_retry(min(message.delay_s for message in messages))
 
     async def wait(self, service: str, timeout_s: float) -> None:
@@ -101,9 +90,7 @@ class AwsTopics:
 
     def _subscription(self, service: str) -> SqsSubscription:
         if service not in self._subscriptions:
-            self._subscriptions[service] = SqsSubscription(
-                service, self._messaging, self._names, self._letters, self._settings, self._clock
-            )
+            self._subscriptions[service] = SqsSubscription(service, self._context, self._letters)
         return self._subscriptions[service]
 
     async def close(self) -> None:
@@ -116,10 +103,3 @@ def _delay_s(retry: Retry, now_us: int) -> int:
     """The time for which SQS is to hold a retry back."""
     delay_us = retry.due_at_us - now_us
     return -(-delay_us // 1_000_000) if 0 < delay_us <= MAX_RETRY_DELAY_US else 0
-
-
-async def _both(*calls: Coroutine[Any, Any, None]) -> None:
-    """Returns when both have ended; raises the first error."""
-    for result in await asyncio.gather(*calls, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
