@@ -85,6 +85,12 @@ class TaskQueue(Protocol):
         Raises ``IdempotencyMismatch`` if the key was used with another digest.
         """
 
+    async def find_by_key(self, key: IdempotencyKey) -> Accepted | None:
+        """Returns the purchase that was accepted with a key, or None.
+
+        Raises ``IdempotencyMismatch`` if the key was used with another digest.
+        """
+
     async def find(self, request_id: str) -> Message | None:
         """Returns the accepted purchase, as long as the queue remembers it."""
 

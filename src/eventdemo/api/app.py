@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 from litestar import Litestar
 from litestar.di import Provide
+from structlog.contextvars import bound_contextvars
 
 from eventdemo.api import (
     dead_letters,
@@ -24,6 +25,7 @@ from eventdemo.api.purchase_endpoint import PATH, PurchaseTracer
 from eventdemo.http import AsgiApplication, Receive, Send, send_response, server
 from eventdemo.http.problems import STOPPING, Problem
 from eventdemo.http.protocol import Limits
+from eventdemo.http.request_ids import HEADER, new_request_id, request_id_of
 from eventdemo.http.requests import combined_headers
 from eventdemo.ports import Engine
 from eventdemo.readmodels.read_models import ReadModels
@@ -97,29 +99,35 @@ class Application:
             if scope["method"] == "POST" and scope["path"] == PATH:
                 await self._purchase_endpoint(scope, receive, send)
             else:
-                await self._ask_framework(scope, receive, _with_headers(send))
+                await self._ask_framework(scope, receive, send)
         except asyncio.CancelledError:
             if not self._context.statuses.stopping:
                 raise
+            problem, x_request_id = Problem(STOPPING, "The server stops."), new_request_id()
             with contextlib.suppress(RuntimeError):  # it had begun to answer
-                await send_response(send, Problem(STOPPING, "The server stops.").response())
+                sending = _with_headers(send, ((HEADER, x_request_id),))
+                await send_response(sending, problem.response(x_request_id))
 
     async def _ask_framework(self, scope: Any, receive: Receive, send: Send) -> None:
-        try:
-            self._context.origin_check.check(scope, combined_headers(scope["headers"]))
-        except Exception as error:  # noqa: BLE001 - nobody else would tell the caller
-            await send_response(send, problem_of(error).response())
-        else:
-            await self._framework(scope, receive, send)
+        headers = combined_headers(scope["headers"])
+        x_request_id = scope["x_request_id"] = request_id_of(headers)
+        sending = _with_headers(send, ((HEADER, x_request_id), *SECURITY_HEADERS))
+        with bound_contextvars(x_request_id=x_request_id.decode()):
+            try:
+                self._context.origin_check.check(scope, headers)
+            except Exception as error:  # noqa: BLE001 - nobody else would tell the caller
+                await send_response(sending, problem_of(error).response(x_request_id))
+            else:
+                await self._framework(scope, receive, sending)
 
 
-def _with_headers(send: Send) -> Send:
-    """Adds what every response carries, unless it says another thing itself."""
+def _with_headers(send: Send, headers: Sequence[tuple[bytes, bytes]]) -> Send:
+    """Adds headers to a response, unless it says another thing itself."""
 
     async def sending(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             names = {name.lower() for name, _ in message["headers"]}
-            missing = (header for header in SECURITY_HEADERS if header[0] not in names)
+            missing = (header for header in headers if header[0] not in names)
             message["headers"] = [*message["headers"], *missing]
         await send(message)
 

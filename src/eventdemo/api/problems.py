@@ -142,8 +142,10 @@ def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Respons
     ids = {"method": request.method, "path": request.url.path, **request.path_params}
     with bound_contextvars(**ids):
         problem = problem_of(error)
+    scope: Any = request.scope
+    body = problem.body(scope["x_request_id"])
     return Response(
-        problem.body, status_code=problem.status, headers=problem.headers, media_type=PROBLEM_JSON
+        body, status_code=problem.status, headers=problem.headers, media_type=PROBLEM_JSON
     )
 
 

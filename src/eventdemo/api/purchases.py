@@ -88,12 +88,13 @@ async def buy() -> PurchaseStatus:
 async def purchase(
     request_id: FromPath[str], context: Context, wait: WaitSeconds = 0
 ) -> PurchaseStatus:
-    """Where a purchase stands; waits for its outcome if asked to."""
+    """Where a purchase stands, and of what; waits for its outcome if asked to."""
     statuses = context.statuses
     outcome = await (
         statuses.outcome_within(request_id, wait) if wait else statuses.outcome(request_id)
     )
-    return purchase_status(request_id, outcome)
+    task = None if outcome else await context.engine.queue.find(request_id)
+    return purchase_status(request_id, outcome, task.data if task else None)
 
 
 @get(

@@ -9,8 +9,9 @@ from litestar.params import QueryParameter
 from msgspec import Struct
 
 from eventdemo.aggregates import Product
-from eventdemo.facts import FailureCode
+from eventdemo.facts import FailureCode, PurchaseMessage
 from eventdemo.flow import CARRIES, FLOW, Row, Topic
+from eventdemo.ids import requested_at_us
 from eventdemo.messages import DeadLetter, DeadLetterState, Message, Outcome, RecordedEvent
 
 #: The largest integer that every JSON reader holds exactly.
@@ -76,21 +77,38 @@ class FailureView(Struct, frozen=True):
 
 
 class PurchaseStatus(Struct, frozen=True, omit_defaults=True):
-    """Where a purchase stands; once it is not pending, this never changes."""
+    """Where a purchase stands, and of what; once it is not pending, this never changes. The price
+    is the one that it was confirmed at."""
 
     request_id: str
     status: Literal["pending", "confirmed", "failed"]
+    product_id: str | None = None
+    quantity: int | None = None
+    unit_price_cents: int | None = None
+    accepted_at: datetime | None = None
+    decided_at: datetime | None = None
     order_id: str | None = None
     failure: FailureView | None = None
 
 
-def purchase_status(request_id: str, outcome: Outcome | None) -> PurchaseStatus:
-    if outcome is None:
-        return PurchaseStatus(request_id, "pending")
-    if outcome.code is not None:
-        failure = FailureView(outcome.code, outcome.detail)
-        return PurchaseStatus(request_id, "failed", failure=failure)
-    return PurchaseStatus(request_id, "confirmed", outcome.order_id)
+def purchase_status(
+    request_id: str, outcome: Outcome | None, task: PurchaseMessage | None = None
+) -> PurchaseStatus:
+    """A purchase by its outcome, or by its task while it is pending, as far as that is known."""
+    purchase = outcome or task
+    failure = FailureView(outcome.code, outcome.detail) if outcome and outcome.code else None
+    return PurchaseStatus(
+        request_id,
+        "pending" if outcome is None else "failed" if failure else "confirmed",
+        # Of a message that could not be read neither is known.
+        product_id=purchase.product_id or None if purchase else None,
+        quantity=purchase.quantity or None if purchase else None,
+        unit_price_cents=outcome.unit_price_cents if outcome else None,
+        accepted_at=at(requested_at_us(request_id)),
+        decided_at=at(outcome.decided_at_us) if outcome else None,
+        order_id=outcome.order_id if outcome else None,
+        failure=failure,
+    )
 
 
 class TopicView(Struct, frozen=True):

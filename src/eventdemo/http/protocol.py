@@ -22,6 +22,7 @@ from eventdemo.http.problems import (
     URL_TOO_LONG,
     Problem,
 )
+from eventdemo.http.request_ids import HEADER, new_request_id
 
 #: RFC 9112 asks for 8,000 at least.
 MAX_URL_BYTES = 8_192
@@ -214,15 +215,18 @@ class Protocol(HttpToolsProtocol):
         self._deadline = self.loop.call_later(LINGER_S, self.transport.abort)
 
     def _wire(self, problem: Problem) -> bytes:
+        request_id = new_request_id()
+        body = problem.body(request_id)
         headers = [(name.encode(), value.encode()) for name, value in problem.headers.items()]
         headers += [
             *self.server_state.default_headers,
             (b"content-type", PROBLEM_JSON.encode()),
-            (b"content-length", str(len(problem.body)).encode()),
+            (b"content-length", str(len(body)).encode()),
+            (HEADER, request_id),
             (b"connection", b"close"),
         ]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        return STATUS_LINE[problem.status] + lines + b"\r\n" + problem.body
+        return STATUS_LINE[problem.status] + lines + b"\r\n" + body
 
     # --- the clocks -------------------------------------------------------------------------
 

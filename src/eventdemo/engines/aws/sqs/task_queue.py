@@ -30,7 +30,7 @@ from eventdemo.engines.aws.sqs.purchases import (
     shard_of,
     totals,
 )
-from eventdemo.engines.group_commit import GroupCommit, PendingPurchase
+from eventdemo.engines.group_commit import GroupCommit, PendingPurchase, repeated
 from eventdemo.errors import IdempotencyMismatch, StorageError
 from eventdemo.messages import Accepted, IdempotencyKey, Message
 
@@ -85,6 +85,16 @@ class AwsTaskQueue:
             self._starting = True  # as soon as all who call at this moment have done so
             asyncio.get_running_loop().call_soon(self._start)
         return await purchase.accepted
+
+    async def find_by_key(self, key: IdempotencyKey) -> Accepted | None:
+        claim = _key_of(key)
+        found = await self._table.get([claim], settled=True)
+        if claim not in found:
+            return None
+        result = repeated(key, str(found[claim]["digest"]), str(found[claim]["request_id"]))
+        if isinstance(result, IdempotencyMismatch):
+            raise result
+        return result
 
     async def find(self, request_id: str) -> Message | None:
         for text in await accepted_texts(self._table, [request_id]):
@@ -209,7 +219,11 @@ def _actions(purchase: PendingPurchase) -> int:
 def _claim_key(purchase: PendingPurchase) -> Key:
     if purchase.key is None:
         return accepted_key(purchase.message.correlation_id)
-    return Key(f"key-{purchase.key.key}", "key")
+    return _key_of(purchase.key)
+
+
+def _key_of(key: IdempotencyKey) -> Key:
+    return Key(f"key-{key.key}", "key")
 
 
 def _result(
@@ -219,13 +233,10 @@ def _result(
     other claimed it earlier."""
     request_id = first.message.correlation_id
     if purchase.key and first.key:
-        digest = first.key.digest
         if earlier:
-            digest, request_id = str(earlier["digest"]), str(earlier["request_id"])
-        if digest != purchase.key.digest:
-            return IdempotencyMismatch(
-                f"the key {purchase.key.key!r} was used for another purchase"
-            )
+            return repeated(purchase.key, str(earlier["digest"]), str(earlier["request_id"]))
+        if number > 0:
+            return repeated(purchase.key, first.key.digest, request_id)
     return Accepted(request_id, repeated=number > 0 or earlier is not None)
 
 
