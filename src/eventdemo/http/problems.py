@@ -122,7 +122,7 @@ class Problem(Exception):
         """The problem details in the answer to a request."""
         return msgspec.json.encode(replace(self._details, x_request_id=x_request_id.decode()))
 
-    def response(self, x_request_id: bytes) -> HttpResponse:
+    def response(self, x_request_id: bytes = b"") -> HttpResponse:
         """The whole answer to a request, but for its ``X-Request-Id``."""
         body = self.body(x_request_id)
         headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in self.headers.items()]
