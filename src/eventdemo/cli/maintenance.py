@@ -121,6 +121,7 @@ def load(
 
     Accepted: from when a purchase was due to its 202. Decided: from when it was due until its
     outcome could be read, followed for a sample. Refusals and confirmations are counted apart.
+    Its products are called load-…, and taken off sale at the end.
     Exits with 1 if a purchase that got its 202 was lost, or a promise is broken.
 
     Example: [bold]eventdemo load --rate 2000 --duration 30 --products 1000 --hot 0.5[/bold]

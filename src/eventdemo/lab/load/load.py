@@ -9,6 +9,7 @@ import secrets
 from array import array
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from math import ceil
 from time import perf_counter
@@ -68,6 +69,7 @@ class Load:
         self._following: set[asyncio.Task[None]] = set()
         self._follow_every = max(1, ceil(workload.rate / FOLLOWED_PER_S))
         self._before = self._now = Counts()
+        self._on_sale: list[str] = []
 
     @property
     def decided(self) -> int:
@@ -83,7 +85,8 @@ class Load:
         return Latency.of(self._outcome_s)
 
     async def run(self) -> LoadResult:
-        """Prepares products, sends, waits for the outcomes, looks them up again.
+        """Prepares products, sends, waits for the outcomes, looks them up again, and takes the
+        products off sale, also when it is interrupted.
 
         Raises ``OSError`` if nothing answers and ``LoadFailed`` with the server's reason.
         """
@@ -97,6 +100,7 @@ class Load:
             await self._look_up()
             return self._result(began)
         finally:
+            await self._retire_all()
             await self._client.close()
             await self._followers.close()
 
@@ -120,11 +124,23 @@ class Load:
 
     async def _register(self, product_id: str, units: int) -> None:
         await self._operate("PUT", f"/products/{product_id}", {"name": "Load", "price_cents": 100})
+        self._on_sale.append(product_id)
         if units:
             await self._operate("POST", f"/products/{product_id}/stock", {"quantity": units})
 
-    async def _operate(self, method: str, path: str, body: dict[str, str | int]) -> None:
-        encoded = msgspec.json.encode(body)
+    async def _retire_all(self) -> None:
+        """Takes what was registered off sale; a server that is gone keeps it."""
+        with suppress(OSError, LoadFailed, TimeoutError):
+            async with asyncio.timeout(LAST_ANSWERS_S):
+                await self._each(
+                    self._operate("DELETE", f"/products/{product_id}")
+                    for product_id in self._on_sale
+                )
+
+    async def _operate(
+        self, method: str, path: str, body: dict[str, str | int] | None = None
+    ) -> None:
+        encoded = msgspec.json.encode(body) if body else b""
         request = self._client.encode(method, path, encoded, self._operator)
         status, answer = await self._client.call(request)
         if status not in (200, 201):
