@@ -75,10 +75,16 @@ HEAD_TOO_LARGE = ProblemType(
 INTERNAL = ProblemType(
     "internal", 500, "Internal error", "Try again; if it stays, see the server's log."
 )
+NOT_IMPLEMENTED = ProblemType(
+    "not-implemented", 501, "Not implemented", "Send it without what the detail names."
+)
 TOO_MANY_CONNECTIONS = ProblemType(
     "too-many-connections", 503, "Too many connections", "Connect again later."
 )
 STOPPING = ProblemType("stopping", 503, "Server stopping", "Ask again in a moment.")
+VERSION_NOT_SUPPORTED = ProblemType(
+    "version-not-supported", 505, "HTTP version not supported", "Speak HTTP/1.1."
+)
 
 
 class FieldError(Struct, frozen=True):
