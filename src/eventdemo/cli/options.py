@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from eventdemo.cli import completion
 from eventdemo.settings import SETTINGS, Settings
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ Commands = Mapping[str, Callable[..., object]]
 _ROWS = {setting.name: setting for setting in SETTINGS}
 
 
-def _option(name: str) -> Any:
+def _option(name: str, completer: Callable[[str], list[str]] | None = None) -> Any:
     """The option of a setting. It has no default of its own: the setting's other sources follow."""
     row = _ROWS[name]
     return typer.Option(
@@ -29,6 +30,7 @@ def _option(name: str) -> Any:
         help=f"{row.help} [dim]\\[env: {row.environment}; default: {row.default}][/dim]",
         show_default=False,
         rich_help_panel="Settings",
+        autocompletion=completer,
     )
 
 
@@ -50,11 +52,17 @@ TrustedProxies = Annotated[str | None, _option("trusted_proxies")]
 MessageRetention = Annotated[str | None, _option("message_retention_s")]
 PushTopic = Annotated[str | None, _option("push_topic")]
 PushListen = Annotated[str | None, _option("push_listen")]
-LogLevel = Annotated[str | None, _option("log_level")]
+LogLevel = Annotated[str | None, _option("log_level", completion.levels)]
 
 Url = Annotated[str | None, _option("url")]
 ProductArgument = Annotated[
-    str, typer.Argument(metavar="PRODUCT", help="Its id.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="PRODUCT",
+        help="Its id.",
+        show_default=False,
+        autocompletion=completion.products,
+    ),
 ]
 RequestArgument = Annotated[
     str, typer.Argument(metavar="REQUEST_ID", help="What `buy` answered with.", show_default=False)

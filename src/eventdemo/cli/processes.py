@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from eventdemo.cli import completion
 from eventdemo.cli.options import (
     ClientTimeout,
     Commands,
@@ -110,6 +111,7 @@ def work(
             metavar="[SERVICE]...",
             help=f"Rows of the flow to run: {', '.join((*SERVICES, READ_MODELS))}.",
             show_default=False,
+            autocompletion=completion.parts,
         ),
     ] = None,
     all_services: Annotated[

@@ -1,0 +1,40 @@
+"""The command that shows the settings in force: ``config``."""
+
+import re
+
+from eventdemo.cli.options import Commands, Json
+from eventdemo.cli.output import print_json, print_table
+from eventdemo.settings import SETTINGS, Setting, Settings
+
+#: What stands for a secret.
+MASK = "********"
+
+
+def config(as_json: Json = False) -> None:
+    """Show every setting, its value and where it comes from.
+
+    The order is: an option, the environment, eventdemo.toml in this folder, the default. Secrets
+    are not shown.
+
+    Example: [bold]EVENTDEMO_PORT=8080 eventdemo config[/bold]
+    """
+    settings, sources = Settings.load_with_sources()
+    rows = [(s.toml, _value(settings, s), sources.get(s.name, "default")) for s in SETTINGS]
+    if as_json:
+        names = ("setting", "value", "source")
+        print_json([dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        print_table(("setting", "value", "source"), rows)
+
+
+COMMANDS: Commands = {"config": config}
+
+
+def _value(settings: Settings, setting: Setting) -> str | None:
+    """A value as text, without the secrets in it; None if there is none."""
+    value = settings.api_url if setting.name == "url" else getattr(settings, setting.name)
+    if value is None:
+        return None
+    if not setting.has_option:
+        return MASK
+    return re.sub(r"(://[^/@]*):[^/@]*@", rf"\1:{MASK}@", str(value))
