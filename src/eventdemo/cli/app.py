@@ -24,7 +24,6 @@ from eventdemo.cli import (
     shop,
     simulate,
     soak,
-    streams,
 )
 from eventdemo.cli.exit_codes import DONE, EXIT_CODES, FAILED, INTERRUPTED
 from eventdemo.cli.options import Commands
@@ -50,6 +49,9 @@ def eventdemo(
     sku-1 --wait 5[/bold].
     """
 
+
+#: What standard output answers on a full disk, or when its terminal is gone.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 PANELS: tuple[tuple[str, Commands], ...] = (
     ("Run", {**processes.COMMANDS, **config.COMMANDS}),
@@ -138,11 +140,10 @@ def check_encoding(arguments: Sequence[str]) -> None:
 
 
 def _fail_by_system(error: OSError) -> int:
-    lost = streams.flush()
     if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
         return FAILED
-    if lost:
-        return _fail(f"eventdemo: the output cannot be written: {lost.strerror}", FAILED)
+    if error.errno in UNWRITABLE and not error.filename:  # the storage has errors of its own
+        return _fail(f"eventdemo: the output cannot be written: {error.strerror}", FAILED)
     if error.errno == errno.EMFILE:
         allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         more = "allow more with `ulimit -n 1024`"

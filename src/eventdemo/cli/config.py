@@ -19,7 +19,7 @@ def config(as_json: Json = False) -> None:
     Example: [bold]EVENTDEMO_PORT=8080 eventdemo config[/bold]
     """
     settings, sources = Settings.load_with_sources()
-    rows = [(s.toml, _value(settings, s), sources.get(s.name, "default")) for s in SETTINGS]
+    rows = [(s.toml, _value(settings, s), sources.get(s.name, DEFAULT)) for s in SETTINGS]
     if as_json:
         names = ("setting", "value", "source")
         print_json([dict(zip(names, row, strict=True)) for row in rows])

@@ -31,22 +31,19 @@ def prepare() -> None:
         stream.reconfigure(errors=_ERRORS)  # type: ignore[union-attr]
 
 
-def flush() -> OSError | None:
-    """Writes what is still to be printed; returns why standard output cannot be written.
+def flush() -> None:
+    """Writes what is still to be printed.
 
     A stream that cannot be written becomes the null device: Python would try it once more at its
     end, and complain.
     """
-    lost = None
-    for stream in (sys.stderr, sys.stdout):
+    for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError as error:
-            lost = error if stream is sys.stdout else None
+        except OSError:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, stream.fileno())
             os.close(null)
-    return lost
 
 
 def _text(descriptor: int, mode: str) -> TextIOWrapper:
