@@ -12,6 +12,7 @@ from litestar.di import Provide
 from eventdemo.api.app import HANDLERS
 from eventdemo.api.documentation import openapi_document
 from eventdemo.api.problems import PROBLEM_TYPES
+from eventdemo.cli.exit_codes import EXIT_CODES
 from eventdemo.settings import SETTINGS
 from tests.docs.markdown import ROOT
 
@@ -67,7 +68,17 @@ def problems() -> str:
     )
 
 
-TABLES: dict[str, Callable[[], str]] = {"settings": settings, "calls": calls, "problems": problems}
+def exit_codes() -> str:
+    """Every exit code of the command line."""
+    return table_of(("code", "meaning"), ((str(row.code), row.meaning) for row in EXIT_CODES))
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "codes": exit_codes,
+    "calls": calls,
+    "problems": problems,
+}
 
 
 def made(text: str) -> str:

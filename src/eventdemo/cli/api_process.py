@@ -15,6 +15,7 @@ from eventdemo.cli.lifecycle import (
     supervise,
     together,
 )
+from eventdemo.cli.program import program
 from eventdemo.engines.registry import file_of
 from eventdemo.http import server
 from eventdemo.ports import Engine
@@ -88,7 +89,7 @@ def _greeting(settings: Settings, *, samples_added: bool) -> str:
             f"  data   {data}{samples}",
             f"  API    {settings.local_url}/schema",
             f"  buy    {curl}",
-            f"  watch  eventdemo flow --watch --url {settings.local_url}",
+            f"  watch  {program()} flow --watch --url {settings.local_url}",
             "  stop   Ctrl-C",
         )
     )

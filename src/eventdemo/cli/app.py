@@ -1,7 +1,6 @@
 """The application: all commands in the order of ``--help``, exit codes, and errors in one line."""
 
 import errno
-import resource
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -74,13 +73,14 @@ def _application() -> Any:
     return command
 
 
-def _hide_types_of_flags(command: Any) -> None:
+def _hide_types_of_flags(command: Any, parent: typer.Context | None = None) -> None:
     """Makes the help of commands say nothing about the value of flags, which have none."""
-    for parameter in command.params:
+    context = typer.Context(command, parent, **command.context_settings)
+    for parameter in command.get_params(context):
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
     for sub_command in getattr(command, "commands", {}).values():
-        _hide_types_of_flags(sub_command)
+        _hide_types_of_flags(sub_command, context)
 
 
 def _described() -> typer.Typer:
@@ -145,9 +145,7 @@ def _fail_by_system(error: OSError) -> int:
     if error.errno in UNWRITABLE and not error.filename:  # the storage has errors of its own
         return _fail(f"eventdemo: the output cannot be written: {error.strerror}", FAILED)
     if error.errno == errno.EMFILE:
-        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        more = "allow more with `ulimit -n 1024`"
-        return _fail(f"eventdemo: only {allowed} files may be open at once: {more}", FAILED)
+        return _fail("eventdemo: too many open files: allow more with `ulimit -n 1024`", FAILED)
     place = f": {error.filename}" if error.filename else ""
     return _fail(f"eventdemo: {error.strerror or error}{place}", FAILED)
 

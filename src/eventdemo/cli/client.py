@@ -12,6 +12,7 @@ from eventdemo.errors import EventdemoError, Misconfigured
 from eventdemo.settings import Settings
 
 TIMEOUT_S = 30.0
+HOW_TO_REACH = "start it with `eventdemo up`, or say where it is with --url or EVENTDEMO_URL"
 #: How long one request may wait for an outcome; a longer wait is several requests.
 LONGEST_WAIT_S = 10.0
 #: The problem type of an answer that the read models cannot give yet, and how it is retried.
@@ -135,10 +136,7 @@ class Client:
         try:
             yield
         except ConnectionRefusedError:
-            raise Unreachable(
-                f"nothing answers at {self.url}: start it with `eventdemo up`, or say where it is "
-                "with --url or EVENTDEMO_URL"
-            ) from None
+            raise Unreachable(f"nothing answers at {self.url}: {HOW_TO_REACH}") from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise Unreachable(f"{self.url} did not answer: {reason}") from None

@@ -2,12 +2,15 @@
 
 import re
 
+from rich.text import Text
+
 from eventdemo.cli.options import Commands, Json
 from eventdemo.cli.output import print_json, print_table
 from eventdemo.settings import SETTINGS, Setting, Settings
 
 #: What stands for a secret.
 MASK = "********"
+DEFAULT = "default"
 
 
 def config(as_json: Json = False) -> None:
@@ -16,7 +19,7 @@ def config(as_json: Json = False) -> None:
     The order is: an option, the environment, eventdemo.toml in this folder, the default. Secrets
     are not shown.
 
-    Example: [bold]EVENTDEMO_PORT=8080 eventdemo config[/bold]
+    Example: [bold]eventdemo config --json[/bold]
     """
     settings, sources = Settings.load_with_sources()
     rows = [(s.toml, _value(settings, s), sources.get(s.name, DEFAULT)) for s in SETTINGS]
@@ -24,7 +27,13 @@ def config(as_json: Json = False) -> None:
         names = ("setting", "value", "source")
         print_json([dict(zip(names, row, strict=True)) for row in rows])
     else:
-        print_table(("setting", "value", "source"), rows)
+        print_table(
+            ("setting", "value", "source"),
+            (
+                (name, value, Text(source, "dim" if source == DEFAULT else "green"))
+                for name, value, source in rows
+            ),
+        )
 
 
 COMMANDS: Commands = {"config": config}

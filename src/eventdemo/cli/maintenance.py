@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from eventdemo.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from eventdemo.cli.options import (
     Commands,
     Data,
@@ -121,8 +122,8 @@ def load(
 
     Accepted: from when a purchase was due to its 202. Decided: from when it was due until its
     outcome could be read, followed for a sample. Refusals and confirmations are counted apart.
-    Its products are called load-…, and taken off sale at the end.
-    Exits with 1 if a purchase that got its 202 was lost, or a promise is broken.
+    Its products are called load-…, and taken off sale at the end. Exits with 1 if a purchase that
+    got its 202 was lost, or a promise is broken. Ctrl-C ends it early, with what was measured.
 
     Example: [bold]eventdemo load --rate 2000 --duration 30 --products 1000 --hot 0.5[/bold]
     """
@@ -143,7 +144,9 @@ def load(
     )
     report = run_async(reports.load(settings, settings.api_url, workload, audited=audited))
     print_json(report) if as_json else reports.print_report(report)
-    return 0 if report.promises_kept else 1
+    if report.interrupted:
+        return INTERRUPTED
+    return DONE if report.promises_kept else FAILED
 
 
 COMMANDS: Commands = {"rebuild": rebuild, "audit": audit, "load": load}

@@ -9,6 +9,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from eventdemo.cli import completion
+from eventdemo.cli.limits import FEWEST_FILES, allow_files
+from eventdemo.errors import Misconfigured
 from eventdemo.settings import SETTINGS, Settings
 
 T = TypeVar("T")
@@ -79,7 +81,12 @@ def settings_of(parameters: Mapping[str, object]) -> Settings:
 
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a command's coroutine, on uvloop where it is installed."""
+    """Runs a command's coroutine, on uvloop where it is installed. Raises ``Misconfigured``."""
+    try:
+        allow_files(FEWEST_FILES)
+    except Misconfigured:
+        coroutine.close()
+        raise
     # A thread that wrote to the disk waits at most this long for the interpreter lock; with
     # Python's default of 5 ms it would wait longer for the lock than for the disk.
     sys.setswitchinterval(THREAD_SWITCH_S)

@@ -25,6 +25,9 @@ out = Console(
 )
 err = Console(stderr=True, highlight=False)
 
+#: A line below the heading, as in ``box.SIMPLE_HEAD``.
+HEAD_IN_ASCII = box.Box("\n".join(("    ", "    ", " -- ", *["    "] * 5)), ascii=True)
+
 Cell = str | int | float | Text | None
 
 #: How outcomes look, wherever they are shown.
@@ -42,7 +45,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableT
     widths = _widths([[Text(name) for name in names], *cells], out.width - GAP * (len(names) - 1))
     if widths is None:
         return _lists(names, cells)
-    result = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, GAP - 1, 0, 0), pad_edge=False)
+    head = HEAD_IN_ASCII if out.options.ascii_only else box.SIMPLE_HEAD
+    result = Table(box=head, show_edge=False, padding=(0, GAP - 1, 0, 0), pad_edge=False)
     for name, column, column_width in zip(names, columns, widths, strict=True):
         justify = "right" if column.endswith("#") else "left"
         result.add_column(name, justify=justify, width=column_width, overflow="fold")  # type: ignore[arg-type]

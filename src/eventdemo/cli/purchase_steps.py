@@ -120,7 +120,7 @@ def _topic(step: dict[str, Any]) -> str:
 def _recorded(hop: dict[str, Any]) -> Text:
     """The events that a hop caused, by stream and version, and why it refused."""
     lines = [
-        Text.assemble(event["type"], (f" {_stream(event['stream'])} {event['version']}", "dim"))
+        Text.assemble(event["type"], (f" {_stream(event['stream'])}@{event['version']}", "dim"))
         for event in hop["caused"]
     ]
     if refused := hop.get("refused"):

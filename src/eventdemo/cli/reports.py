@@ -9,12 +9,13 @@ from msgspec import Struct
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from eventdemo.audit import Receipt, audit
-from eventdemo.cli.client import Unreachable
+from eventdemo.cli.client import HOW_TO_REACH, Unreachable
 from eventdemo.cli.lifecycle import opened
+from eventdemo.cli.limits import FEWEST_FILES, allow_files
 from eventdemo.cli.output import err, print_table, say
 from eventdemo.engines.registry import file_of
 from eventdemo.errors import Misconfigured
-from eventdemo.lab.load.load import Load
+from eventdemo.lab.load.load import FOLLOWERS, Load
 from eventdemo.lab.load.measures import Latency, LoadResult, Workload
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.readmodels.rebuild import rebuild as rebuild_read_models
@@ -31,6 +32,7 @@ class LoadReport(Struct, frozen=True):
     load: LoadResult
     receipt: Receipt | None
     no_receipt: str | None
+    interrupted: bool = False
 
     @property
     def promises_kept(self) -> bool:
@@ -61,15 +63,23 @@ async def rebuild(settings: Settings) -> int:
 
 
 async def load(settings: Settings, url: str, workload: Workload, *, audited: bool) -> LoadReport:
-    """Runs a load with live progress, then the audit where the data is at hand."""
+    """Runs a load with live progress, then the audit where the data is at hand.
+
+    Ctrl-C ends it early, with what was measured until then.
+    """
     host, port = _address(url)
+    allow_files(FEWEST_FILES + FOLLOWERS + workload.connections)
     run = Load(host, port, workload, settings.operator_token)
     with _progress("sent") as (progress, bar):
         updates = asyncio.ensure_future(_show_progress(run, progress, bar))
         try:
             result = await run.run()
+        except asyncio.CancelledError:
+            if not run.sent:
+                raise
+            return LoadReport(run.result, None, "the load was interrupted", interrupted=True)
         except OSError as error:
-            reason = "start it with `eventdemo up`" if _refused(error) else str(error)
+            reason = HOW_TO_REACH if _refused(error) else str(error)
             raise Unreachable(f"nothing answers at {url}: {reason}") from None
         finally:
             updates.cancel()

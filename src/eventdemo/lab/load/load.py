@@ -70,6 +70,7 @@ class Load:
         self._follow_every = max(1, ceil(workload.rate / FOLLOWED_PER_S))
         self._before = self._now = Counts()
         self._on_sale: list[str] = []
+        self._began = 0.0
 
     @property
     def decided(self) -> int:
@@ -95,10 +96,10 @@ class Load:
             await self._followers.open()
             requests = await self._prepare()
             self._before = self._now = await self._count()
-            began = await self._send(requests)
+            await self._send(requests)
             await self._drain()
             await self._look_up()
-            return self._result(began)
+            return self.result
         finally:
             await self._retire_all()
             await self._client.close()
@@ -163,13 +164,13 @@ class Load:
 
     # --- the load ---------------------------------------------------------------------------
 
-    async def _send(self, requests: Sequence[bytes]) -> float:
-        """Sends each purchase when it is due; returns when the first one was."""
+    async def _send(self, requests: Sequence[bytes]) -> None:
+        """Sends each purchase when it is due."""
         self.phase = "sending"
         counting = asyncio.create_task(self._keep_counting())
-        began, interval = perf_counter(), 1 / self.workload.rate
+        self._began, interval = perf_counter(), 1 / self.workload.rate
         for number, product in enumerate(self.workload.choices(self.run_id)):
-            due = began + number * interval
+            due = self._began + number * interval
             while (early := due - perf_counter()) > 0:
                 await asyncio.sleep(max(early, TICK_S))
             self._late_s.append(-early)
@@ -185,7 +186,6 @@ class Load:
         except TimeoutError:
             self.errors["no answer"] += self.sent - self._answered
         counting.cancel()
-        return began
 
     def _on_answer(self, due: float, follow: bool, status: int, answer: bytes) -> None:
         answered_at = perf_counter()
@@ -276,11 +276,13 @@ class Load:
         else:
             outcomes.pending += 1
 
-    def _result(self, began: float) -> LoadResult:
+    @property
+    def result(self) -> LoadResult:
+        """What was measured so far."""
         confirmed = self._now.confirmed - self._before.confirmed
         failed = self._now.failed - self._before.failed
-        accepting_s = max(self._last_answer_at - began, 1e-9)
-        deciding_s = max(self._last_outcome_at - began, 1e-9)
+        accepting_s = max(self._last_answer_at - self._began, 1e-9)
+        deciding_s = max(self._last_outcome_at - self._began, 1e-9)
         return LoadResult(
             run=self.run_id,
             rate=self.workload.rate,
