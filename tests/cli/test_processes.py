@@ -73,7 +73,12 @@ def test_samples_are_added_to_an_empty_event_pool_only(tmp_path: Path, command: 
     first = up(tmp_path, "--no-samples")
     with first.process as process:
         assert command("products", "--url", first.url, "--json").json == []
-        assert command("put-product", "mine", "--name", "Mine", "--url", first.url).code == 0
+        assert (
+            command(
+                "put-product", "mine", "--name", "Mine", "--price", "1", "--url", first.url
+            ).code
+            == 0
+        )
         process.signal(signal.SIGTERM)
         assert process.ends(START_S) == 0
     second = up(tmp_path)
@@ -88,7 +93,7 @@ def test_rows_of_the_flow_run_as_processes_of_their_own(tmp_path: Path, command:
     url = f"http://127.0.0.1:{port}"
     with Process(["serve", "--port", port, "--data", data], tmp_path) as serve:
         assert "answers at" in serve.first_line()
-        assert command("put-product", "p", "--name", "P", "--url", url).code == 0
+        assert command("put-product", "p", "--name", "P", "--price", "1", "--url", url).code == 0
         assert command("restock", "p", "3", "--url", url).code == 0
         request_id = command("buy", "p", "--url", url, "--json").json["request_id"]
         assert "pending" in command("status", request_id, "--wait", "0.2", "--url", url).out

@@ -10,7 +10,7 @@ import typer
 
 from eventdemo.cli import completion
 from eventdemo.cli.client import Client, path_of
-from eventdemo.cli.options import Commands, Json, Url
+from eventdemo.cli.options import Commands, Json, ProductOption, Url
 from eventdemo.cli.output import moment, print_json, print_table, say
 from eventdemo.errors import Misconfigured
 from eventdemo.flow import SERVICES, TOPICS
@@ -70,15 +70,6 @@ Reason = Annotated[
 Request = Annotated[
     str | None, typer.Option("--request", metavar="REQUEST_ID", help="Only of one purchase.")
 ]
-Product = Annotated[
-    str | None,
-    typer.Option(
-        "--product",
-        metavar="PRODUCT",
-        help="Only of one product.",
-        autocompletion=completion.products,
-    ),
-]
 State = Annotated[LetterState, typer.Option("--state", help="What was done with them so far.")]
 Limit = Annotated[
     int, typer.Option("--limit", min=1, max=1_000, help="How many are listed, at most.")
@@ -94,7 +85,7 @@ def dead_letters(
     topic: Topic = None,
     reason: Reason = None,
     request: Request = None,
-    product: Product = None,
+    product: ProductOption = None,
     state: State = LetterState.DEAD,
     limit: Limit = LISTED,
     yes: Yes = False,

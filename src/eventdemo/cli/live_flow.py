@@ -15,11 +15,10 @@ from eventdemo.cli.client import ApiProblem, Client, Unreachable
 from eventdemo.cli.options import Commands, Json, Url
 from eventdemo.cli.output import Cell, out, print_json, print_json_line, printable, show, table
 from eventdemo.flow import FLOW, SESSION_CACHE
-from eventdemo.services import order_creation
 
 #: The services that end a purchase: one creates orders, the others tell buyers why there is none.
 _LAST = {row.service for row in FLOW if SESSION_CACHE in row.says.values()}
-_CONFIRMS = order_creation.__name__.rpartition(".")[2]
+_CONFIRMS = "order_creation"
 #: From this width on, the table says where each service's messages go.
 WIDE = 120
 

@@ -4,9 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from eventdemo.cli import completion
 from eventdemo.cli.client import Client, path_of
-from eventdemo.cli.options import Commands, Json, ProductArgument, Url
+from eventdemo.cli.options import Commands, Json, ProductArgument, ProductOption, Url
 from eventdemo.cli.output import moment, money, print_json, print_table, say
 from eventdemo.errors import Misconfigured
 
@@ -97,15 +96,7 @@ def orders(
         str | None,
         typer.Argument(metavar="[ORDER_ID]", help="One order only.", show_default=False),
     ] = None,
-    product: Annotated[
-        str | None,
-        typer.Option(
-            "--product",
-            metavar="PRODUCT",
-            help="Only of one product.",
-            autocompletion=completion.products,
-        ),
-    ] = None,
+    product: ProductOption = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=1_000, help="How many, at most.")
     ] = ORDERS_SHOWN,

@@ -66,6 +66,15 @@ ProductArgument = Annotated[
         autocompletion=completion.products,
     ),
 ]
+ProductOption = Annotated[
+    str | None,
+    typer.Option(
+        "--product",
+        metavar="PRODUCT",
+        help="Only of one product.",
+        autocompletion=completion.products,
+    ),
+]
 RequestArgument = Annotated[
     str, typer.Argument(metavar="REQUEST_ID", help="What `buy` answered with.", show_default=False)
 ]

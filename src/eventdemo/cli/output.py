@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import zip_longest
+from textwrap import wrap
 from typing import Any
 
 import msgspec
@@ -69,10 +71,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], title: s
 def show(shown: RenderableType) -> None:
     """Prints a table or several things in the width that there is, without spaces at the ends."""
     if sys.stdout.isatty():
-        out.print(shown)
+        out.print(shown, crop=False)
         return
     with out.capture() as capture:
-        out.print(shown)
+        out.print(shown, crop=False)
     typer.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
@@ -162,11 +164,17 @@ def _widths(rows: Sequence[Sequence[Text]], room: int) -> list[int] | None:
 def _lists(names: Sequence[str], rows: Sequence[Sequence[Text]]) -> RenderableType:
     """Each row as lines of a name and a value."""
     longest = max(map(len, names))
+    room = max(1, out.width - longest - GAP)
     lines: list[Text] = []
     for row in rows:
         for name, cell in zip(names, row, strict=True):
-            for number, part in enumerate(cell.split("\n") or [Text()]):
-                label = f"{'' if number else name:<{longest}}"
-                lines.append(Text.assemble((label, "bold"), " " * GAP, part))
+            parts = [
+                part
+                for line in cell.plain.split("\n")
+                for part in wrap(line, room, break_long_words=False, break_on_hyphens=False)
+            ]
+            for label, part in zip_longest((name,), parts or [""], fillvalue=""):
+                line = ((f"{label:<{longest}}", "bold"), " " * GAP, (part, cell.style))
+                lines.append(Text.assemble(*line, overflow="ignore"))
         lines.append(Text())
     return Group(*lines[:-1])
