@@ -103,7 +103,10 @@ def test_rows_of_the_flow_run_as_processes_of_their_own(tmp_path: Path, command:
             Process(["work", "order_creation", "readmodels", "--data", data], tmp_path) as last,
         ):
             assert "confirmed" in command("status", request_id, "--wait", "20", "--url", url).out
-            assert command("products", "p", "--url", url, "--json").json["available"] == 2
+            deadline = time.monotonic() + START_S  # the read models follow when they have started
+            while command("products", "p", "--url", url, "--json").json["available"] != 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
             last.signal(signal.SIGTERM)
             assert last.ends(START_S) == 0
         serve.signal(signal.SIGINT)
