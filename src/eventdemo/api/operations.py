@@ -8,8 +8,8 @@ from msgspec import Struct, field
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from eventdemo.api.context import Context
-from eventdemo.api.documentation import problems
 from eventdemo.api.metrics import exposition
+from eventdemo.api.openapi import UNAVAILABLE, problems
 from eventdemo.api.problems import STORAGE
 from eventdemo.api.views import PURCHASE_BOX, encode_position, milliseconds
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC, Row
@@ -68,7 +68,7 @@ class Live(Struct, frozen=True):
     status: Literal["live"]
 
 
-@get("/flow", responses=problems(503), tags=["operations"])
+@get("/flow", operation_id="getFlow", responses=problems(*UNAVAILABLE), tags=["operations"])
 async def flow(context: Context) -> FlowView:
     """The table of the flow: who hears what, who says where, and where the messages are."""
     status = context.engine.flow_status
@@ -99,13 +99,18 @@ def _hop(row: Row, counts: HopCounts, oldest_us: int, now: int) -> HopView:
     )
 
 
-@get("/health/live", sync_to_thread=False, tags=["operations"])
+@get("/health/live", operation_id="checkLive", sync_to_thread=False, tags=["operations"])
 def live() -> Live:
     """The process answers."""
     return Live("live")
 
 
-@get("/health/ready", responses=problems(503), tags=["operations"])
+@get(
+    "/health/ready",
+    operation_id="checkReady",
+    responses=problems(*UNAVAILABLE),
+    tags=["operations"],
+)
 async def ready(context: Context) -> Ready:
     """The storage answers; how far the read models are behind it."""
     try:
@@ -117,7 +122,13 @@ async def ready(context: Context) -> Ready:
     return Ready("ready", encode_position(head), encode_position(position), lag)
 
 
-@get("/metrics", media_type=MediaType.TEXT, responses=problems(503), tags=["operations"])
+@get(
+    "/metrics",
+    operation_id="getMetrics",
+    media_type=MediaType.TEXT,
+    responses=problems(*UNAVAILABLE),
+    tags=["operations"],
+)
 async def metrics(context: Context) -> Response[bytes]:
     """Metrics in Prometheus' text format."""
     text = await exposition(context.engine, context.read_models, context.metrics)

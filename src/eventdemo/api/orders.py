@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from eventdemo.api.conditions import answer, link_to
 from eventdemo.api.context import Context
-from eventdemo.api.documentation import problems
+from eventdemo.api.openapi import AT_POSITION, IF_NONE_MATCH, READING, problems, takes, unchanged
 from eventdemo.api.views import (
     END,
     POSITION_PATTERN,
@@ -60,7 +60,13 @@ Cursor = Annotated[
 ]
 
 
-@get("/orders/{order_id:str}", responses=problems(404, 422, 503), tags=["reads"])
+@get(
+    "/orders/{order_id:str}",
+    operation_id="getOrder",
+    responses=unchanged() | problems(NOT_FOUND, *READING),
+    operation_class=takes(None, IF_NONE_MATCH),
+    tags=["reads"],
+)
 async def order(
     order_id: FromPath[str], request: Request[None, None, State], context: Context
 ) -> Response[Order]:
@@ -71,7 +77,13 @@ async def order(
     return answer(request, _order(view))
 
 
-@get("/orders", responses=problems(409, 422, 503), tags=["reads"])
+@get(
+    "/orders",
+    operation_id="listOrders",
+    responses=unchanged() | problems(*AT_POSITION),
+    operation_class=takes(None, IF_NONE_MATCH),
+    tags=["reads"],
+)
 async def orders(
     request: Request[None, None, State],
     context: Context,
@@ -92,7 +104,7 @@ async def orders(
     return answer(request, Orders(page, next_), next_=next_)
 
 
-@get("/sales", responses=problems(409, 422, 503), tags=["reads"])
+@get("/sales", operation_id="listSales", responses=problems(*AT_POSITION), tags=["reads"])
 async def sales(
     context: Context,
     cursor: Annotated[str, QueryParameter(description="Products after this id.")] = "",

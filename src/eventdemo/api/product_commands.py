@@ -11,7 +11,16 @@ from msgspec import UNSET, Struct
 
 from eventdemo.api.conditions import precondition_of, version_tag
 from eventdemo.api.context import AppContext, Context, operator_only
-from eventdemo.api.documentation import IDEMPOTENCY_KEY, OPERATOR, also, problems, takes
+from eventdemo.api.openapi import (
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    OPERATOR,
+    WITH_BODY,
+    WRITING,
+    also,
+    problems,
+    takes,
+)
 from eventdemo.api.problems import CONFLICT, IDEMPOTENCY_MISMATCH
 from eventdemo.api.purchase_endpoint import read_idempotency_key
 from eventdemo.api.views import ProductWritten, encode_position, product_state
@@ -23,7 +32,7 @@ from eventdemo.facts import (
     ProductRetired,
     StockReceived,
 )
-from eventdemo.http.problems import Problem
+from eventdemo.http.problems import NOT_FOUND, Problem
 from eventdemo.http.requests import JsonBodyReader, combined_headers
 from eventdemo.runtime.commands import ProductChange, put_product, restock_product, retire_product
 from eventdemo.services.product_management import ProductDetails, Restock
@@ -35,9 +44,9 @@ NewProductId = Annotated[str, PathParameter(pattern=get_args(ProductId)[1].patte
 
 @put(
     "/products/{product_id:str}",
-    responses=also(201, ProductWritten, "Registered")
-    | problems(400, 401, 403, 409, 412, 413, 415, 422, 503),
-    operation_class=takes(ProductDetails, IDEMPOTENCY_KEY),
+    responses=also(201, ProductWritten, "Registered") | problems(*WITH_BODY, *WRITING),
+    operation_id="putProduct",
+    operation_class=takes(ProductDetails, IDEMPOTENCY_KEY, IF_MATCH),
     guards=[operator_only],
     security=OPERATOR,
     tags=["operator"],
@@ -80,8 +89,9 @@ async def put_details(
 @delete(
     "/products/{product_id:str}",
     status_code=200,
-    responses=problems(400, 401, 403, 404, 409, 412, 422, 503),
-    operation_class=takes(None, IDEMPOTENCY_KEY),
+    responses=problems(NOT_FOUND, *WRITING),
+    operation_id="retireProduct",
+    operation_class=takes(None, IDEMPOTENCY_KEY, IF_MATCH),
     guards=[operator_only],
     security=OPERATOR,
     tags=["operator"],
@@ -111,8 +121,9 @@ async def retire(
 @post(
     "/products/{product_id:str}/stock",
     status_code=200,
-    responses=problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 503),
-    operation_class=takes(Restock, IDEMPOTENCY_KEY),
+    responses=problems(NOT_FOUND, *WITH_BODY, *WRITING),
+    operation_id="restockProduct",
+    operation_class=takes(Restock, IDEMPOTENCY_KEY, IF_MATCH),
     guards=[operator_only],
     security=OPERATOR,
     tags=["operator"],

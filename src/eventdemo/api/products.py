@@ -12,7 +12,14 @@ from msgspec import Struct
 
 from eventdemo.api.conditions import answer, link_to, version_tag
 from eventdemo.api.context import AppContext, Context
-from eventdemo.api.documentation import problems
+from eventdemo.api.openapi import (
+    AT_POSITION,
+    IF_NONE_MATCH,
+    UNAVAILABLE,
+    problems,
+    takes,
+    unchanged,
+)
 from eventdemo.api.views import (
     MAX_INTEGER,
     START,
@@ -26,7 +33,7 @@ from eventdemo.api.views import (
     product_state,
 )
 from eventdemo.facts import product_stream
-from eventdemo.http.problems import NOT_FOUND, FieldError, Problem, invalid
+from eventdemo.http.problems import INVALID, NOT_FOUND, FieldError, Problem, invalid
 from eventdemo.readmodels.projection import ProductView
 from eventdemo.runtime.state import StateCache, StateLoader
 
@@ -58,7 +65,13 @@ AtTime = Annotated[
 ]
 
 
-@get("/products", responses=problems(409, 422, 503), tags=["reads"])
+@get(
+    "/products",
+    operation_id="listProducts",
+    responses=unchanged() | problems(*AT_POSITION),
+    operation_class=takes(None, IF_NONE_MATCH),
+    tags=["reads"],
+)
 async def products(
     request: Request[None, None, State],
     context: Context,
@@ -89,7 +102,13 @@ async def product_options(product_id: FromPath[str]) -> Response[None]:
     return Response(None, status_code=204, headers={"Allow": "DELETE, GET, OPTIONS, PUT"})
 
 
-@get("/products/{product_id:str}", responses=problems(404, 409, 422, 503), tags=["reads"])
+@get(
+    "/products/{product_id:str}",
+    operation_id="getProduct",
+    responses=unchanged() | problems(NOT_FOUND, *AT_POSITION),
+    operation_class=takes(None, IF_NONE_MATCH),
+    tags=["reads"],
+)
 async def product(
     product_id: FromPath[str],
     request: Request[None, None, State],
@@ -128,7 +147,12 @@ async def _as_it_was(
     return product_state(product_id, state)
 
 
-@get("/products/{product_id:str}/events", responses=problems(404, 422, 503), tags=["reads"])
+@get(
+    "/products/{product_id:str}/events",
+    operation_id="listProductEvents",
+    responses=problems(NOT_FOUND, INVALID, *UNAVAILABLE),
+    tags=["reads"],
+)
 async def product_events(
     product_id: FromPath[str],
     context: Context,
