@@ -43,6 +43,14 @@ class StorageMissing(StorageError):
     """There is no data in the named place."""
 
 
+class StorageLost(StorageError):
+    """What a process had open was removed, moved, replaced or mounted over; it is not there."""
+
+
+class StorageForeign(StorageError):
+    """A part belongs to another event pool than the one it is used with."""
+
+
 class StorageFull(StorageError):
     """No space is left on the disk."""
 

@@ -35,6 +35,10 @@ class EventPool(Protocol):
       of this program, reading it raises ``HistoryUnreadable``; other streams can be read.
     """
 
+    async def identity(self) -> str:
+        """Returns the id that was made with the pool and is kept in it; empty for a pool without
+        one that is only read."""
+
     async def append(self, recordings: Sequence[Recording]) -> None:
         """Appends recordings in their order, each whole or not at all.
 

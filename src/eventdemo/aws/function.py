@@ -96,9 +96,11 @@ async def open_function(settings: Settings, service: str) -> Function:
     if not isinstance(factory, AwsEngineFactory):
         raise Misconfigured("a function needs topics that call it: set EVENTDEMO_TOPICS to aws://…")
     try:
-        invocations = await factory.lambda_invocations(settings.topics, service)
         pool = await factories.of(settings.event_pool).event_pool(settings.event_pool)
-        cache = await factories.of(settings.session_cache).session_cache(settings.session_cache)
+        pool_id = await pool.identity()
+        invocations = await factory.lambda_invocations(settings.topics, pool_id, service)
+        caches = factories.of(settings.session_cache)
+        cache = await caches.session_cache(settings.session_cache, pool_id)
     except BaseException:
         await factories.close()
         raise

@@ -37,7 +37,7 @@ async def up(settings: Settings, workers: int, samples: bool, *, until_eof: bool
         await together(
             stop,
             _serve(settings, engine, stop, supervised, samples_added=added),
-            *(supervise(settings, worker, stop) for worker in supervised),
+            *(supervise(settings, worker, stop, engine.pool) for worker in supervised),
         )
 
 
@@ -57,7 +57,8 @@ async def _serve(
     *,
     samples_added: bool = False,
 ) -> None:
-    read_models, metrics = ReadModels(settings.read_models), ApiMetrics(workers)
+    read_models = ReadModels(settings.read_models / await engine.pool.identity())
+    metrics = ApiMetrics(workers)
 
     def greet(_: int) -> None:
         freeze_gc()

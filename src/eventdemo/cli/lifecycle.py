@@ -14,8 +14,8 @@ from typing import Any
 
 import structlog
 
-from eventdemo.errors import EventdemoError
-from eventdemo.ports import Engine
+from eventdemo.errors import EventdemoError, StorageError, StorageLost
+from eventdemo.ports import Engine, EventPool
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
 from eventdemo.telemetry.instruments import Meter, shared_memory
@@ -27,6 +27,8 @@ DRAIN_S = 4.0
 QUICK_DEATH_S = 5.0
 MAX_QUICK_DEATHS = 5
 FIRST_BACKOFF_S = 0.1
+#: How often data that is gone from its place is looked for.
+LOOK_FOR_DATA_EVERY_S = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -36,9 +38,13 @@ class WorkersKeepDying(EventdemoError):
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, must_exist: bool = False) -> AsyncIterator[Engine]:
-    """Opens the engine that the settings name, and closes it. Raises a ``StorageError``."""
-    engine = await open_engine(settings, must_exist=must_exist)
+async def opened(
+    settings: Settings, *, must_exist: bool = False, read_only: bool = False, pool_id: str = ""
+) -> AsyncIterator[Engine]:
+    """Opens the engine that the settings name, and closes it; see ``open_engine``."""
+    engine = await open_engine(
+        settings, must_exist=must_exist, read_only=read_only, pool_id=pool_id
+    )
     try:
         yield engine
     finally:
@@ -120,18 +126,22 @@ class Worker:
         return self.process.pid if self.process and alive else None
 
 
-async def supervise(settings: Settings, worker: Worker, stop: asyncio.Event) -> None:
-    """Keeps one worker process running until ``stop``; raises ``WorkersKeepDying``."""
+async def supervise(
+    settings: Settings, worker: Worker, stop: asyncio.Event, pool: EventPool
+) -> None:
+    """Keeps one worker process running on an event pool until ``stop``, and none while that is
+    gone from its place; raises ``WorkersKeepDying``."""
     quick_deaths = 0
+    pool_id = await pool.identity()
     while not stop.is_set():
         started = time.monotonic()
-        process = worker.process = await _start(settings, worker)
+        process = worker.process = await _start(settings, worker, pool_id)
         try:
             await _ended_or_stopped(process, stop)
         finally:
             await _end(process)
-        if stop.is_set():
-            return
+        if stop.is_set() or await _data_was_lost(pool, stop):
+            continue
         quick_deaths = quick_deaths + 1 if time.monotonic() - started < QUICK_DEATH_S else 1
         code = process.returncode or 0
         ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
@@ -147,15 +157,38 @@ async def supervise(settings: Settings, worker: Worker, stop: asyncio.Event) -> 
             ended=ended,
             backoff_s=backoff_s,
         )
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), backoff_s)
+        await _sleep_unless(stop, backoff_s)
         worker.restarts += 1
 
 
-async def _start(settings: Settings, worker: Worker) -> Process:
+async def _data_was_lost(pool: EventPool, stop: asyncio.Event) -> bool:
+    """Returns at once whether the data is where it was; if not, waits until it is back."""
+    lost = False
+    while not stop.is_set():
+        try:
+            await pool.head()
+        except StorageLost as error:
+            if not lost:
+                log.error("the data is lost, no worker runs until it is back", reason=str(error))
+            lost = True
+        except StorageError:
+            break  # that is for the worker to wait out
+        else:
+            break
+        await _sleep_unless(stop, LOOK_FOR_DATA_EVERY_S)
+    return lost
+
+
+async def _sleep_unless(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def _start(settings: Settings, worker: Worker, pool_id: str) -> Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "eventdemo", "work", "--all", "--stop-on-eof", "--count-into", str(worker.memory)),
+        *("--only-on", pool_id),
         stdin=PIPE,
         pass_fds=[worker.memory],
         env={**os.environ, **settings.environment()},

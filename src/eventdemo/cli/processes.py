@@ -143,6 +143,7 @@ def work(
         typer.Option("--metrics-host", metavar="HOST", help="Address of --metrics-port."),
     ] = "127.0.0.1",
     count_into: Annotated[int | None, typer.Option("--count-into", hidden=True)] = None,
+    only_on: Annotated[str, typer.Option("--only-on", metavar="POOL", hidden=True)] = "",
 ) -> None:
     """Run some services, or all, without the API. Several instances may run at once.
 
@@ -153,7 +154,7 @@ def work(
     from eventdemo.cli import worker_process
 
     target = worker_process.MetricsTarget(metrics_host, metrics_port, count_into)
-    run_async(worker_process.work(settings, names, target, until_eof=stop_on_eof))
+    run_async(worker_process.work(settings, names, target, until_eof=stop_on_eof, pool_id=only_on))
 
 
 COMMANDS: Commands = {"up": up, "serve": serve, "work": work}

@@ -42,8 +42,8 @@ class LoadReport(Struct, frozen=True):
 
 async def audit_of(settings: Settings) -> Receipt:
     """Audits the data that the settings name. Raises a ``StorageError``."""
-    async with opened(settings, must_exist=True) as engine:
-        read_models = ReadModels(settings.read_models)
+    async with opened(settings, read_only=True) as engine:
+        read_models = ReadModels(settings.read_models / await engine.pool.identity())
         try:
             with err.status("auditing"):
                 return await audit(engine, read_models)
@@ -57,7 +57,7 @@ async def rebuild(settings: Settings) -> int:
         with _progress("events") as (progress, bar):
             return await rebuild_read_models(
                 engine.pool,
-                settings.read_models,
+                settings.read_models / await engine.pool.identity(),
                 lambda position, head: progress.update(bar, completed=position, total=head),
             )
 
@@ -151,7 +151,7 @@ def print_report(report: LoadReport) -> None:
 
 async def _accepted_here(settings: Settings, request_id: str) -> bool:
     """Returns whether the data is that of the system which accepted this purchase."""
-    async with opened(settings, must_exist=True) as engine:
+    async with opened(settings, read_only=True) as engine:
         return await engine.queue.find(request_id) is not None
 
 

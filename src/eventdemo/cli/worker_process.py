@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -40,9 +41,15 @@ class MetricsTarget(Struct, frozen=True):
 
 
 async def work(
-    settings: Settings, names: Sequence[str], target: MetricsTarget, *, until_eof: bool
+    settings: Settings,
+    names: Sequence[str],
+    target: MetricsTarget,
+    *,
+    until_eof: bool,
+    pool_id: str = "",
 ) -> None:
-    """Runs the named parts until a signal, or until standard input ends if ``until_eof``."""
+    """Runs the named parts until a signal, or until standard input ends if ``until_eof``. With a
+    ``pool_id`` it works on that event pool, which is there already, or ends."""
     if settings.push_listen:
         check_push(settings)
     meter = Meter(target.count_into)
@@ -51,8 +58,12 @@ async def work(
         await stop_on_eof(stop)
         _lower_priority()
     with _metrics_page(target, meter):
-        async with opened(settings) as engine, tracing() as tracer:
-            parts = _parts(settings, names, engine, stop, Telemetry(meter, tracer))
+        async with (
+            opened(settings, must_exist=bool(pool_id), pool_id=pool_id) as engine,
+            tracing() as tracer,
+        ):
+            read_models = settings.read_models / await engine.pool.identity()
+            parts = _parts(settings, names, engine, read_models, stop, Telemetry(meter, tracer))
             freeze_gc()
             log.info("working", services=list(names))
             await together(stop, *parts)
@@ -84,6 +95,7 @@ def _parts(
     settings: Settings,
     names: Sequence[str],
     engine: Engine,
+    read_models: Path,
     stop: asyncio.Event,
     observer: Observer,
 ) -> list[Coroutine[Any, Any, None]]:
@@ -102,7 +114,7 @@ def _parts(
             )
         )
     if READ_MODELS in names:
-        parts.append(Projector(engine.pool, settings.read_models, observer).run(stop))
+        parts.append(Projector(engine.pool, read_models, observer).run(stop))
     return parts
 
 

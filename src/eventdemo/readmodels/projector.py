@@ -44,7 +44,8 @@ class Projector:
         self._observer = observer
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Projects until ``stop`` is set. Trouble is logged once and tried again."""
+        """Projects until ``stop`` is set. Trouble is logged once and tried again, but for
+        ``StorageLost``: the events are gone from their place."""
         while not stop.is_set():
             try:
                 with generations.hold(self._folder / _LOCK):
@@ -52,6 +53,8 @@ class Projector:
                     self._trouble = ""
             except generations.LockHeld:
                 await _pause(stop, _RETRY_S)
+            except errors.StorageLost:
+                raise
             except (errors.StorageError, OSError) as trouble:
                 self._observer.storage_failed(NAME)
                 self._log_once(str(trouble))

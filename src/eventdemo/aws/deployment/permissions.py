@@ -46,8 +46,8 @@ _CAUSES, _OUTBOX, _HEAD, _LOG = "cause-*", "outbox-*", "log", "log-*"
 _PURCHASES, _KEYS, _ACCEPTED, _COUNTS = "purchase-*", "key-*", "accepted", "counts"
 _LETTERS, _LETTER_NUMBERS = "letter-*", "letters"
 
-#: An empty partition, read when a table is opened, so that a wrong setup shows at once.
-_NOWHERE = "-"
+#: Read when a table is opened, and written by the first who opens it.
+_IDENTITY = "identity"
 
 
 def of_service(row: Row) -> list[Statement]:
@@ -110,9 +110,9 @@ def records(row: Row) -> bool:
 
 
 def _opens() -> list[Statement]:
-    """Returns the permissions to find out whether the tables are there."""
+    """Returns the permissions to find out whether the tables are there and belong together."""
     return [
-        _items(table, ["dynamodb:BatchGetItem"], [_NOWHERE])
+        _items(table, ["dynamodb:BatchGetItem", *_PUT], [_IDENTITY])
         for table in (EVENTS, PURCHASES, SESSION)
     ]
 

@@ -15,13 +15,16 @@ from eventdemo.codec import UNDECODABLE, decode_outcome, encode_text
 from eventdemo.engines.calls import Backoff, retrying
 from eventdemo.engines.redis.errors import REDIS_ERRORS, place_of
 from eventdemo.engines.waiters import Waiters
-from eventdemo.errors import Misconfigured
+from eventdemo.errors import Misconfigured, StorageForeign
 from eventdemo.messages import Outcome
 
 T = TypeVar("T")
 
 #: All keys begin with it, so that a Redis can be shared.
 PREFIX = "eventdemo:outcome:"
+
+#: The key of the id of the event pool whose outcomes these are; it is kept for ever.
+IDENTITY = "eventdemo:pool"
 
 #: Where the request ids are said whose outcomes have come; it is one for all databases of a Redis.
 CHANNEL = "eventdemo:outcomes"
@@ -79,6 +82,23 @@ class RedisSessionCache:
             await redis.aclose()
             raise
         return cls(redis, place, keep_s)
+
+    async def claim(self, pool_id: str, *, only_check: bool = False) -> None:
+        """Makes a database that belongs to no event pool a part of one, unless it is only to be
+        checked. Raises ``StorageForeign`` if it belongs to another one."""
+
+        async def call() -> str | None:
+            if pool_id and not only_check:
+                await self._redis.set(IDENTITY, pool_id, nx=True)
+            kept: str | None = await self._redis.get(IDENTITY)
+            return kept
+
+        kept = await retrying(call, REDIS_ERRORS, self._place, _CALLS)
+        if kept and pool_id and kept != pool_id:
+            raise StorageForeign(
+                f"{self._place} holds outcomes of the event pool {kept}, not of {pool_id}: give "
+                "another database number, or empty this one"
+            )
 
     async def put(self, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:

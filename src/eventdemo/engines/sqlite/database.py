@@ -11,7 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
-from eventdemo.engines.sqlite.file import Schema, SqliteFile, Unit, rows, translated
+from eventdemo.engines.sqlite.errors import translated, usable
+from eventdemo.engines.sqlite.file import OpenFiles, SqliteFile, Unit, rows
+from eventdemo.engines.sqlite.opening import Schema
 from eventdemo.errors import StorageBusy, StorageError
 
 #: Work that waits for the next transaction goes into it up to here, so that none grows too long.
@@ -61,12 +63,24 @@ class ThreadedDatabase:
     undoes the whole transaction, and every unit of it raises the ``StorageError``.
     """
 
-    def __init__(self, path: Path | None, schema: Schema, *, must_exist: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        schema: Schema,
+        *,
+        must_exist: bool = False,
+        read_only: bool = False,
+        files: OpenFiles | None = None,
+    ) -> None:
         """Opens or creates the file; ``path`` None keeps everything in memory."""
         self.path = path
-        self._store = SqliteFile(path, schema, must_exist=must_exist)
-        with translated(path):
-            self._lock = WriteLock(path) if path else None
+        self._store = SqliteFile(
+            path, schema, must_exist=must_exist, read_only=read_only, files=files
+        )
+        self._lock: WriteLock | None = None
+        if path and not read_only:
+            with usable(path):
+                self._lock = WriteLock(path)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
         self._waiting: list[_Waiting] = []
         self._wake = threading.Condition()

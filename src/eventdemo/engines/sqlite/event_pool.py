@@ -13,6 +13,7 @@ from eventdemo.codec.upcasters import schema_version, upcast
 from eventdemo.engines.peers import Notifier
 from eventdemo.engines.recordings import expected_versions, unreadable
 from eventdemo.engines.sqlite.database import Database, read_rows
+from eventdemo.engines.sqlite.identity import pool_id_of
 from eventdemo.engines.waiters import is_set_within
 from eventdemo.errors import Conflict
 from eventdemo.messages import RecordedEvent, Recording, Snapshot
@@ -35,6 +36,9 @@ class SqliteEventPool:
         self._database = database
         self._notifier = notifier
         self._news: asyncio.Event | None = None
+
+    async def identity(self) -> str:
+        return str(await self._database.read(pool_id_of))
 
     async def append(self, recordings: Sequence[Recording]) -> None:
         new, expected = prepare(recordings)

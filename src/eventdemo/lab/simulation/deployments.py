@@ -17,7 +17,8 @@ from eventdemo.engines.aws.sqs.messaging import OutgoingMessage
 from eventdemo.engines.aws.sqs.parts import AwsMessaging
 from eventdemo.engines.sqlite import topic_log
 from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA, SqliteEngine
-from eventdemo.engines.sqlite.file import Schema, SqliteFile, Unit
+from eventdemo.engines.sqlite.file import SqliteFile, Unit
+from eventdemo.engines.sqlite.opening import Schema
 from eventdemo.engines.sqlite.subscription import subscribe
 from eventdemo.errors import StorageError
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from eventdemo.aggregates import SNAPSHOT_SHAPE
 from eventdemo.codec import decode_product, encode_text
-from eventdemo.engines.aws.dynamodb import event_outbox
+from eventdemo.engines.aws.dynamodb import event_outbox, identity
 from eventdemo.engines.aws.dynamodb.encoding import EncodedRecording, encoded, events_of, pack
 from eventdemo.engines.aws.dynamodb.event_log import EventLog
 from eventdemo.engines.aws.dynamodb.streams import StreamEnd, Streams, chunk_key
@@ -46,8 +46,9 @@ class DynamoEventPool:
     of one product, for instance. ``new_id`` makes texts that never come twice.
     """
 
-    def __init__(self, table: Table, new_id: Callable[[], str]) -> None:
+    def __init__(self, table: Table, new_id: Callable[[], str], *, read_only: bool = False) -> None:
         self._table = table
+        self._read_only = read_only
         self._new_id = new_id
         self._log = EventLog(table)
         self._streams = Streams(table)
@@ -55,6 +56,9 @@ class DynamoEventPool:
         self._news = asyncio.Event()
         self._looked: tuple[int, int] | None = None
         self._pause_s = _PAUSES_S[0]
+
+    async def identity(self) -> str:
+        return await identity.claim(self._table, "" if self._read_only else self._new_id())
 
     async def append(self, recordings: Sequence[Recording]) -> None:
         before: tuple[str, ...] = ()
