@@ -426,7 +426,7 @@ async def test_snapshots_of_another_shape_are_left_unread(
 ) -> None:
     state = Product(5, True, "Lamp", 999)
     await pool.save_snapshots([Snapshot(LAMP, 5, 1, state)])
-    monkeypatch.setattr("eventdemo.engines.aws.dynamodb.event_pool._SNAPSHOT_PREFIX", "s002-")
+    monkeypatch.setattr("eventdemo.engines.aws.dynamodb.event_pool._SNAPSHOT_PREFIX", "s999-")
     assert await pool.snapshots([LAMP]) == []
     await pool.save_snapshots([Snapshot(LAMP, 4, 1, state)])
     assert [kept.version for kept in await pool.snapshots([LAMP])] == [4]

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
-from eventdemo.engines.sqlite.errors import translated, usable
+from eventdemo.engines.sqlite.errors import usable
 from eventdemo.engines.sqlite.file import OpenFiles, SqliteFile, Unit, rows
 from eventdemo.engines.sqlite.opening import Schema
 from eventdemo.errors import StorageBusy, StorageError
@@ -139,7 +139,7 @@ class ThreadedDatabase:
         while self._something_waits():
             group: list[_Waiting] = []
             try:
-                with translated(self.path), self._lock or nullcontext():
+                with self._lock or nullcontext():
                     # Taken only when it is its turn: what waited for it goes along.
                     group = self._take()
                     results = self._store.commit([waiting.unit for waiting in group])
