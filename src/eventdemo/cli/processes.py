@@ -104,6 +104,9 @@ def serve(
     run_async(api_process.serve(settings))
 
 
+AllServices = Annotated[bool, typer.Option("--all", help="All services and the read models.")]
+
+
 def work(
     services: Annotated[
         list[str] | None,
@@ -114,9 +117,7 @@ def work(
             autocompletion=completion.parts,
         ),
     ] = None,
-    all_services: Annotated[
-        bool, typer.Option("--all", help="All services and the read models.")
-    ] = False,
+    all_services: AllServices = False,
     data: Data = None,
     event_pool: EventPool = None,
     topics: Topics = None,
