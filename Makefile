@@ -42,11 +42,12 @@ tools:
 		apt-get update -qq && apt-get install -y -qq curl >/dev/null; } || { \
 		echo "no curl: the commands in the documentation are not tested (apt-get install curl)" >&2; \
 		test -z "$$CI"; }
-	@{ command -v redis-server && PATH="$$PATH:/usr/sbin" command -v nginx; } >/dev/null || { \
+	@{ command -v redis-server && command -v javac && PATH="$$PATH:/usr/sbin" command -v nginx; \
+		} >/dev/null || { \
 		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
-		apt-get install -y -qq redis-server nginx-light >/dev/null; } || { \
-		echo "no redis-server or no nginx: what needs them is not tested (apt-get install" >&2; \
-		echo "redis-server nginx-light)" >&2; test -z "$$CI"; }
+		apt-get install -y -qq redis-server nginx-light default-jdk-headless >/dev/null; } || { \
+		echo "no redis-server, no nginx or no Java: what needs them is not tested (apt-get install" >&2; \
+		echo "redis-server nginx-light default-jdk-headless)" >&2; test -z "$$CI"; }
 
 lint: .venv/.tests ## style, types and the direction of imports
 	$(BIN)/ruff check

@@ -29,6 +29,7 @@ EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "rate_limit": (1, 2, 3),
     "rate_burst": (1, 2, 3),
     "trusted_proxies": ("::1", "10.0.0.0/8", "10.0.0.1, ::1"),
+    "allowed_origins": ("https://a.example", "http://[::1]:3000", "http://a,https://b:8443"),
     "message_retention_s": (1, 2, 3),
     "push_topic": ("arn:aws:sns:eu-central-1:123456789012:shop-wake", "b", "c"),
     "push_listen": ("127.0.0.1:8080", "[::1]:1", "localhost:65535"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 from litestar import Litestar
+from litestar.config.compression import CompressionConfig
 from litestar.di import Provide
 from structlog.contextvars import bound_contextvars
 
@@ -23,6 +24,7 @@ from eventdemo.api.metrics import ApiMetrics
 from eventdemo.api.problems import answer_problem, problem_of
 from eventdemo.api.purchase_endpoint import PATH, PurchaseTracer
 from eventdemo.http import AsgiApplication, Receive, Send, send_response, server
+from eventdemo.http.cors import Cors
 from eventdemo.http.problems import STOPPING, Problem
 from eventdemo.http.protocol import Limits
 from eventdemo.http.request_ids import HEADER, new_request_id, request_id_of
@@ -40,6 +42,13 @@ HANDLERS = [
     *dead_letters.HANDLERS,
 ]
 
+
+#: What pages of allowed origins may ask for: what buyers do, and nothing that operators do.
+SHARED = {
+    PATH: ("GET", "HEAD", "POST"),
+    "/products": ("GET", "HEAD"),
+    "/orders": ("GET", "HEAD"),
+}
 
 #: For every response, also to a purchase and to what is no HTTP.
 DEFAULT_HEADERS = ((b"x-content-type-options", b"nosniff"),)
@@ -68,8 +77,11 @@ async def serve(
 ) -> None:
     """Answers requests until ``stop`` is set; see ``http.server.serve``."""
     context = AppContext(settings, engine, read_models, metrics, tracer)
+    application: AsgiApplication = Application(context)
+    if context.allowed_origins:
+        application = Cors(application, context.allowed_origins, SHARED)
     await server.serve(
-        Application(context),
+        application,
         settings.host,
         settings.port,
         Limits(
@@ -111,6 +123,8 @@ class Application:
     async def _ask_framework(self, scope: Any, receive: Receive, send: Send) -> None:
         headers = combined_headers(scope["headers"])
         x_request_id = scope["x_request_id"] = request_id_of(headers)
+        if scope["method"] == "HEAD":
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         sending = _with_headers(send, ((HEADER, x_request_id), *SECURITY_HEADERS))
         with bound_contextvars(x_request_id=x_request_id.decode()):
             try:
@@ -134,6 +148,17 @@ def _with_headers(send: Send, headers: Sequence[tuple[bytes, bytes]]) -> Send:
     return sending
 
 
+def _without_body(send: Send) -> Send:
+    """Ends a response with its head. The server knows the request's method and sends no body."""
+
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b""})
+
+    return sending
+
+
 def _framework(context: AppContext) -> AsgiApplication:
     dependencies = {"context": Provide(lambda: context, sync_to_thread=False)}
     framework = Litestar(
@@ -141,6 +166,11 @@ def _framework(context: AppContext) -> AsgiApplication:
         dependencies=dependencies,
         exception_handlers={Exception: answer_problem},
         request_max_body_size=context.settings.max_body_bytes,
+        # Streams are sent as they come. The fastest level: lists are built in the loop that takes
+        # purchases.
+        compression_config=CompressionConfig(
+            "gzip", minimum_size=1_024, gzip_compress_level=1, exclude="/stream$"
+        ),
         openapi_config=None,
         logging_config=None,
     )

@@ -21,6 +21,7 @@ from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.purchase_status import PurchaseStatusReader
 from eventdemo.services.product_management import ProductDetails, Restock
 from eventdemo.settings import Settings, is_loopback
+from eventdemo.settings.readers import origins_in
 
 T = TypeVar("T")
 
@@ -47,7 +48,12 @@ class AppContext:
         self.metrics = metrics or ApiMetrics()
         self.statuses = PurchaseStatusReader(engine)
         self.backpressure = Backpressure(engine.flow_status, settings.max_waiting)
-        self.origin_check = OriginCheck(local_only=settings.operator_token is None)
+        local_only = settings.operator_token is None
+        self.origin_check = OriginCheck(local_only=local_only)
+        #: Whose pages may buy, and read what a buyer reads.
+        self.allowed_origins = frozenset(
+            origin.encode() for origin in origins_in(settings.allowed_origins or "")
+        )
         rate_limit = None
         if settings.rate_limit:
             rate_limit = RateLimit(
@@ -57,7 +63,7 @@ class AppContext:
             engine.queue,
             self.statuses,
             self.backpressure,
-            self.origin_check,
+            OriginCheck(local_only=local_only, allowed=self.allowed_origins),
             rate_limit,
             self.metrics,
             tracer or UNTRACED,

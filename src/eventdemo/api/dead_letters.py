@@ -145,7 +145,7 @@ def filter_of(
         service=service or None,
         topic=topic or None,
         reason=reason or None,
-        request_id=request_id or None,
+        request_id=request_id.lower() or None,
         product_id=product_id or None,
         state=None if in_state == "all" else DeadLetterState(in_state),
         up_to_id=None if up_to == MAX_INTEGER else up_to,

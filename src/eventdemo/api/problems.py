@@ -135,9 +135,12 @@ def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Respons
             error = Problem(NOT_FOUND, f"There is nothing at {request.url.path!a}.")
         case MethodNotAllowedException():
             headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-            allowed = headers.get("allow", "what the Allow header says")
+            methods = {name.strip() for name in headers.get("allow", "").split(",")}
+            if "GET" in methods:
+                methods.add("HEAD")  # answered as GET is
+            allowed = ", ".join(sorted(methods))
             detail = f"{request.method} is not possible here, only {allowed}."
-            error = Problem(METHOD_NOT_ALLOWED, detail, headers=error.headers)
+            error = Problem(METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
     request.app.state.context.metrics.raised(error)
     ids = {"method": request.method, "path": request.url.path, **request.path_params}
     with bound_contextvars(**ids):

@@ -113,6 +113,7 @@ async def purchase(
     request_id: FromPath[str], context: Context, wait: WaitSeconds = 0
 ) -> PurchaseStatus:
     """Where a purchase stands, and of what; waits for its outcome if asked to."""
+    request_id = request_id.lower()  # a UUID, whose letters may be capitals
     statuses = context.statuses
     outcome = await (
         statuses.outcome_within(request_id, wait) if wait else statuses.outcome(request_id)
@@ -140,6 +141,7 @@ async def stream(
     The id of a step is the number of its topic, that of the outcome is 6. A stream that is
     resumed after the outcome answers 204, at which browsers stop asking.
     """
+    request_id = request_id.lower()
     outcome = await context.statuses.outcome(request_id)
     last_event_id = _event_id(request.headers.get("last-event-id", ""))
     if last_event_id >= OUTCOME_EVENT_ID:
@@ -204,6 +206,7 @@ def _event(number: int, name: bytes, data: bytes) -> bytes:
 async def trace(request_id: FromPath[str], context: Context) -> PurchaseTrace:
     """The path of a purchase: each hop, when, how long, what it caused, why it was refused, and
     where a message of it was given up."""
+    request_id = request_id.lower()
     outcome = await context.statuses.outcome(request_id)
     until_us = outcome.decided_at_us if outcome else None
     path = await context.engine.message_log.path_of(request_id, until_us=until_us)

@@ -6,6 +6,7 @@ import typer
 
 from eventdemo.cli import completion
 from eventdemo.cli.options import (
+    AllowedOrigins,
     ClientTimeout,
     Commands,
     Data,
@@ -49,6 +50,7 @@ def up(
     rate_limit: RateLimit = None,
     rate_burst: RateBurst = None,
     trusted_proxies: TrustedProxies = None,
+    allowed_origins: AllowedOrigins = None,
     message_retention_s: MessageRetention = None,
     push_topic: PushTopic = None,
     log_level: LogLevel = None,
@@ -91,6 +93,7 @@ def serve(
     rate_limit: RateLimit = None,
     rate_burst: RateBurst = None,
     trusted_proxies: TrustedProxies = None,
+    allowed_origins: AllowedOrigins = None,
     push_topic: PushTopic = None,
     log_level: LogLevel = None,
 ) -> None:

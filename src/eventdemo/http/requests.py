@@ -4,7 +4,7 @@ CSRF, DNS rebinding), and its body, which is bounded and strict."""
 import ipaddress
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -36,6 +36,7 @@ _MAX_INT_CHARS = 400
 _MAX_LENGTH_DIGITS = 20
 _MAX_NAME_CHARS = 64
 _JSON = b"application/json"
+_IDEMPOTENCY_KEY = b"idempotency-key"
 
 
 def combined_headers(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
@@ -49,14 +50,15 @@ def combined_headers(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
 
 
 class OriginCheck:
-    """Refuses what another site makes a browser send.
+    """Refuses what another site makes a browser send, unless its origin is an allowed one.
 
     ``local_only`` is for a server that trusts whoever is on its machine: a page that gets its own
     name resolved to this machine (DNS rebinding) would be such a one, but for the name in ``Host``.
     """
 
-    def __init__(self, *, local_only: bool) -> None:
+    def __init__(self, *, local_only: bool, allowed: Collection[bytes] = ()) -> None:
         self._local_only = local_only
+        self._allowed = allowed
 
     def check(self, scope: Any, headers: Headers) -> None:
         """Raises ``Problem`` 400, 403 or 421."""
@@ -68,8 +70,20 @@ class OriginCheck:
             raise Problem(MALFORMED_REQUEST, "A request has one Host.")
         elif self._local_only and not _is_this_machine(host):
             raise Problem(MISDIRECTED, "Without an operator token only localhost is answered here.")
-        if scope["method"] not in _SAFE_METHODS and _is_cross_origin(headers, host):
+        if len(headers) < len(scope["headers"]):
+            _check_repeats(scope["headers"])
+        if (
+            scope["method"] not in _SAFE_METHODS
+            and _is_cross_origin(headers, host)
+            and headers.get(b"origin") not in self._allowed
+        ):
             raise Problem(CROSS_ORIGIN, "Pages of other sites may not change anything here.")
+
+
+def _check_repeats(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    keys = [value for name, value in headers if name == _IDEMPOTENCY_KEY]
+    if len(keys) > 1:
+        raise Problem(MALFORMED_REQUEST, "A request has one Idempotency-Key.")
 
 
 def _is_cross_origin(headers: Headers, host: bytes | None) -> bool:
@@ -158,7 +172,11 @@ def check_body_headers(headers: Headers, max_bytes: int) -> None:
     if len(length) > _MAX_LENGTH_DIGITS or int(length) > max_bytes:
         raise _too_large(max_bytes)
     if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "The body has to be sent uncompressed.")
+        raise Problem(
+            UNSUPPORTED_MEDIA_TYPE,
+            "The body has to be sent uncompressed.",
+            headers={"Accept-Encoding": "identity"},
+        )
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes:

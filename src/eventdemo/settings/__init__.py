@@ -19,6 +19,7 @@ from eventdemo.settings.readers import (
     http_url,
     log_level,
     networks,
+    origins,
     text,
     token,
     url,
@@ -54,6 +55,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate_limit: int = 0
     rate_burst: int = 20
     trusted_proxies: str | None = None
+    allowed_origins: str | None = None
     message_retention_s: int = 86_400
     push_topic: str | None = None
     push_listen: str | None = None
@@ -253,6 +255,14 @@ SETTINGS = (
         "NETWORKS",
         "none",
         "Proxies whose X-Forwarded-For tells who the client is, such as 10.0.0.0/8,::1.",
+    ),
+    Setting(
+        "allowed_origins",
+        origins,
+        "ORIGINS",
+        "none",
+        "Origins whose pages may buy here and read products and orders, such as "
+        "https://shop.example.",
     ),
     Setting(
         "message_retention_s",

@@ -101,6 +101,25 @@ def log_level(value: object) -> str:
     return value.lower()
 
 
+def origins(value: object) -> str:
+    """Origins of pages, as ``origins_in`` reads them."""
+    listed = text(value)
+    for origin in origins_in(listed):
+        if not re.fullmatch(
+            r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+](:[0-9]{1,5})?", origin
+        ):
+            example = "https://shop.example,http://localhost:3000"
+            raise ValueError(
+                f"must be origins as browsers name them, like {example}, not {origin!r}"
+            )
+    return listed
+
+
+def origins_in(listed: str) -> list[str]:
+    """The origins of a list, in the letters that browsers send."""
+    return [origin.strip().lower() for origin in listed.split(",") if origin.strip()]
+
+
 def networks(value: object) -> str:
     """Addresses and networks, as ``networks_in`` reads them."""
     listed = text(value)
