@@ -46,4 +46,4 @@ def _value(settings: Settings, setting: Setting) -> str | None:
         return None
     if not setting.has_option:
         return MASK
-    return re.sub(r"(://[^/@]*):[^/@]*@", rf"\1:{MASK}@", str(value))
+    return re.sub("://.*@", f"://{MASK}@", str(value))

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from eventdemo.cli import completion
 from eventdemo.cli.client import Client, path_of
 from eventdemo.cli.options import Commands, Json, ProductArgument, ProductOption, Url
 from eventdemo.cli.output import moment, money, print_json, print_table, say
@@ -17,7 +18,12 @@ ORDERS_SHOWN = 20
 def products(
     product: Annotated[
         str | None,
-        typer.Argument(metavar="[PRODUCT]", help="One product only.", show_default=False),
+        typer.Argument(
+            metavar="[PRODUCT]",
+            help="One product only.",
+            show_default=False,
+            autocompletion=completion.products,
+        ),
     ] = None,
     at_version: Annotated[
         int | None, typer.Option("--at-version", min=1, help="As it was after N events.")
