@@ -43,7 +43,9 @@ class LoadReport(Struct, frozen=True):
 async def audit_of(settings: Settings) -> Receipt:
     """Audits the data that the settings name. Raises a ``StorageError``."""
     async with opened(settings, read_only=True) as engine:
-        read_models = ReadModels(settings.read_models / await engine.pool.identity())
+        read_models = ReadModels(
+            settings.read_models / await engine.pool.identity(), read_only=True
+        )
         try:
             with err.status("auditing"):
                 return await audit(engine, read_models)

@@ -20,6 +20,7 @@ import msgspec
 
 from eventdemo import errors
 from eventdemo.codec.sqlfile import load
+from eventdemo.codec.sqlread import reading
 from eventdemo.messages import RecordedEvent
 from eventdemo.readmodels.projection import Changes, project
 
@@ -141,12 +142,15 @@ def translated(path: Path) -> Iterator[None]:
         raise _ERRORS.translated(error, path) from error
 
 
-def open_file(path: Path, flags: int = apsw.SQLITE_OPEN_READWRITE) -> apsw.Connection:
-    """Opens a connection to a generation in the present shape.
+def open_file(
+    path: Path, flags: int = apsw.SQLITE_OPEN_READWRITE, *, read_only: bool = False
+) -> apsw.Connection:
+    """Opens a connection to a generation in the present shape; one that is ``read_only`` also where
+    nothing can be written.
 
     Raises ``StorageTooNew`` for a later shape and ``StorageCorrupt`` for any other.
     """
-    connection = apsw.Connection(str(path), flags=flags)
+    connection = reading(path) if read_only else apsw.Connection(str(path), flags=flags)
     connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
     shape = connection.pragma("user_version")
     if flags & apsw.SQLITE_OPEN_CREATE or shape == SHAPE:

@@ -32,8 +32,10 @@ class ReadModels:
     meanwhile.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        """What is opened ``read_only`` is not touched, not even where it is damaged."""
         self._folder = folder
+        self._read_only = read_only
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-models")
         self._connection: apsw.Connection | None = None
         self._closed = False
@@ -151,7 +153,7 @@ class ReadModels:
                 return query(connection)
         except errors.StorageCorrupt:
             self._close_file()
-            generations.discard_corrupt(self._path)
+            self._discard(self._path)
             raise
 
     def _opened(self) -> apsw.Connection:
@@ -173,16 +175,20 @@ class ReadModels:
         self._path = path
         try:
             with translated(path):
-                self._connection = open_file(path)
+                self._connection = open_file(path, read_only=self._read_only)
                 self._connection.pragma("query_only", True)
                 _position(self._connection)
         except errors.StorageMissing:
             return
         except errors.StorageCorrupt:
             self._close_file()
-            generations.discard_corrupt(path)
+            self._discard(path)
             raise
         self._signature = signature
+
+    def _discard(self, path: Path) -> None:
+        if not self._read_only:
+            generations.discard_corrupt(path)
 
     def _close_file(self) -> None:
         if self._connection is not None:

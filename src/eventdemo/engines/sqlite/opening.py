@@ -80,6 +80,7 @@ def open_to_read(path: Path, schema: Schema) -> apsw.Connection:
             _check(connection, path, schema)
             _check_length(connection, path)
             _stand_in(connection, path, schema)
+            connection.pragma("query_only", True)
         except BaseException:
             connection.close()
             raise
