@@ -1,5 +1,6 @@
 """What a command says of itself, and to wrong input: help, or one line and an exit code."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -51,6 +52,17 @@ def test_every_command_explains_itself_with_an_example(command: Command, name: s
     ran = command(name, "--help")
     assert ran.code == 0
     assert f"Example: eventdemo {name}" in " ".join(ran.out.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_breaks_no_word_at_80_columns(
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def words(columns: int) -> set[str]:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        return set(re.sub("[─│╭╮╰╯]", " ", command(name, "--help").out).split())
+
+    assert words(80) == words(400)
 
 
 def test_no_command_at_all_shows_the_help(command: Command) -> None:

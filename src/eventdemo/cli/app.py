@@ -52,6 +52,9 @@ def eventdemo(
 #: What standard output answers on a full disk, or when its terminal is gone.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
+#: What the help says of an option's type; a flag has no value.
+SHORT_TYPES = {"bool": "", "int": "N", "float": "N", "str": "TEXT"}
+
 PANELS: tuple[tuple[str, Commands], ...] = (
     ("Run", {**processes.COMMANDS, **config.COMMANDS}),
     ("Buy", {**shop.BUYER_COMMANDS, **purchase_steps.COMMANDS}),
@@ -69,18 +72,18 @@ GROUPS: tuple[tuple[str, str, str, Commands], ...] = (
 def _application() -> Any:
     """The command of all commands, as Typer makes it."""
     command = typer.main.get_command(_described())
-    _hide_types_of_flags(command)
+    _shorten_types(command)
     return command
 
 
-def _hide_types_of_flags(command: Any, parent: typer.Context | None = None) -> None:
-    """Makes the help of commands say nothing about the value of flags, which have none."""
+def _shorten_types(command: Any, parent: typer.Context | None = None) -> None:
+    """Leaves more room for the help of options than the names of Python's types do."""
     context = typer.Context(command, parent, **command.context_settings)
     for parameter in command.get_params(context):
-        if getattr(parameter, "is_flag", False):
-            parameter.metavar = ""
+        if parameter.metavar is None:
+            parameter.metavar = SHORT_TYPES.get(parameter.bare_type())
     for sub_command in getattr(command, "commands", {}).values():
-        _hide_types_of_flags(sub_command, context)
+        _shorten_types(sub_command, context)
 
 
 def _described() -> typer.Typer:

@@ -42,10 +42,10 @@ _DONE = {LetterAction.REDRIVE: "sent again", LetterAction.DISCARD: "discarded"}
 
 Action = Annotated[
     LetterAction,
-    typer.Argument(metavar="[list|show|redrive|discard]", help="What to do with them."),
+    typer.Argument(metavar="ACTION", help="What to do with them."),
 ]
 LetterId = Annotated[
-    int | None, typer.Argument(metavar="[ID]", min=1, help="Which one.", show_default=False)
+    int | None, typer.Argument(metavar="ID", min=1, help="Which one.", show_default=False)
 ]
 Every = Annotated[bool, typer.Option("--all", help="Redrive or discard all that meet the filter.")]
 Service = Annotated[
@@ -70,7 +70,14 @@ Reason = Annotated[
 Request = Annotated[
     str | None, typer.Option("--request", metavar="REQUEST_ID", help="Only of one purchase.")
 ]
-State = Annotated[LetterState, typer.Option("--state", help="What was done with them so far.")]
+State = Annotated[
+    LetterState,
+    typer.Option(
+        "--state",
+        metavar="STATE",
+        help=f"What was done with them so far: {', '.join(LetterState)}.",
+    ),
+]
 Limit = Annotated[
     int, typer.Option("--limit", min=1, max=1_000, help="How many are listed, at most.")
 ]

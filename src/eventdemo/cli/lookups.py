@@ -19,7 +19,7 @@ def products(
     product: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PRODUCT]",
+            metavar="PRODUCT",
             help="One product only.",
             show_default=False,
             autocompletion=completion.products,
@@ -100,7 +100,7 @@ def history(
 def orders(
     order_id: Annotated[
         str | None,
-        typer.Argument(metavar="[ORDER_ID]", help="One order only.", show_default=False),
+        typer.Argument(metavar="ORDER_ID", help="One order only.", show_default=False),
     ] = None,
     product: ProductOption = None,
     limit: Annotated[

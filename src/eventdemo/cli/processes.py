@@ -114,7 +114,7 @@ def work(
     services: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SERVICE]...",
+            metavar="SERVICE",
             help=f"Rows of the flow to run: {', '.join((*SERVICES, READ_MODELS))}.",
             show_default=False,
             autocompletion=completion.parts,
