@@ -30,7 +30,7 @@ up: .venv/.runs ## run everything; PORT=8080 chooses another port
 # Tests wait more than they compute: several at once keep two cores busy.
 AT_ONCE ?= 4
 
-test: lint tools faketime .venv/.localstack ## check and test everything; AT_ONCE=4 tests in parallel
+test: lint tools faketime .venv/.localstack .venv/.clients ## check and test everything; AT_ONCE=4 tests in parallel
 	$(BIN)/pytest -n $(AT_ONCE) --dist worksteal
 
 test-aws: .venv/.tests ## the AWS suites against the account that the SDK finds; needs credentials
@@ -90,6 +90,9 @@ lock: ## choose the newest versions of all requirements, with hashes
 	$(COMPILE) --group build --group dev --all-extras --constraint requirements.txt --output-file requirements-dev.txt
 	$(COMPILE) deploy/lambda.in --group build --extra aws --extra redis --constraint requirements-dev.txt --output-file requirements-aws.txt
 	$(LOCK) --python-version 3.12 $(LOCALSTACK).in --output-file $(LOCALSTACK).txt
+	$(LOCK) --python-version $(OLDEST) $(CLIENTS)/requirements.in --output-file $(CLIENTS)/requirements.txt
+	@! command -v npm >/dev/null || { cd $(CLIENTS) && npm update --package-lock-only \
+		--omit-lockfile-registry-resolved; }
 
 COMPILE = $(LOCK) pyproject.toml --python-version $(OLDEST)
 LOCK = $(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
@@ -139,3 +142,22 @@ localstack:
 	@.venv/localstack/bin/python -m pip install --quiet --disable-pip-version-check \
 		--require-hashes -r $(LOCALSTACK).txt
 	@touch .venv/.localstack
+
+# What makes clients of the OpenAPI document, for the tests, in an environment of its own. npm's
+# lock names no registry: each reader's own is asked.
+CLIENTS := tests/clients
+
+.venv/.clients: $(CLIENTS)/requirements.txt $(CLIENTS)/package-lock.json | .venv/bin/python
+	@echo "installing the makers of clients into .venv/clients, once"
+	@.venv/bin/python -m venv .venv/clients
+	@.venv/clients/bin/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r $(CLIENTS)/requirements.txt
+	@{ command -v node && command -v npm; } >/dev/null || { test "$$(id -u)" = 0 && \
+		command -v apt-get >/dev/null && apt-get update -qq && \
+		apt-get install -y -qq nodejs npm >/dev/null; } || { \
+		echo "no node or no npm: no TypeScript client is tested (apt-get install nodejs npm)" >&2; \
+		test -z "$$CI"; }
+	@cp $(CLIENTS)/package.json $(CLIENTS)/package-lock.json .venv/clients
+	@cd .venv/clients && { ! command -v npm >/dev/null || npm ci --silent --no-audit --no-fund \
+		--ignore-scripts --cache npm-cache; } && rm -rf npm-cache
+	@touch $@
