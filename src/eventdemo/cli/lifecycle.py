@@ -10,11 +10,12 @@ import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
 
-from eventdemo.errors import EventdemoError, StorageError, StorageLost
+from eventdemo.errors import EventdemoError, StorageError, StorageLost, StorageReadOnly
 from eventdemo.ports import Engine, EventPool
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
@@ -49,6 +50,18 @@ async def opened(
         yield engine
     finally:
         await engine.close()
+
+
+async def folder_of_read_models(settings: Settings, pool: EventPool) -> Path:
+    """Makes the folder of an event pool's read models. Raises ``StorageReadOnly``."""
+    folder = settings.read_models / await pool.identity()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageReadOnly(
+            f"{folder} cannot be made ({error.strerror}): give another folder with --data"
+        ) from None
+    return folder
 
 
 async def together(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None:

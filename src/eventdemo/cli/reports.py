@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from eventdemo.audit import Receipt, audit
 from eventdemo.cli.client import HOW_TO_REACH, Unreachable
-from eventdemo.cli.lifecycle import opened
+from eventdemo.cli.lifecycle import folder_of_read_models, opened
 from eventdemo.cli.limits import FEWEST_FILES, allow_files
 from eventdemo.cli.output import err, print_table, say
 from eventdemo.engines.registry import file_of
@@ -59,7 +59,7 @@ async def rebuild(settings: Settings) -> int:
         with _progress("events") as (progress, bar):
             return await rebuild_read_models(
                 engine.pool,
-                settings.read_models / await engine.pool.identity(),
+                await folder_of_read_models(settings, engine.pool),
                 lambda position, head: progress.update(bar, completed=position, total=head),
             )
 

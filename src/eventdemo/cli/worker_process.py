@@ -7,13 +7,19 @@ import asyncio
 import os
 from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import structlog
 from msgspec import Struct
 
-from eventdemo.cli.lifecycle import freeze_gc, opened, stop_on_eof, stop_on_signals, together
+from eventdemo.cli.lifecycle import (
+    folder_of_read_models,
+    freeze_gc,
+    opened,
+    stop_on_eof,
+    stop_on_signals,
+    together,
+)
 from eventdemo.engines.registry import scheme_of
 from eventdemo.errors import Misconfigured
 from eventdemo.ports import Engine
@@ -62,8 +68,14 @@ async def work(
             opened(settings, must_exist=bool(pool_id), pool_id=pool_id) as engine,
             tracing() as tracer,
         ):
-            read_models = settings.read_models / await engine.pool.identity()
-            parts = _parts(settings, names, engine, read_models, stop, Telemetry(meter, tracer))
+            observer = Telemetry(meter, tracer)
+            projector = None
+            if READ_MODELS in names:
+                folder = await folder_of_read_models(settings, engine.pool)
+                projector = Projector(engine.pool, folder, observer)
+            parts = _parts(settings, names, engine, stop, observer)
+            if projector:
+                parts.append(projector.run(stop))
             freeze_gc()
             log.info("working", services=list(names))
             await together(stop, *parts)
@@ -95,7 +107,6 @@ def _parts(
     settings: Settings,
     names: Sequence[str],
     engine: Engine,
-    read_models: Path,
     stop: asyncio.Event,
     observer: Observer,
 ) -> list[Coroutine[Any, Any, None]]:
@@ -113,8 +124,6 @@ def _parts(
                 observer=observer,
             )
         )
-    if READ_MODELS in names:
-        parts.append(Projector(engine.pool, read_models, observer).run(stop))
     return parts
 
 

@@ -44,8 +44,13 @@ class LockHeld(Exception):
 
 @contextmanager
 def hold(lock: Path) -> Iterator[None]:
-    """Holds a lock that ends with the process at the latest. Raises ``LockHeld``."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    """Holds a lock that ends with the process at the latest. Raises ``LockHeld``.
+
+    Its folder and the one above are made where they were deleted, but nothing beyond: data that is
+    gone from its place is not made anew by a projector that was forgotten there.
+    """
+    for folder in (lock.parent.parent, lock.parent):
+        folder.mkdir(exist_ok=True)
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,6 +101,12 @@ def remove_all_but(folder: Path, keep: Path | None) -> None:
         generation = _GENERATION.match(file.name)
         if generation and (keep is None or generation[0] != keep.name):
             file.unlink(missing_ok=True)
+
+
+def remove_unowned(folder: Path) -> None:
+    """Removes the models that stand in the folder of all pools, as an earlier version kept them."""
+    remove_all_but(folder, None)
+    (folder / _CURRENT).unlink(missing_ok=True)
 
 
 def discard_corrupt(path: Path) -> None:

@@ -31,6 +31,7 @@ async def rebuild(pool: EventPool, folder: Path, progress: Progress) -> int:
 
 
 async def _rebuild(pool: EventPool, folder: Path, progress: Progress) -> int:
+    generations.remove_unowned(folder.parent)
     generations.remove_all_but(folder, generations.current(folder))
     generation = await open_in_thread(lambda: Generation.create(generations.following(folder)))
     try:
