@@ -74,7 +74,9 @@ class World:
 
     def unfaulted_engine(self) -> TracingEngine:
         """Returns an engine of a process that no fault is injected into."""
-        process = Process("bystander", self.chance, self.trace)
+        return self._engine_of(Process("bystander", self.chance, self.trace))
+
+    def _engine_of(self, process: Process) -> TracingEngine:
         return TracingEngine(self.deployment.engine_of(process), process.name, self.trace)
 
     def _describe(self) -> None:
@@ -106,8 +108,7 @@ class World:
     def _start(self, name: str) -> None:
         process = Process(name, self.chance, self.trace)
         process.skew_us = self.skews.get(name, 0)
-        engine = TracingEngine(self.deployment.engine_of(process), process.name, self.trace)
-        stop = asyncio.Event()
+        engine, stop = self._engine_of(process), asyncio.Event()
         self.running[name] = Server(process, engine, PurchaseStatusReader(engine)), stop
         if name in self.plan.workers:
             process.spawn(self._work(process, engine, stop))
@@ -150,9 +151,6 @@ class World:
         await asyncio.sleep(max(0.0, step.at_s - asyncio.get_running_loop().time()))
         if not isinstance(step, s.Buy):
             self.trace.add("fault" if not isinstance(step, s.Restocked) else "operator", str(step))
-        await self._do(step)
-
-    async def _do(self, step: s.Step) -> None:
         match step:
             case s.Buy():
                 await self.clients.buy(step)
