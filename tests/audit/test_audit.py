@@ -359,6 +359,23 @@ async def test_a_clock_that_was_set_back_makes_no_undersell(bench: Bench) -> Non
     assert (await receipt_of(bench)).clean
 
 
+async def test_a_restock_that_was_decided_long_before_it_was_recorded_makes_no_undersell(
+    bench: Bench,
+) -> None:
+    """Its process stood still: events that stand before it were decided after it."""
+    history = bench.history
+    history.product("apple")
+    history.product("pear")
+    history.now_us += 10 * SECOND_US
+    history.fail(request_id(1, history.now_us), "pear", 1)
+    request = request_id(2, history.now_us)
+    history.now_us -= 10 * SECOND_US
+    history.restock("apple", 5)
+    history.now_us += 10 * SECOND_US
+    history.fail(request, "apple", 1)
+    assert (await receipt_of(bench)).clean
+
+
 async def test_stock_that_sank_and_rose_again_explains_only_larger_refusals(bench: Bench) -> None:
     history = bench.history
     history.product("apple", stock=9)

@@ -55,13 +55,16 @@ class Fingerprints:
 
 
 class History(Struct):
-    """The state after the events so far. ``approved`` holds the purchases that wait for their
-    order, ``decided`` a digest of each outcome, ``unpaired`` the reservations without an approval
-    and the approvals without a reservation, by what caused them, ``refused_as_retired`` the first
-    refusal of each product that is said to be off sale: its retirement may stand behind it."""
+    """The state after the events so far. ``at_us`` is the latest time of any of them: the next is
+    recorded no earlier, however long ago it was decided or its clock set back. ``approved`` holds
+    the purchases that wait for their order, ``decided`` a digest of each outcome, ``unpaired`` the
+    reservations without an approval and the approvals without a reservation, by their cause, and
+    ``refused_as_retired`` the first refusal of each product that is said to be off sale: its
+    retirement may stand behind it."""
 
     findings: Findings
     position: int = 0
+    at_us: int = 0
     confirmed: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     products: dict[str, StockLedger] = field(default_factory=dict)
@@ -78,6 +81,7 @@ class History(Struct):
         if event.position != self.position + 1:
             self.findings.add(f"Position {event.position} follows position {self.position}.")
         self.position = event.position
+        self.at_us = max(self.at_us, event.at_us)
         self.event_ids.add(event.id)
         if event.stream != event.data.stream:
             self.findings.add(f"{_name(event)} is about {event.data.stream}.")
@@ -134,7 +138,7 @@ class History(Struct):
         if stock is None:
             stock = self.products[fact.product_id] = StockLedger(fact.product_id)
         self._expect_version(event, stock.version + 1)
-        stock.take(fact, event.at_us)
+        stock.take(fact, self.at_us)
         for refusal in stock.confirm_suspected(event.at_us - CLOCK_TOLERANCE_US):
             self._add_undersold(stock, refusal)
         if stock.available < 0 and type(fact) is StockReserved:

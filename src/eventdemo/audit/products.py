@@ -43,7 +43,6 @@ class StockLedger(Struct):
     reserved: int = 0
     retired: bool = False
     ever_retired: bool = False
-    last_at_us: int = 0
     low_water_marks: list[tuple[int, int]] = field(default_factory=list)
     suspected: list[SuspectedRefusal] = field(default_factory=list)
 
@@ -52,14 +51,13 @@ class StockLedger(Struct):
         return self.received - self.reserved
 
     def take(self, event: ProductEvent, at_us: int) -> None:
+        """Takes the next event, recorded no earlier than ``at_us``, which never falls."""
         self.version += 1
-        # A clock that was set back must not make a restock look older than it is.
-        self.last_at_us = max(self.last_at_us, at_us)
         match event:
             case StockReserved():
                 self.reserved += event.quantity
             case StockReceived():
-                self._add_low_water_mark()
+                self._add_low_water_mark(at_us)
                 self.received += event.quantity
             case ProductRegistered() | ProductChanged():
                 self.registered, self.retired = True, False
@@ -98,11 +96,11 @@ class StockLedger(Struct):
             self.retired,
         )
 
-    def _add_low_water_mark(self) -> None:
+    def _add_low_water_mark(self, at_us: int) -> None:
         marks = self.low_water_marks
         while marks and marks[-1][1] >= self.available:
             marks.pop()
-        marks.append((self.last_at_us, self.available))
+        marks.append((at_us, self.available))
 
 
 class SalesLedger(Struct):

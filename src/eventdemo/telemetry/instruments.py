@@ -45,63 +45,40 @@ class Instrument(Struct, frozen=True):
         return len(self.bounds) + 2 if self.bounds else 1
 
 
+def _by_service(name: str, help_: str, bounds: Sequence[float] = ()) -> Instrument:
+    return Instrument(name, help_, "service", SERVICES, bounds)
+
+
 DECIDED = Instrument(
     "eventdemo_purchases_decided_total",
     "Purchases that got their outcome.",
     "outcome",
     (CONFIRMED, *(code.value for code in FailureCode)),
 )
-BATCH_MESSAGES = Instrument(
-    "eventdemo_batch_messages",
-    "Messages in a batch that was committed.",
-    "service",
-    SERVICES,
-    _POWERS_OF_4,
+BATCH_MESSAGES = _by_service(
+    "eventdemo_batch_messages", "Messages in a batch that was committed.", _POWERS_OF_4
 )
-HANDLING = Instrument(
+HANDLING = _by_service(
     "eventdemo_batch_handling_seconds",
     "Time from receiving a batch to its commit, conflicts included.",
-    "service",
-    SERVICES,
     _SHORT_S,
 )
-COMMIT = Instrument(
-    "eventdemo_batch_commit_seconds",
-    "Time that the commit of a batch took.",
-    "service",
-    SERVICES,
-    _SHORT_S,
+COMMIT = _by_service(
+    "eventdemo_batch_commit_seconds", "Time that the commit of a batch took.", _SHORT_S
 )
-CONFLICTS = Instrument(
+CONFLICTS = _by_service(
     "eventdemo_conflicts_total",
     "Commits that conflicted with another writer of a stream and were retried.",
-    "service",
-    SERVICES,
 )
-OVERTAKEN = Instrument(
-    "eventdemo_overtaken_batches_total",
-    "Batches that another instance settled first.",
-    "service",
-    SERVICES,
+OVERTAKEN = _by_service(
+    "eventdemo_overtaken_batches_total", "Batches that another instance settled first."
 )
-REPEATED = Instrument(
+REPEATED = _by_service(
     "eventdemo_messages_repeated_total",
     "Messages that had been recorded before: what they caused was published again.",
-    "service",
-    SERVICES,
 )
-RETRIED = Instrument(
-    "eventdemo_messages_retried_total",
-    "Messages that failed and are retried.",
-    "service",
-    SERVICES,
-)
-DIED = Instrument(
-    "eventdemo_dead_letters_total",
-    "Messages that became dead letters.",
-    "service",
-    SERVICES,
-)
+RETRIED = _by_service("eventdemo_messages_retried_total", "Messages that failed and are retried.")
+DIED = _by_service("eventdemo_dead_letters_total", "Messages that became dead letters.")
 STORAGE_ERRORS = Instrument(
     "eventdemo_storage_errors_total",
     "Times that the storage failed a part of the system.",

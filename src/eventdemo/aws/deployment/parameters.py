@@ -6,74 +6,52 @@ from eventdemo.engines.registry import scheme_of
 
 COMPUTE = ("none", "fargate", "lambda")
 
+
+def _parameter(
+    description: str, default: object = "", kind: str = "String", **limits: object
+) -> dict[str, Any]:
+    return {"Type": kind, "Default": default, **limits, "Description": description}
+
+
 PARAMETERS: dict[str, dict[str, Any]] = {
-    "Prefix": {
-        "Type": "String",
-        "Default": "eventdemo",
-        "AllowedPattern": scheme_of("aws://").place.pattern,
-        "Description": "How the names of all topics, queues and tables begin",
-    },
-    "Compute": {
-        "Type": "String",
-        "Default": "none",
-        "AllowedValues": list(COMPUTE),
-        "Description": "Where workers run; none: wherever they are started",
-    },
-    "Image": {
-        "Type": "String",
-        "Default": "",
-        "Description": "REPOSITORY:TAG in this account's registry, for fargate and lambda",
-    },
-    "VpcId": {
-        "Type": "String",
-        "Default": "",
-        "Description": "Network of the API and the tasks; without one there is no API",
-    },
-    "Subnets": {
-        "Type": "CommaDelimitedList",
-        "Default": "",
-        "Description": "Two subnets or more, in different zones, with a way to the internet",
-    },
-    "PublicIp": {
-        "Type": "String",
-        "Default": "ENABLED",
-        "AllowedValues": ["ENABLED", "DISABLED"],
-        "Description": "Whether tasks reach AWS by an address of their own; else by a gateway",
-    },
-    "Clients": {
-        "Type": "String",
-        "Default": "0.0.0.0/0",
-        "Description": "Who reaches the API, as addresses in CIDR form",
-    },
-    "CertificateArn": {
-        "Type": "String",
-        "Default": "",
-        "Description": "Certificate of the API's name; without one it speaks plain HTTP",
-    },
-    "MostTasks": {
-        "Type": "Number",
-        "Default": 10,
-        "MinValue": 2,
-        "MaxValue": 1000,
-        "Description": "How many instances of one service there may be",
-    },
-    "AlarmTopicArn": {
-        "Type": "String",
-        "Default": "",
-        "Description": "Topic that is told of alarms",
-    },
-    "OldestMessageS": {
-        "Type": "Number",
-        "Default": 300,
-        "MinValue": 60,
-        "Description": "For how many seconds a message may wait before there is an alarm",
-    },
-    "DeletionProtection": {
-        "Type": "String",
-        "Default": "true",
-        "AllowedValues": ["true", "false"],
-        "Description": "Whether tables refuse to be deleted",
-    },
+    "Prefix": _parameter(
+        "How the names of all topics, queues and tables begin",
+        "eventdemo",
+        AllowedPattern=scheme_of("aws://").place.pattern,
+    ),
+    "Compute": _parameter(
+        "Where workers run; none: wherever they are started", "none", AllowedValues=list(COMPUTE)
+    ),
+    "Image": _parameter("REPOSITORY:TAG in this account's registry, for fargate and lambda"),
+    "VpcId": _parameter("Network of the API and the tasks; without one there is no API"),
+    "Subnets": _parameter(
+        "Two subnets or more, in different zones, with a way to the internet",
+        kind="CommaDelimitedList",
+    ),
+    "PublicIp": _parameter(
+        "Whether tasks reach AWS by an address of their own; else by a gateway",
+        "ENABLED",
+        AllowedValues=["ENABLED", "DISABLED"],
+    ),
+    "Clients": _parameter("Who reaches the API, as addresses in CIDR form", "0.0.0.0/0"),
+    "CertificateArn": _parameter("Certificate of the API's name; without one it speaks plain HTTP"),
+    "MostTasks": _parameter(
+        "How many instances of one service there may be",
+        10,
+        "Number",
+        MinValue=2,
+        MaxValue=1000,
+    ),
+    "AlarmTopicArn": _parameter("Topic that is told of alarms"),
+    "OldestMessageS": _parameter(
+        "For how many seconds a message may wait before there is an alarm",
+        300,
+        "Number",
+        MinValue=60,
+    ),
+    "DeletionProtection": _parameter(
+        "Whether tables refuse to be deleted", "true", AllowedValues=["true", "false"]
+    ),
 }
 
 
@@ -95,20 +73,13 @@ CONDITIONS: dict[str, Any] = {
     "Notified": _is_given("AlarmTopicArn"),
 }
 
+
+def _needs(parameter: str, description: str, condition: dict[str, Any]) -> dict[str, Any]:
+    assertion = {"Assert": _is_given(parameter), "AssertDescription": description}
+    return {"RuleCondition": condition, "Assertions": [assertion]}
+
+
 RULES: dict[str, Any] = {
-    "ImageIsGiven": {
-        "RuleCondition": {"Fn::Not": [_compute_is("none")]},
-        "Assertions": [
-            {"Assert": _is_given("Image"), "AssertDescription": "Compute needs an Image"}
-        ],
-    },
-    "NetworkIsGiven": {
-        "RuleCondition": _compute_is("fargate"),
-        "Assertions": [
-            {
-                "Assert": _is_given("VpcId"),
-                "AssertDescription": "fargate needs VpcId and Subnets",
-            }
-        ],
-    },
+    "ImageIsGiven": _needs("Image", "Compute needs an Image", {"Fn::Not": [_compute_is("none")]}),
+    "NetworkIsGiven": _needs("VpcId", "fargate needs VpcId and Subnets", _compute_is("fargate")),
 }

@@ -53,14 +53,13 @@ _request_ids = msgspec.json.Decoder(list[str])
 class RedisSessionCache:
     """All who wait in this process share one connection that hears which outcomes have come."""
 
-    def __init__(self, redis: Any, place: str, keep_s: int = KEEP_S) -> None:
+    def __init__(self, redis: Any, place: str) -> None:
         self._redis = redis
         self._place = place
-        self._keep_s = keep_s
         self._waiters = Waiters(self._follow)
 
     @classmethod
-    async def open(cls, url: str, keep_s: int = KEEP_S) -> Self:
+    async def open(cls, url: str) -> Self:
         """Connects to ``redis://…`` or, with TLS, to ``rediss://…``. What follows a question mark
         are the driver's own options, such as ``ssl_ca_certs``.
 
@@ -81,7 +80,7 @@ class RedisSessionCache:
         except BaseException:
             await redis.aclose()
             raise
-        return cls(redis, place, keep_s)
+        return cls(redis, place)
 
     async def claim(self, pool_id: str, *, only_check: bool = False) -> None:
         """Makes a database that belongs to no event pool a part of one, unless it is only to be
@@ -108,7 +107,7 @@ class RedisSessionCache:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for outcome in outcomes:
                     key, body = PREFIX + outcome.request_id, encode_text(outcome)
-                    pipeline.set(key, body, nx=True, ex=self._keep_s)
+                    pipeline.set(key, body, nx=True, ex=KEEP_S)
                 # On the same connection after them: who hears it finds them.
                 ids = [outcome.request_id for outcome in outcomes]
                 pipeline.publish(CHANNEL, encode_text(ids))

@@ -56,14 +56,16 @@ class Clients:
     # --- the operator ---
 
     async def register(self, product_id: str) -> None:
-        details = ProductDetails(product_id, 100)
+        await self._put(f"register-{product_id}", product_id, 100)
+
+    async def reprice(self, step: s.Repriced) -> None:
+        await self._put(f"price-{step.number}", step.product_id, step.price_cents)
+
+    async def _put(self, cause: str, product_id: str, price_cents: int) -> None:
+        details = ProductDetails(product_id, price_cents)
         await self._until_answered(
             lambda s: put_product(
-                s.engine.pool,
-                product_id,
-                details,
-                causation_id=f"register-{product_id}",
-                clock=s.process.clock,
+                s.engine.pool, product_id, details, causation_id=cause, clock=s.process.clock
             )
         )
 
@@ -78,18 +80,6 @@ class Clients:
             )
         )
         self.received[product_id] = self.received.get(product_id, 0) + quantity
-
-    async def reprice(self, step: s.Repriced) -> None:
-        details = ProductDetails(step.product_id, step.price_cents)
-        await self._until_answered(
-            lambda s: put_product(
-                s.engine.pool,
-                step.product_id,
-                details,
-                causation_id=f"price-{step.number}",
-                clock=s.process.clock,
-            )
-        )
 
     async def redrive_all(self) -> None:
         async def redrive(server: Server) -> int:

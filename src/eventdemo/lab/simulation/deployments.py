@@ -7,8 +7,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import apsw
-
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.names import Names
@@ -61,8 +59,11 @@ class Faults:
         """Makes the next change, but answers it with a broken connection."""
         self._answers_to_lose += 1
 
-    def around(self, action: Callable[[], Any], *, writes: bool) -> Any:
-        """Does it, unless the part fails at the moment."""
+    async def io(self, process: Process, what: str, action: Callable[[], T], *, writes: bool) -> T:
+        """Does it for a process, unless the part fails by then."""
+        return await process.io(what, partial(self._around, action, writes=writes), writes=writes)
+
+    def _around(self, action: Callable[[], T], *, writes: bool) -> T:
         if self._error and asyncio.get_running_loop().time() < self._error_until_s:
             raise type(self._error)(*self._error.args)
         result = action()
@@ -95,24 +96,17 @@ class SimulatedDatabase:
         self._process = process
 
     async def write(self, unit: Unit) -> Any:
-        return await self._process.io(
-            f"write {self._disk.name}", lambda: self._commit(unit), writes=True
-        )
+        return await self._io("write", lambda: self._disk.store.commit([unit])[0], writes=True)
 
     async def read(self, query: Unit) -> Any:
-        return await self._process.io(
-            f"read {self._disk.name}", lambda: self._query(query), writes=False
-        )
+        return await self._io("read", lambda: self._disk.store.query(query), writes=False)
 
     async def close(self) -> None:
         """The disk stays."""
 
-    def _commit(self, unit: Unit) -> Any:
-        store = self._disk.store
-        return self._disk.faults.around(lambda: store.commit([unit])[0], writes=True)
-
-    def _query(self, query: Unit) -> Any:
-        return self._disk.faults.around(lambda: self._disk.store.query(query), writes=False)
+    async def _io(self, what: str, action: Callable[[], T], *, writes: bool) -> T:
+        name = f"{what} {self._disk.name}"
+        return await self._disk.faults.io(self._process, name, action, writes=writes)
 
 
 class Deployment(Protocol):
@@ -146,7 +140,7 @@ class OnDisks:
         disks = (*self._flows.values(), self._queue)
         self.faults: Mapping[str, Faults] = {disk.name: disk.faults for disk in disks}
         for disk in self._flows.values():
-            disk.store.commit([_subscribe])
+            disk.store.commit([lambda connection: subscribe(connection, HEARS)])
 
     def engine_of(self, process: Process) -> Engine:
         engines = {name: self._open(disk, process) for name, disk in self._flows.items()}
@@ -198,7 +192,9 @@ class OnAws:
         self.faults: Mapping[str, Faults] = {name: Faults() for name in self._tables}
 
     def engine_of(self, process: Process) -> Engine:
-        pool, purchases, session = (self._table(name, process) for name in self._tables)
+        pool, purchases, session = (
+            ModelTable(table, self._io(name, process)) for name, table in self._tables.items()
+        )
         messaging = ModelMessaging(self._messaging, self._io("topics", process), POLL_S)
         parts = AwsMessaging(
             MessagingContext(
@@ -226,15 +222,11 @@ class OnAws:
     def delete_snapshots(self) -> None:
         self._tables["pool"].clear(lambda key: key.sort.startswith("s"))
 
-    def _table(self, name: str, process: Process) -> ModelTable:
-        return ModelTable(self._tables[name], self._io(name, process))
-
     def _io(self, part: str, process: Process) -> Io:
         faults = self.faults[part]
 
         async def io(what: str, action: Callable[[], T], *, writes: bool) -> T:
-            guarded = partial(faults.around, action, writes=writes)
-            return await process.io(f"{part} {what}", guarded, writes=writes)
+            return await faults.io(process, f"{part} {what}", action, writes=writes)
 
         return io
 
@@ -258,7 +250,3 @@ def deploy(plan: Plan, steps: list[s.Step], chance: SeededChance) -> Deployment:
 
 async def _nothing() -> None:
     """Closes nothing: the parts outlive every process."""
-
-
-def _subscribe(connection: apsw.Connection) -> None:
-    subscribe(connection, HEARS)

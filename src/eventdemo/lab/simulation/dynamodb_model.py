@@ -9,6 +9,7 @@ import asyncio
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import ceil
 
 from eventdemo.engines.aws.dynamodb.table import (
@@ -124,8 +125,8 @@ class TableModel:
         last = len(order) if before is None else bisect_left(order, before)
         selected = order[first:last]
         page = selected[::-1][:ITEMS_PER_PAGE] if descending else selected[:ITEMS_PER_PAGE]
-        found = [(key, self.seen(key)) for key in (Key(partition, sort) for sort in page)]
-        items = [Item(key, attributes) for key, attributes in found if attributes is not None]
+        rows = [(key, self.seen(key)) for key in (Key(partition, sort) for sort in page)]
+        items = [Item(key, attributes) for key, attributes in rows if attributes is not None]
         return items, page[-1] if len(page) < len(selected) else None
 
     def all_keys(self) -> list[Key]:
@@ -174,7 +175,7 @@ class ModelTable:
 
         for start in range(0, len(actions), ITEMS_PER_CALL):
             call = actions[start : start + ITEMS_PER_CALL]
-            await self._io("write", lambda call=call: write(call), writes=True)  # type: ignore[misc]
+            await self._io("write", partial(write, call), writes=True)
 
     async def get(self, keys: Sequence[Key], *, settled: bool = False) -> dict[Key, Attributes]:
         items: dict[Key, Attributes] = {}
@@ -187,7 +188,7 @@ class ModelTable:
 
         for start in range(0, len(keys), ITEMS_PER_GET):
             call = keys[start : start + ITEMS_PER_GET]
-            await self._io("get", lambda call=call: read(call), writes=False)  # type: ignore[misc]
+            await self._io("get", partial(read, call), writes=False)
         return items
 
     async def query(
@@ -201,11 +202,8 @@ class ModelTable:
     ) -> list[Item]:
         items: list[Item] = []
         while True:
-            page, last = await self._io(
-                f"query {partition}",
-                lambda: self._model.query(partition, after, before, descending=descending),  # noqa: B023
-                writes=False,
-            )
+            read = partial(self._model.query, partition, after, before, descending=descending)
+            page, last = await self._io(f"query {partition}", read, writes=False)
             items += page
             if last is None or (limit is not None and len(items) >= limit):
                 return items[:limit]

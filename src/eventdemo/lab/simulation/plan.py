@@ -104,22 +104,15 @@ class _Draw:
     def purchases(self) -> list[s.Step]:
         """Steady ones, and a rush at one moment."""
         random = self._random
+        weights = [8, 4, 2, 2, 1][-len(self._products) :]
         bought: list[s.Step] = []
         for number in range(random.randint(5, 60)):
             at_s = self._at_the_rush() if random.random() < 0.5 else self._when()
             keyed = random.random() < 0.4
-            bought.append(
-                s.Buy(
-                    at_s,
-                    number,
-                    random.choices(self._products, [8, 4, 2, 2, 1][-len(self._products) :])[
-                        0
-                    ].product_id,
-                    random.choice((1, 1, 1, 2, 5)),
-                    keyed,
-                    random.choice((1, 2)) if keyed else 1,
-                )
-            )
+            product_id = random.choices(self._products, weights)[0].product_id
+            quantity = random.choice((1, 1, 1, 2, 5))
+            asks = random.choice((1, 2)) if keyed else 1
+            bought.append(s.Buy(at_s, number, product_id, quantity, keyed, asks))
         return bought
 
     def commands(self) -> list[s.Step]:
@@ -144,7 +137,10 @@ class _Draw:
         """Some kinds of fault, each a few times: all kinds at once hide what one alone does."""
         random = self._random
         kinds: list[Callable[[], s.Step]] = [
-            self._crash, self._crash, self._kill, self._pause, self._outage, self._republished,
+            self._crash, self._crash,
+            lambda: s.Kill(self._when(), self._process(), self._while()),
+            lambda: s.Pause(self._when(), self._process(), self._while()),
+            self._outage, self._republished,
             lambda: s.PowerCut(self._when(), self._while()),
             lambda: s.Stop(self._when(), self._process(), self._while()),
             lambda: s.CacheEmptied(self._when()),
@@ -157,11 +153,8 @@ class _Draw:
         chosen = random.sample(kinds, random.randint(1, 6))
         drawn = [kind() for kind in chosen for _ in range(random.randint(1, 4))]
         if random.random() < 0.15:
-            drawn.append(
-                s.CorruptMessage(
-                    self._when(), random.randrange(len(TOPICS)), random.choice(GARBAGE)
-                )
-            )
+            at_s, topic = self._when(), random.randrange(len(TOPICS))
+            drawn.append(s.CorruptMessage(at_s, topic, random.choice(GARBAGE)))
         if random.random() < 0.4:
             drawn.append(s.Slow(0.0, random.choice((10.0, 50.0))))
         if random.random() < 0.5:
@@ -174,12 +167,6 @@ class _Draw:
         random = self._random
         at_write, done = random.randint(1, 6), random.random() < 0.5
         return s.Crash(self._when(), self._process(), at_write, done, self._while())
-
-    def _kill(self) -> s.Step:
-        return s.Kill(self._when(), self._process(), self._while())
-
-    def _pause(self) -> s.Step:
-        return s.Pause(self._when(), self._process(), self._while())
 
     def _outage(self) -> s.Step:
         random = self._random

@@ -32,16 +32,13 @@ REST_S = 180.0
 LOOK_S = 0.5
 
 
-def _slowness(steps: list[s.Step]) -> float:
-    return max((step.factor for step in steps if isinstance(step, s.Slow)), default=1.0)
-
-
 class World:
     """A deployment, its processes, and what is done to them."""
 
     def __init__(self, plan: Plan, steps: list[s.Step], trace: Trace, folder: Path) -> None:
         self.plan = plan
-        self.chance = SeededChance(plan.seed, slowness=_slowness(steps))
+        slowness = max((step.factor for step in steps if isinstance(step, s.Slow)), default=1.0)
+        self.chance = SeededChance(plan.seed, slowness)
         self.trace = trace
         self.failing = FailingHandlers(plan.failures)
         self.deployment = deploy(plan, steps, self.chance)
@@ -77,7 +74,9 @@ class World:
 
     def unfaulted_engine(self) -> TracingEngine:
         """Returns an engine of a process that no fault is injected into."""
-        process = Process("bystander", self.chance, self.trace)
+        return self._engine_of(Process("bystander", self.chance, self.trace))
+
+    def _engine_of(self, process: Process) -> TracingEngine:
         return TracingEngine(self.deployment.engine_of(process), process.name, self.trace)
 
     def _describe(self) -> None:
@@ -109,8 +108,7 @@ class World:
     def _start(self, name: str) -> None:
         process = Process(name, self.chance, self.trace)
         process.skew_us = self.skews.get(name, 0)
-        engine = TracingEngine(self.deployment.engine_of(process), process.name, self.trace)
-        stop = asyncio.Event()
+        engine, stop = self._engine_of(process), asyncio.Event()
         self.running[name] = Server(process, engine, PurchaseStatusReader(engine)), stop
         if name in self.plan.workers:
             process.spawn(self._work(process, engine, stop))
@@ -153,9 +151,6 @@ class World:
         await asyncio.sleep(max(0.0, step.at_s - asyncio.get_running_loop().time()))
         if not isinstance(step, s.Buy):
             self.trace.add("fault" if not isinstance(step, s.Restocked) else "operator", str(step))
-        await self._do(step)
-
-    async def _do(self, step: s.Step) -> None:
         match step:
             case s.Buy():
                 await self.clients.buy(step)

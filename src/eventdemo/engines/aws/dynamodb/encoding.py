@@ -78,13 +78,8 @@ def encoded(recording: Recording) -> EncodedRecording:
     places = [(write.stream, write.expected_version + 1) for write in recording.writes]
     result = EncodedRecording(caused, [], {}, {})
     for ordinal, (stream, version) in enumerate(places):
-        common = (
-            caused,
-            ordinal,
-            correlated,
-            recording.at_us,
-            Raw(encode(recording.writes[ordinal].event)),
-        )
+        event = Raw(encode(recording.writes[ordinal].event))
+        common = (caused, ordinal, correlated, recording.at_us, event)
         sibling_events = [place for place in places if place[0] != stream]
         result.rows.append(encode((stream, version, *common)))
         chunk_row = encode((*common, sibling_events) if sibling_events else common)
@@ -94,7 +89,7 @@ def encoded(recording: Recording) -> EncodedRecording:
 
 
 def pack(rows: Sequence[bytes]) -> Value:
-    """EncodedRecording rows as one attribute."""
+    """Rows of events as one attribute."""
     body = b"[" + b",".join(rows) + b"]"
     return body.decode() if len(body) <= _PLAIN_BYTES else zlib.compress(body, 6)
 

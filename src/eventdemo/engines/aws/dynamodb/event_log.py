@@ -7,7 +7,7 @@ in docs/adr/0018-positions-after-appending.md.
 
 import asyncio
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from eventdemo.engines.aws.dynamodb.encoding import concatenated, events_of
@@ -45,6 +45,9 @@ ENTRIES_PER_PAGE = 100
 MAX_LOG_ITEM_BYTES = 250_000
 
 _MAX_ENTRIES_PER_MOVE = MAX_ACTIONS - 2
+
+#: The place in each shard of the outbox before its first entry.
+_FROM_THE_START: Mapping[int, str] = dict.fromkeys(range(SHARDS), "")
 
 #: So many entries that were moved, places in the log, and its items are remembered.
 _MAX_MOVED, _MAX_PLACES, _MAX_ITEMS = 10_000, 4_096, 8
@@ -104,14 +107,13 @@ class EventLog:
 
     async def look(self) -> tuple[int, int]:
         """Returns how many items the log has, and about how many entries wait."""
-        pages = await self._pages(dict.fromkeys(range(SHARDS), ""), limit=1)
+        pages = await self._pages(_FROM_THE_START, limit=1)
         return (await self._read_head()).number, sum(map(len, pages.values()))
 
     async def drain_some(self) -> None:
         """Moves some of what waits, so that it does not grow where nobody reads."""
         try:
-            pages = await self._pages(dict.fromkeys(range(SHARDS), ""), ENTRIES_PER_PAGE // SHARDS)
-            await self._order_and_append(_entries(pages))
+            await self._move(_FROM_THE_START, ENTRIES_PER_PAGE // SHARDS)
         except StorageError:
             return  # what was appended is durable, and whoever reads moves it
 
@@ -124,19 +126,19 @@ class EventLog:
             if self._drained >= turn:
                 return
             self._drains += 1
-            this = self._drains
-            cursors = dict.fromkeys(range(SHARDS), "")
+            cursors = _FROM_THE_START
             while cursors:
-                pages = await self._pages(cursors, ENTRIES_PER_PAGE)
-                await self._order_and_append(_entries(pages))
-                cursors = {
-                    shard: page[-1].key.sort
-                    for shard, page in pages.items()
-                    if len(page) == ENTRIES_PER_PAGE
-                }
-            self._drained = this
+                cursors = await self._move(cursors, ENTRIES_PER_PAGE)
+            self._drained = self._drains
 
-    async def _pages(self, cursors: dict[int, str], limit: int) -> dict[int, list[Item]]:
+    async def _move(self, cursors: Mapping[int, str], limit: int) -> dict[int, str]:
+        """Moves a page of entries of each shard, and returns where to go on in those with more."""
+        pages = await self._pages(cursors, limit)
+        entries = [entry_of(*item) for page in pages.values() for item in page]
+        await self._order_and_append({entry.name: entry for entry in entries})
+        return {shard: page[-1].key.sort for shard, page in pages.items() if len(page) == limit}
+
+    async def _pages(self, cursors: Mapping[int, str], limit: int) -> dict[int, list[Item]]:
         pages = await gather_bounded(
             lambda cursor: self._table.query(partition(cursor[0]), after=cursor[1], limit=limit),
             cursors.items(),
@@ -199,7 +201,7 @@ class EventLog:
             await self._table.transact(actions)
         except ConditionFailed:
             return False
-        self._advance(new)
+        self._head = max(self._head, new)
         self._remember_moved(entry.name for entry in group)
         return True
 
@@ -214,11 +216,9 @@ class EventLog:
         """Returns the head; ``settled``: behind every move that was seen to have taken an entry."""
         items = await self._table.get([HEAD], settled=settled)
         if HEAD in items:
-            self._advance(LogHead(int(items[HEAD]["number"]), int(items[HEAD]["position"])))
+            head = LogHead(int(items[HEAD]["number"]), int(items[HEAD]["position"]))
+            self._head = max(self._head, head)
         return self._head
-
-    def _advance(self, head: LogHead) -> None:
-        self._head = max(self._head, head)
 
     # --- reading ---
 
@@ -260,11 +260,6 @@ class EventLog:
             insort(self._places, (first, number))
         if len(self._places) > _MAX_PLACES:
             del self._places[1::2]
-
-
-def _entries(pages: dict[int, list[Item]]) -> dict[str, OutboxEntry]:
-    entries = [entry_of(*item) for page in pages.values() for item in page]
-    return {entry.name: entry for entry in entries}
 
 
 def _item_of(number: int, attributes: Attributes | None) -> LogItem:

@@ -1,7 +1,7 @@
 """The event pool on DynamoDB: one transaction for as many recordings as it holds."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from eventdemo.aggregates import SNAPSHOT_SHAPE
 from eventdemo.codec import decode_product, encode_text
@@ -62,7 +62,7 @@ class DynamoEventPool:
 
     async def append(self, recordings: Sequence[Recording]) -> None:
         before: tuple[str, ...] = ()
-        for part in list(_parts(recordings)):
+        for part in _parts(recordings):
             before = (await self._append(part, before),)
 
     async def _append(self, part: Sequence[EncodedRecording], before: tuple[str, ...]) -> str:
@@ -166,27 +166,25 @@ class DynamoEventPool:
         return self._looked != before or self._looked[1] > 0
 
 
-def _parts(recordings: Sequence[Recording]) -> Iterator[list[EncodedRecording]]:
-    """Yields recordings, as many together as one transaction holds: a cause each, a chunk for each
+def _parts(recordings: Sequence[Recording]) -> list[list[EncodedRecording]]:
+    """Returns recordings, as many together as one transaction holds: a cause each, a chunk for each
     stream, and an entry in the outbox.
 
     Raises ``Conflict`` if one does not go on where those before it ended, or comes twice.
     """
-    part: list[EncodedRecording] = []
+    expected_versions(recordings)
+    parts: list[list[EncodedRecording]] = []
     streams: set[str] = set()
     size_bytes = 0
-    expected_versions(recordings)
     for recording in [encoded(r) for r in recordings if r.writes]:
-        grown = streams.union(recording.by_stream)
+        streams |= recording.by_stream.keys()
         size_bytes += recording.size_bytes
-        full = len(part) + len(grown) + 2 > MAX_ACTIONS or size_bytes > MAX_EVENT_BYTES
-        if part and full:
-            yield part
-            part, grown, size_bytes = [], set(recording.by_stream), recording.size_bytes
-        part.append(recording)
-        streams = grown
-    if part:
-        yield part
+        full = not parts or len(parts[-1]) + len(streams) + 2 > MAX_ACTIONS
+        if full or size_bytes > MAX_EVENT_BYTES:
+            parts.append([])
+            streams, size_bytes = set(recording.by_stream), recording.size_bytes
+        parts[-1].append(recording)
+    return parts
 
 
 def _chunks(part: Sequence[EncodedRecording]) -> tuple[dict[str, int], dict[str, list[bytes]]]:

@@ -8,7 +8,6 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -32,13 +31,6 @@ OVERDUE_US = 5_000_000
 _ENTRIES_PER_LOOK = 100
 
 _letters = msgspec.json.Decoder(list[tuple[str, int]])
-
-
-class Unpublished(NamedTuple):
-    """The numbers of purchases and, by service, of dead letters that wait to be published."""
-
-    purchases: int
-    letters: Counter[str]
 
 
 class MessageOutbox:
@@ -66,28 +58,24 @@ class MessageOutbox:
         """Forgets entries that were carried out."""
         await self._table.delete_all([entry.key for entry in entries])
 
-    async def unpublished(self) -> Unpublished:
-        """The purchases and letters in the outbox; of very many, a part."""
+    async def unpublished(self) -> tuple[int, Counter[str]]:
+        """The number of purchases in the outbox, and of dead letters by service; of very many, a
+        part."""
         looks = (self._table.query(name, limit=_ENTRIES_PER_LOOK) for name in _PARTITIONS)
         items = [item for page in await asyncio.gather(*looks) for item in page]
         letters = Counter(service for item in items for service, _ in _letters_of(item))
-        return Unpublished(sum(len(_request_ids(item)) for item in items), letters)
+        return sum(len(_request_ids(item)) for item in items), letters
 
     async def sweep(self, publisher: "Publisher") -> int:
         """Carries out what is overdue; returns how many entries."""
         return sum(await asyncio.gather(*(self._sweep(name, publisher) for name in _PARTITIONS)))
 
     async def _sweep(self, partition: str, publisher: "Publisher") -> int:
-        claimed = [
-            item
-            for item in await self._table.query(partition, limit=_ENTRIES_PER_LOOK)
-            if await self._claim(item)
-        ]
+        page = await self._table.query(partition, limit=_ENTRIES_PER_LOOK)
+        claimed = [item for item in page if await self._claim(item)]
         purchases = [item for item in claimed if _request_ids(item)]
-        if purchases:
-            request_ids = [name for item in purchases for name in _request_ids(item)]
-            await publisher.publish_accepted(request_ids)
-            await self._table.delete_all([item.key for item in purchases])
+        await publisher.publish_accepted([id_ for item in purchases for id_ in _request_ids(item)])
+        await self._table.delete_all([item.key for item in purchases])
         for item in claimed:
             if item not in purchases:
                 await publisher.send_letters(_letters_of(item))

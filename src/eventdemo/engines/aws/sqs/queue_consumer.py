@@ -162,8 +162,8 @@ class QueueConsumer:
         if not self._ready:
             return None
         chosen = choose(self._ready, limit)
-        gone = set(map(id, chosen))
-        self._ready = deque(item for item in self._ready if id(item) not in gone)
+        gone = set(chosen)
+        self._ready = deque(item for item in self._ready if item not in gone)
         self._unsettled += chosen
         return LeaseReceipt(self, chosen)
 
@@ -171,8 +171,8 @@ class QueueConsumer:
         """Ends messages; returns whether all were still held."""
         handles = [item.delivery.stored.handle for item in leased]
         all_held = await self._messaging.delete(self.queue, handles)
-        gone = set(map(id, leased))
-        self._unsettled = [item for item in self._unsettled if id(item) not in gone]
+        gone = set(leased)
+        self._unsettled = [item for item in self._unsettled if item not in gone]
         for item, handle in zip(leased, handles, strict=True):
             item.receipt = None
             item.lease.handles.discard(handle)
@@ -227,9 +227,7 @@ class QueueConsumer:
     # --- leases ---------------------------------------------------------------------------
 
     def _leases(self) -> list[Lease]:
-        return list(
-            {id(item.lease): item.lease for item in (*self._ready, *self._unsettled)}.values()
-        )
+        return list(dict.fromkeys(item.lease for item in (*self._ready, *self._unsettled)))
 
     def _drop_expired(self) -> None:
         self._ready = deque(item for item in self._ready if not item.lease.expired)

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from math import inf
 from zlib import crc32
 
 from msgspec import Struct
@@ -20,11 +21,7 @@ from eventdemo.engines.aws.sqs.encoding import (
     retry_message,
 )
 from eventdemo.engines.aws.sqs.messaging import QueueMessage
-from eventdemo.engines.aws.sqs.queue_consumer import (
-    LeasedDelivery,
-    LeaseReceipt,
-    QueueConsumer,
-)
+from eventdemo.engines.aws.sqs.queue_consumer import LeasedDelivery, LeaseReceipt, QueueConsumer
 from eventdemo.engines.deliveries import RETRIES_PER_DELIVERY
 from eventdemo.errors import StorageError
 
@@ -71,7 +68,7 @@ class SqsSubscription:
                 _Turn(self._new, self._look_for_new, _up_to),
             ]
         )
-        self._expected_us: int | None = None
+        self._expected_us = inf
         self._next_look_us = 0
         self._next_look_at_dead_us = 0
 
@@ -109,8 +106,7 @@ class SqsSubscription:
 
     def expect_retry(self, delay_s: int) -> None:
         """Notes that a message was sent to be retried so much later."""
-        due_us = self._clock() + delay_s * 1_000_000
-        self._expected_us = min(due_us, due_us if self._expected_us is None else self._expected_us)
+        self._expected_us = min(self._expected_us, self._clock() + delay_s * 1_000_000)
 
     async def close(self) -> None:
         """Gives back what is held."""
@@ -124,12 +120,12 @@ class SqsSubscription:
 
     async def _look_for_retries(self, limit: int) -> None:
         now_us = self._clock()
-        expected = self._expected_us is not None and self._expected_us <= now_us
+        expected = self._expected_us <= now_us
         waits = now_us < self._next_look_us or self._retries.polling
         if waits and not (expected or self._retries.has_more):
             return
         if expected:
-            self._expected_us = None
+            self._expected_us = inf
         self._next_look_us = now_us + LOOK_EVERY_US
         if await self._retries.fill(min(limit, RETRIES_PER_DELIVERY)):
             self._next_look_us = 0
