@@ -87,6 +87,16 @@ def test_a_system_without_standard_streams_runs_with_its_worker(
     assert command("audit", "--data", tmp_path / "data").code == 0
 
 
+@pytest.mark.parametrize("source", ["< /dev/null", "<&-", "< file"])
+def test_a_worker_that_is_to_stop_with_its_input_stops_where_there_is_none(
+    tmp_path: Path, source: str
+) -> None:
+    (tmp_path / "file").write_text("not empty")
+    ran = shell(f"cd {tmp_path}; eventdemo work --all --stop-on-eof {source}")
+    assert ran.code == 0
+    assert "Traceback" not in ran.err
+
+
 def bought(command: Command, url: str) -> int:
     """The exit code of a purchase, as soon as something answers."""
     deadline = time.monotonic() + START_S

@@ -78,6 +78,23 @@ def test_a_purchase_is_watched_to_its_outcome(
     assert command("watch", failed, "--url", system.url).code == 6
 
 
+def test_a_purchase_is_watched_on_over_a_restart_of_the_api(
+    tmp_path: Path, command: Command
+) -> None:
+    port, data = free_port(), tmp_path / "data"
+    url, serve = f"http://127.0.0.1:{port}", ["serve", "--port", port, "--data", data]
+    with Process(serve, tmp_path) as first:
+        assert "answers at" in first.first_line()
+        request_id = command("buy", "sku-404", "--url", url, "--json").json["request_id"]
+        terminal = Terminal(("watch", request_id, "--url", url), 80)
+        terminal.until(lambda text: "purchase-requested" in text)
+    with Process(serve, tmp_path) as second, Process(["work", "--all", "--data", data], tmp_path):
+        assert "answers at" in second.first_line()
+        assert terminal.end() == 6
+    assert terminal.text.count("purchase-requested") == 1
+    assert "\nfailed     unknown_product: " in terminal.text
+
+
 def test_the_flow_is_watched_with_rates_until_ctrl_c(system: System) -> None:
     arguments = ("flow", "--watch", "--every", "0.1", "--url", system.url)
     terminal = Terminal(arguments, 80)

@@ -30,7 +30,7 @@ async def up(settings: Settings, workers: int, samples: bool, *, until_eof: bool
     server.bind(settings.host, settings.port).close()  # before anything is created
     stop = stop_on_signals()
     if until_eof:
-        await stop_on_eof(stop)
+        stop_on_eof(stop)
     supervised = [Worker(number) for number in range(1, workers + 1)]
     async with opened(settings) as engine:
         added = samples and await add_samples(engine.pool)

@@ -5,6 +5,7 @@ import asyncio
 import gc
 import os
 import signal
+import stat
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -104,18 +105,25 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
-class _StopAtEof(asyncio.Protocol):
-    def __init__(self, stop: asyncio.Event) -> None:
-        self._stop = stop
+def stop_on_eof(stop: asyncio.Event) -> None:
+    """Sets ``stop`` when the process at the other end of standard input ends, even by kill -9.
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop.set()
+    At the other end of a file or the null device there is none: they have ended.
+    """
+    loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
+    kind = os.fstat(descriptor).st_mode
+    if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or os.isatty(descriptor)):
+        stop.set()
+        return
 
+    def read() -> None:
+        with suppress(OSError):  # a terminal that is gone
+            if os.read(descriptor, 65_536):
+                return
+        loop.remove_reader(descriptor)
+        stop.set()
 
-async def stop_on_eof(stop: asyncio.Event) -> None:
-    """Sets ``stop`` when the process at the other end of standard input ends, even by kill -9."""
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: _StopAtEof(stop), sys.stdin)
+    loop.add_reader(descriptor, read)
 
 
 class Worker:

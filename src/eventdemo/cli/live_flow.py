@@ -78,7 +78,7 @@ def flow(
         print_json(look.view) if as_json else show(_shown(look))
     elif as_json:
         _watch_as_json(client, look, every_s)
-    elif sys.stdout.isatty():
+    elif out.is_terminal and not out.is_dumb_terminal:
         _watch_on_terminal(client, look, every_s)
     else:
         while True:

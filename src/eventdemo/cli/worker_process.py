@@ -6,7 +6,7 @@ On AWS a worker can sleep until a notification of SNS wakes it, instead of polli
 import asyncio
 import os
 from collections.abc import Coroutine, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import structlog
@@ -61,7 +61,7 @@ async def work(
     meter = Meter(target.count_into)
     stop = stop_on_signals()
     if until_eof:
-        await stop_on_eof(stop)
+        stop_on_eof(stop)
         _lower_priority()
     with _metrics_page(target, meter):
         async with (
@@ -151,5 +151,6 @@ def _lower_priority() -> None:
     """Leaves the terminal's Ctrl-C and the first turn on the processors to the API beside it."""
     # Not a session of its own: Linux gives each session an equal part of the processors, however
     # nice its processes are.
-    os.setpgid(0, 0)
+    with suppress(PermissionError):  # the leader of a session leads a group of its own already
+        os.setpgid(0, 0)
     os.nice(NICENESS_BESIDE_THE_API)
