@@ -1,6 +1,6 @@
 """What can go wrong with a call of this API, and how any exception is answered."""
 
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 from litestar import Request, Response
@@ -12,6 +12,7 @@ from litestar.exceptions import (
 )
 from structlog.contextvars import bound_contextvars
 
+from eventdemo.api.views import POSITION_PATTERN
 from eventdemo.errors import (
     Conflict,
     IdempotencyMismatch,
@@ -22,6 +23,7 @@ from eventdemo.errors import (
     StorageFull,
     VersionMismatch,
 )
+from eventdemo.facts import ProductId
 from eventdemo.http import problems as http_problems
 from eventdemo.http.problems import (
     INTERNAL,
@@ -36,6 +38,7 @@ from eventdemo.http.problems import (
     ProblemType,
     invalid,
 )
+from eventdemo.http.wording import in_words
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +93,12 @@ PROBLEM_TYPES = {
         ),
         key=lambda type_: type_.status,
     )
+}
+
+#: What is said of parameters that don't match these patterns.
+_FORMS = {
+    get_args(ProductId)[1].pattern: get_args(ProductId)[1].description,
+    POSITION_PATTERN: "a text as this API answered it",
 }
 
 #: The types of the framework's own refusals.
@@ -187,4 +196,7 @@ def _of_framework(error: HTTPException) -> Problem:
 
 def _parameter_errors(extra: Any) -> list[FieldError]:
     items = [item for item in extra or () if isinstance(item, dict)]
-    return [FieldError(str(e.get("key", "")), str(e.get("message", ""))) for e in items]
+    return [
+        FieldError(str(e.get("key", "")), in_words(str(e.get("message", "")), _FORMS))
+        for e in items
+    ]

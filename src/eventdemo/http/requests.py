@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar, get_args
 
 import msgspec
-from msgspec import NODEFAULT, Struct
+from msgspec import NODEFAULT, Meta, Struct
 from msgspec.inspect import Metadata, StrType, StructType, type_info
 
 from eventdemo.http import Headers, Receive
@@ -24,6 +24,7 @@ from eventdemo.http.problems import (
     Problem,
     invalid,
 )
+from eventdemo.http.wording import in_words
 
 T = TypeVar("T", bound=Struct)
 
@@ -156,7 +157,7 @@ class JsonBodyReader(Generic[T]):
         """Names all that is wrong with a body that was refused; the decoder stops at the first."""
         fields = _parse(body)
         if not isinstance(fields, dict):
-            raise invalid([FieldError("$", "Expected `object`")]) from None
+            raise invalid([FieldError("$", "has to be a JSON object")]) from None
         errors = list(_field_errors(self.type, fields))
         if not errors:
             raise Problem(MALFORMED_JSON, str(error)) from None
@@ -245,9 +246,15 @@ def _field_errors(type_: type[Struct], values: dict[str, Any]) -> Iterable[Field
         try:
             msgspec.convert(values[name], field.type, strict=True)
         except (msgspec.ValidationError, OverflowError) as error:
-            yield FieldError(name, str(error))
+            yield FieldError(name, in_words(str(error), _forms_of(field.type)))
     for name in values.keys() - fields.keys():
         yield FieldError(_printable(name), "is not a field of this request")
+
+
+def _forms_of(type_: Any) -> dict[str, str]:
+    """The descriptions of the patterns that a type's texts have to match."""
+    metas = (arg for arg in get_args(type_) if isinstance(arg, Meta))
+    return {meta.pattern: meta.description for meta in metas if meta.pattern and meta.description}
 
 
 def _printable(name: str) -> str:
