@@ -30,8 +30,8 @@ EXIT_CODES = (
     ExitCode(
         4,
         "storage trouble",
-        "storage trouble: missing, lost while it was open, of another event pool, locked, read-only, "
-        "damaged, too new, or no space left",
+        "storage trouble: missing, lost while it was open, of another event pool, locked, "
+        "read-only, damaged, too new, or no space left",
     ),
     ExitCode(
         5,
