@@ -15,6 +15,7 @@ MAX_QUANTITY_PER_RESTOCK = 1_000_000_000
 
 #: The largest integer that every JSON reader holds exactly: what is more was never written by us.
 MAX_COUNT = 2**53 - 1
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 
 ProductId = Annotated[
     str,
@@ -40,6 +41,12 @@ def product_stream(product_id: str) -> str:
     return f"product-{product_id}"
 
 
+def product_id_of(stream: str) -> str:
+    """Returns the product whose history a stream is; empty for other streams."""
+    _, prefix, product_id = stream.partition(product_stream(""))
+    return product_id if prefix and stream == product_stream(product_id) else ""
+
+
 def purchase_stream(request_id: str) -> str:
     """Names the stream that takes a purchase's one outcome, at version 1."""
     return f"purchase-{request_id}"
@@ -58,7 +65,7 @@ class _PurchaseFact(Struct, frozen=True, gc=False, tag_field="type"):
 
     request_id: str
     product_id: str
-    quantity: Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+    quantity: Count
 
 
 class _PurchaseEvent(_PurchaseFact, frozen=True, gc=False, tag_field="type"):
@@ -72,14 +79,14 @@ class ProductRegistered(_ProductFact, frozen=True, gc=False, tag="ProductRegiste
     held its price as a decimal text."""
 
     name: str
-    price_cents: int
+    price_cents: Count
 
 
 class ProductChanged(_ProductFact, frozen=True, gc=False, tag="ProductChanged"):
     """The product's name or price is another from here on."""
 
     name: str
-    price_cents: int
+    price_cents: Count
 
 
 class ProductRetired(_ProductFact, frozen=True, gc=False, tag="ProductRetired"):
@@ -89,13 +96,13 @@ class ProductRetired(_ProductFact, frozen=True, gc=False, tag="ProductRetired"):
 class StockReceived(_ProductFact, frozen=True, gc=False, tag="StockReceived"):
     """Units arrived on the shelf."""
 
-    quantity: int
+    quantity: Count
 
 
 class StockReserved(_ProductFact, frozen=True, gc=False, tag="StockReserved"):
     """Units left the shelf for one purchase."""
 
-    quantity: int
+    quantity: Count
     request_id: str
 
 
@@ -123,14 +130,14 @@ class PurchaseRefused(_PurchaseFact, frozen=True, gc=False, tag="PurchaseRefused
 class PurchaseApproved(_PurchaseEvent, frozen=True, gc=False, tag="PurchaseApproved"):
     """The stock is reserved; an order has to be made of it."""
 
-    unit_price_cents: int
+    unit_price_cents: Count
 
 
 class OrderCreated(_PurchaseEvent, frozen=True, gc=False, tag="OrderCreated"):
     """The purchase is confirmed: this is its order."""
 
     order_id: str
-    unit_price_cents: int
+    unit_price_cents: Count
 
 
 class PurchaseFailed(_PurchaseEvent, frozen=True, gc=False, tag="PurchaseFailed"):

@@ -74,6 +74,27 @@ class RecordedEvent(Struct, frozen=True, gc=False):
         return event_id(self.causation_id, self.ordinal)
 
 
+class UnreadableEvent(Struct, frozen=True, gc=False):
+    """An event of which only its place is known: its content is damaged, or was written by a later
+    version of this program. ``product_id`` is empty where even that can't be read."""
+
+    position: int
+    stream: str
+    version: int
+    causation_id: str
+    ordinal: int
+    at_us: int
+    product_id: str
+    reason: str
+
+    @property
+    def id(self) -> str:
+        return event_id(self.causation_id, self.ordinal)
+
+
+PoolEvent = RecordedEvent | UnreadableEvent
+
+
 class Write(Struct, frozen=True, gc=False):
     """One event to append, its stream, and the version the stream must be at before it."""
 

@@ -17,6 +17,7 @@ from eventdemo.messages import (
     IdempotencyKey,
     Message,
     Outcome,
+    PoolEvent,
     Received,
     RecordedEvent,
     Recording,
@@ -32,7 +33,7 @@ class EventPool(Protocol):
     - A stream's versions and the pool's positions have no gaps, and a reader that saw position n
       will never find an event appear at or below n.
     - No event is ever changed or removed. Where one is damaged, or was written by a later version
-      of this program, reading it raises ``HistoryUnreadable``; other streams can be read.
+      of this program, reading its stream raises ``HistoryUnreadable``; other streams can be read.
     """
 
     async def identity(self) -> str:
@@ -55,8 +56,9 @@ class EventPool(Protocol):
     ) -> list[RecordedEvent]:
         """Returns a page of one stream's history, oldest first."""
 
-    async def read_all(self, *, after_position: int, limit: int) -> list[RecordedEvent]:
-        """Returns a page of the whole pool in the order of positions."""
+    async def read_all(self, *, after_position: int, limit: int) -> list[PoolEvent]:
+        """Returns a page of the whole pool in the order of positions. One that can't be read is an
+        ``UnreadableEvent`` there."""
 
     async def caused_by(self, causation_id: str) -> list[RecordedEvent]:
         """Returns the events that a message or command caused to be recorded, in order."""

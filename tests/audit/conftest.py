@@ -11,8 +11,8 @@ from eventdemo.messages import (
     DeadLetter,
     Message,
     Outcome,
+    PoolEvent,
     Received,
-    RecordedEvent,
     outcome_in,
 )
 from eventdemo.ports import Engine, EventPool
@@ -96,7 +96,7 @@ async def models(tmp_path: Path) -> AsyncIterator[ReadModels]:
     await models.close()
 
 
-async def project(folder: Path, events: Sequence[RecordedEvent]) -> None:
+async def project(folder: Path, events: Sequence[PoolEvent]) -> None:
     """Read models of some events, right or wrong."""
     folder.mkdir(exist_ok=True)
     generation = Generation.create(generations.following(folder))

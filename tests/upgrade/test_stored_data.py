@@ -30,6 +30,7 @@ from eventdemo.runtime.wiring import open_engine
 from eventdemo.runtime.worker import run_services
 from eventdemo.settings import Settings
 from tests.api.conftest import Running
+from tests.conformance.samples import readable
 
 pytestmark = pytest.mark.anyio
 
@@ -104,7 +105,7 @@ async def all_dead_letters(engine: Engine) -> list[DeadLetter]:
 
 
 async def test_events_of_all_shapes_add_up_to_the_same_products(engine: Engine) -> None:
-    events = await engine.pool.read_all(after_position=0, limit=10_000)
+    events = readable(await engine.pool.read_all(after_position=0, limit=10_000))
     assert [event.position for event in events] == list(range(1, EXPECTED["head"] + 1))
     assert await engine.pool.head() == EXPECTED["head"]
     registered = next(event for event in events if event.stream == "product-candle")

@@ -141,6 +141,11 @@ async def _positions(engine: Engine, read_models: ReadModels) -> list[Metric]:
             "Age of the first event that the read models do not know.",
             lag_us / 1_000_000,
         ),
+        GaugeMetricFamily(
+            "eventdemo_read_models_streams_set_aside",
+            "Streams of which the read models cannot read an event.",
+            await read_models.streams_set_aside(),
+        ),
     ]
 
 

@@ -54,12 +54,14 @@ class FlowView(Struct, frozen=True):
 
 
 class Ready(Struct, frozen=True):
-    """The storage answers; the read models have read up to ``read_models_position``."""
+    """The storage answers; the read models have read up to ``read_models_position``, and have set
+    aside the streams that hold an event that can't be read."""
 
     status: Literal["ready"]
     event_pool_head: str
     read_models_position: str
     read_models_lag: int
+    streams_set_aside: int
 
 
 class Live(Struct, frozen=True):
@@ -116,10 +118,11 @@ async def ready(context: Context) -> Ready:
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             head, position = await context.engine.pool.head(), await context.read_models.position()
+            set_aside = await context.read_models.streams_set_aside()
     except TimeoutError:
         raise Problem(STORAGE, f"The storage did not answer in {PROBE_TIMEOUT_S:g} s.") from None
     lag = max(0, head - position)
-    return Ready("ready", encode_position(head), encode_position(position), lag)
+    return Ready("ready", encode_position(head), encode_position(position), lag, set_aside)
 
 
 @get(

@@ -15,6 +15,7 @@ from structlog.contextvars import bound_contextvars
 from eventdemo.api.views import POSITION_PATTERN
 from eventdemo.errors import (
     Conflict,
+    HistoryUnreadable,
     IdempotencyMismatch,
     NotFound,
     OutcomeUnknown,
@@ -170,6 +171,11 @@ def _of_storage(error: StorageError) -> Problem:
             detail = (
                 "The storage's answer was lost: the purchase, or whatever else was sent, may have "
                 "been accepted. Repeating it with the same Idempotency-Key is safe."
+            )
+        case HistoryUnreadable():
+            detail = (
+                "An event of this history is damaged, or a later version wrote it; all other "
+                "histories can be used. The server's log says which event."
             )
         case StorageFull():
             detail = "No space is left in the storage."

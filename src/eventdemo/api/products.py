@@ -126,7 +126,9 @@ async def product(
         if view is None:
             raise _unknown(product_id)
         state = _state(view)
-    return answer(request, state, version_tag(state.version))
+    # A product that is damaged, or repaired, differs at the same version.
+    tag = None if state.damaged else version_tag(state.version)
+    return answer(request, state, tag)
 
 
 async def _as_it_was(
@@ -198,6 +200,7 @@ def _state(view: ProductView) -> ProductState:
         reserved=view.reserved,
         available=view.available,
         retired=view.retired,
+        damaged=view.damaged,
     )
 
 

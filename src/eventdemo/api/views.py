@@ -235,7 +235,9 @@ class PurchaseTrace(Struct, frozen=True, omit_defaults=True):
 
 
 class ProductState(Struct, frozen=True):
-    """A product at one version of its history; one that is retired can't be bought."""
+    """A product at one version of its history; one that is retired can't be bought. It is damaged
+    as long as an event about it cannot be read: then what was recorded from there on is missing
+    here, and purchases that need it fail."""
 
     product_id: str
     version: int
@@ -245,6 +247,7 @@ class ProductState(Struct, frozen=True):
     reserved: int
     available: int
     retired: bool
+    damaged: bool = False
 
 
 def product_state(product_id: str, product: Product) -> ProductState:

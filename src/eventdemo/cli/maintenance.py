@@ -18,6 +18,9 @@ from eventdemo.cli.options import (
 )
 from eventdemo.cli.output import print_json
 
+#: The exit code of an audit that could not read all events, and found no promise broken.
+EXIT_UNREADABLE = 8
+
 
 def audit(
     data: Data = None,
@@ -28,7 +31,8 @@ def audit(
 ) -> int:
     """Check the promises against all that is stored, and print the receipt.
 
-    Reads the data itself, so the system may run or not. Exits with 1 if a promise is broken.
+    Reads the data itself, so the system may run or not. Exits with 1 if a promise is broken, else
+    with 8 if events cannot be read: the receipt names their streams, and all others are checked.
 
     Example: [bold]eventdemo audit --json[/bold]
     """
@@ -37,7 +41,9 @@ def audit(
 
     receipt = run_async(reports.audit_of(settings))
     print_json(receipt) if as_json else reports.print_receipt(receipt)
-    return 0 if receipt.clean else 1
+    if not receipt.clean:
+        return 1
+    return 0 if receipt.complete else EXIT_UNREADABLE
 
 
 def rebuild(

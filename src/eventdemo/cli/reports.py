@@ -110,8 +110,20 @@ def print_receipt(receipt: Receipt) -> None:
         say(f"and {more:,} more products: --json lists all")
     for line in receipt.broken:
         say(f"BROKEN: {line}")
-    if receipt.clean:
+    for row in receipt.unreadable:
+        say(
+            f"UNREADABLE: {row.stream} from version {row.version} (position {row.position}) on: "
+            f"{row.reason}"
+        )
+    if not receipt.complete:
+        say(
+            f"{receipt.unreadable_streams:,} streams are damaged, or hold events of a later "
+            "eventdemo: restore them from a backup, or upgrade eventdemo"
+        )
+    if receipt.clean and receipt.complete:
         say("every promise was kept")
+    elif receipt.clean:
+        say("every promise was kept, as far as can be read")
     else:
         say(f"{receipt.contradictions:,} contradictions")
 

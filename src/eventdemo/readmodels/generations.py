@@ -21,7 +21,8 @@ import msgspec
 from eventdemo import errors
 from eventdemo.codec.sqlfile import load
 from eventdemo.codec.sqlread import reading
-from eventdemo.messages import RecordedEvent
+from eventdemo.messages import PoolEvent, RecordedEvent, UnreadableEvent
+from eventdemo.readmodels import set_aside
 from eventdemo.readmodels.projection import Changes, project
 
 SQL = load("eventdemo.readmodels", "readmodels.sql")
@@ -29,7 +30,7 @@ SQL = load("eventdemo.readmodels", "readmodels.sql")
 T = TypeVar("T")
 
 #: Counts the shapes of the tables; a file of another shape is replaced, never migrated.
-SHAPE = 2
+SHAPE = 3
 _BUSY_TIMEOUT_MS = 5_000
 
 _GENERATION = re.compile(r"(\d{6,})\.db")
@@ -188,6 +189,7 @@ class Generation:
         position, last_event_id = connection.execute(SQL["state"]).get
         self.position: int = position
         self._last_event_id: str = last_event_id
+        self.set_aside = _streams_set_aside(connection)
 
     @classmethod
     def create(cls, path: Path) -> Self:
@@ -198,6 +200,7 @@ class Generation:
             connection.execute(SQL["settings"])
             with _immediate(connection):
                 connection.execute(SQL["schema"])
+                connection.execute(set_aside.SQL["schema"])
                 connection.pragma("user_version", SHAPE)
             return cls(path, connection)
 
@@ -209,7 +212,7 @@ class Generation:
             connection.execute(SQL["settings"])
             return cls(path, connection)
 
-    def unseen(self, page: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
+    def unseen(self, page: Sequence[PoolEvent]) -> Sequence[PoolEvent]:
         """Returns the events of a page, read from ``position - 1`` on, that this model lacks.
 
         The first event of the page is the last that the model holds: if it is another one, the
@@ -222,14 +225,30 @@ class Generation:
         return page[1:]
 
     async def apply(
-        self, page: Sequence[RecordedEvent], is_current: Callable[[], bool] = lambda: True
+        self, page: Sequence[PoolEvent], is_current: Callable[[], bool] = lambda: True
     ) -> bool:
-        """Adds the events after ``position`` in one transaction together with their position.
+        """Adds the events after ``position`` in one transaction together with their position; what
+        belongs to a stream that is, or has to be, set aside is kept back.
 
         Returns False, and changes nothing, if the model is no longer current (asked once nobody
         else can write), or if another projector was here first.
         """
         return await self._in_thread(lambda: self._apply(page, is_current))
+
+    async def take_in(
+        self,
+        stream: str,
+        events: Sequence[RecordedEvent],
+        unreadable: UnreadableEvent | None,
+        is_current: Callable[[], bool],
+    ) -> bool:
+        """Adds the first events that are kept back of a stream; ``unreadable`` is the next one, if
+        it cannot be read. Returns False as ``apply`` does."""
+        return await self._in_thread(lambda: self._take_in(stream, events, unreadable, is_current))
+
+    async def kept_back(self, stream: str) -> list[int]:
+        """Returns the first positions of what is kept back of a stream."""
+        return await self._in_thread(lambda: set_aside.kept_back(self._connection, stream))
 
     @asynccontextmanager
     async def writes_blocked(self) -> AsyncIterator[int]:
@@ -259,13 +278,34 @@ class Generation:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
-    def _apply(self, page: Sequence[RecordedEvent], is_current: Callable[[], bool]) -> bool:
-        changes, last = project(page), page[-1]
+    def _apply(self, page: Sequence[PoolEvent], is_current: Callable[[], bool]) -> bool:
+        separated, last = set_aside.separate(page, self.set_aside), page[-1]
+        changes = project(separated.events)
         with _immediate(self._connection):
             if not is_current() or not self._advance(last.position, last.id):
                 return False
             self._write(changes)
+            set_aside.keep_back(self._connection, separated)
         self.position, self._last_event_id = last.position, last.id
+        self.set_aside |= dict.fromkeys(row.stream for row in separated.streams)
+        set_aside.log_set_aside(separated.streams)
+        return True
+
+    def _take_in(
+        self,
+        stream: str,
+        events: Sequence[RecordedEvent],
+        unreadable: UnreadableEvent | None,
+        is_current: Callable[[], bool],
+    ) -> bool:
+        changes = project(events)
+        with _immediate(self._connection):
+            if not is_current() or not set_aside.release(
+                self._connection, stream, events, unreadable
+            ):
+                return False
+            self._write(changes)
+        self.set_aside = _streams_set_aside(self._connection)
         return True
 
     def _advance(self, position: int, last_event_id: str) -> bool:
@@ -286,6 +326,10 @@ class Generation:
             ((*key, orders, changes.units[key]) for key, orders in changes.sold.items()),
         )
         write(SQL["add_failures"], ((*key, count) for key, count in changes.failed.items()))
+
+
+def _streams_set_aside(connection: apsw.Connection) -> dict[str, None]:
+    return dict.fromkeys(row.stream for row in set_aside.all_set_aside(connection))
 
 
 async def open_in_thread(work: Callable[[], T]) -> T:

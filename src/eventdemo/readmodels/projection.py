@@ -24,7 +24,8 @@ from eventdemo.messages import RecordedEvent
 
 
 class ProductView(Struct, frozen=True, gc=False):
-    """A product of the catalogue; ``version`` is that of the last event it was projected from."""
+    """A product of the catalogue; ``version`` is that of the last event it was projected from.
+    It is ``damaged`` while an event about it cannot be read: what follows that is missing."""
 
     product_id: str
     name: str
@@ -34,6 +35,7 @@ class ProductView(Struct, frozen=True, gc=False):
     available: int
     version: int
     retired: bool = False
+    damaged: bool = False
 
 
 class OrderView(Struct, frozen=True, gc=False):
@@ -58,10 +60,21 @@ class SalesView(Struct):
     failed: dict[str, int] = field(default_factory=dict)
 
 
+class StreamSetAside(Struct, frozen=True):
+    """A stream that is projected up to an event that cannot be read, and the place of that."""
+
+    stream: str
+    product_id: str
+    position: int
+    version: int
+    reason: str
+
+
 class Contents(Struct, frozen=True):
     """All totals as they were at one position, for the audit."""
 
     position: int
+    set_aside: list[StreamSetAside]
     products: list[ProductView]
     sales: list[SalesView]
     orders: int

@@ -8,10 +8,11 @@ from time import perf_counter
 import structlog
 
 from eventdemo import errors
-from eventdemo.messages import RecordedEvent
+from eventdemo.messages import PoolEvent
 from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
 from eventdemo.readmodels.generations import Generation, open_in_thread
+from eventdemo.readmodels.intake import Intake
 from eventdemo.readmodels.rebuild import PAGE_EVENTS, rebuild
 from eventdemo.runtime.observer import UNOBSERVED, Observer
 
@@ -81,7 +82,9 @@ class Projector:
         def is_current() -> bool:
             return generations.current(self._folder) == generation.path
 
+        intake = Intake(self._pool, generation, is_current)
         while is_current() and not stop.is_set():
+            await intake.take_turn()
             page = await self._pool.read_all(
                 after_position=max(generation.position - 1, 0), limit=PAGE_EVENTS + 1
             )
@@ -96,7 +99,7 @@ class Projector:
     async def _apply(
         self,
         generation: Generation,
-        events: Sequence[RecordedEvent],
+        events: Sequence[PoolEvent],
         is_current: Callable[[], bool],
     ) -> bool:
         began_s = perf_counter()

@@ -12,7 +12,7 @@ import apsw
 
 from eventdemo import errors
 from eventdemo.codec import encode_text
-from eventdemo.readmodels import generations
+from eventdemo.readmodels import generations, set_aside
 from eventdemo.readmodels.generations import SQL, open_file, translated
 from eventdemo.readmodels.projection import Contents, OrderView, ProductView, SalesView
 
@@ -87,6 +87,13 @@ class ReadModels:
         return await self._query(
             lambda db: _sales(db, "products_tried", after, with_retired, limit)
         )
+
+    async def streams_set_aside(self) -> int:
+        """The number of streams of which an event cannot be read; 0 when nothing is built yet."""
+        try:
+            return await self._query(set_aside.count)
+        except errors.StorageError:
+            return 0
 
     async def contents(self) -> Contents:
         """All totals as they are at one position."""
@@ -206,8 +213,8 @@ def _position(connection: apsw.Connection) -> int:
 
 
 def _product(row: tuple[Any, ...]) -> ProductView:
-    *columns, retired = row
-    return ProductView(*[*columns, bool(retired)])
+    *columns, retired, damaged = row
+    return ProductView(*[*columns, bool(retired), bool(damaged)])
 
 
 def _sales(connection: apsw.Connection, name: str, *bindings: str | int) -> list[SalesView]:
@@ -234,4 +241,5 @@ def _contents(connection: apsw.Connection) -> Contents:
         sales = _sales(connection, "sold_or_failed")
         ((orders,),) = _rows(connection, "count_orders")
         position = _position(connection)
-    return Contents(position, products, sales, orders)
+        streams = set_aside.all_set_aside(connection)
+    return Contents(position, streams, products, sales, orders)

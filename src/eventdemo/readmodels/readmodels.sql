@@ -91,13 +91,15 @@ ON CONFLICT (product_id, code) DO UPDATE SET purchases = purchases + excluded.pu
 
 -- name: products
 -- A page of the catalogue in the order of ids, with the retired products if asked for.
-SELECT product_id, name, price_cents, received, reserved, received - reserved, version, retired
+SELECT product_id, name, price_cents, received, reserved, received - reserved, version, retired,
+    EXISTS (SELECT 1 FROM set_aside WHERE set_aside.product_id = products.product_id)
 FROM products WHERE product_id > :after AND (:with_retired OR NOT retired)
 ORDER BY product_id LIMIT :limit;
 
 -- name: product
 -- One product of the catalogue.
-SELECT product_id, name, price_cents, received, reserved, received - reserved, version, retired
+SELECT product_id, name, price_cents, received, reserved, received - reserved, version, retired,
+    EXISTS (SELECT 1 FROM set_aside WHERE set_aside.product_id = products.product_id)
 FROM products WHERE product_id = ?;
 
 -- name: order

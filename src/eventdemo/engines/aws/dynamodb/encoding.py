@@ -14,8 +14,8 @@ from msgspec import Raw, Struct
 from eventdemo.codec import UNDECODABLE, encode
 from eventdemo.codec.upcasters import StoredEvent, schema_version, upcast
 from eventdemo.engines.aws.dynamodb.table import Attributes, Value
-from eventdemo.engines.recordings import unreadable
-from eventdemo.messages import RecordedEvent, Recording
+from eventdemo.engines.recordings import unreadable, unreadable_event
+from eventdemo.messages import PoolEvent, RecordedEvent, Recording
 
 #: A text up to this many bytes shares its item's first kilobyte with the keys.
 _PLAIN_BYTES = 800
@@ -31,6 +31,18 @@ class LogRow(Struct, array_like=True, frozen=True, gc=False):
     correlation_id: str
     at_us: int
     data: StoredEvent
+
+
+class _LogRowPlace(Struct, array_like=True, frozen=True, gc=False):
+    """The place of an event whose content may be anything."""
+
+    stream: str
+    version: int
+    causation_id: str
+    ordinal: int
+    correlation_id: str
+    at_us: int
+    data: Raw
 
 
 class ChunkRow(Struct, array_like=True, frozen=True, gc=False):
@@ -68,6 +80,8 @@ class StreamChunk(NamedTuple):
 
 
 _rows = msgspec.json.Decoder(list[LogRow])
+_row = msgspec.json.Decoder(LogRow)
+_row_place = msgspec.json.Decoder(_LogRowPlace)
 _chunk_rows = msgspec.json.Decoder(list[ChunkRow])
 _raw_rows = msgspec.json.Decoder(list[Raw])
 
@@ -107,18 +121,48 @@ def unpack(value: Value, name: str = "without a position") -> bytes:
         raise unreadable(name, error) from error
 
 
-def events_of(
-    attributes: Attributes, name: str, first_position: int | None = None
-) -> list[RecordedEvent]:
-    """The events of an item; with positions from ``first_position`` on, else with 0.
-
-    Raises ``HistoryUnreadable``.
-    """
+def events_of(attributes: Attributes, name: str) -> list[RecordedEvent]:
+    """The events of an item, without positions. Raises ``HistoryUnreadable``."""
     rows = _decoded(attributes, name, _rows.decode)
-    return [
-        _event(index + first_position if first_position else 0, row.stream, row.version, row)
-        for index, row in enumerate(rows)
-    ]
+    return [_event(0, row.stream, row.version, row) for row in rows]
+
+
+def log_events_of(attributes: Attributes, name: str, first_position: int) -> list[PoolEvent]:
+    """The events of an item of the log, also those that cannot be read.
+
+    Raises ``HistoryUnreadable`` if not even their streams can.
+    """
+    body = unpack(attributes["events"], name)
+    try:
+        rows = _rows.decode(body)
+        return [
+            _event(position, row.stream, row.version, row)
+            for position, row in enumerate(rows, first_position)
+        ]
+    except Exception as error:  # noqa: BLE001 - whatever a history can do to its reader
+        try:
+            raw_rows = _raw_rows.decode(body)
+            return [_recorded_or_unreadable(*row) for row in enumerate(raw_rows, first_position)]
+        except UNDECODABLE:
+            raise unreadable(name, error) from error
+
+
+def _recorded_or_unreadable(position: int, raw: Raw) -> PoolEvent:
+    try:
+        row = _row.decode(raw)
+        return _event(position, row.stream, row.version, row)
+    except Exception as error:  # noqa: BLE001 - whatever a history can do to its reader
+        place = _row_place.decode(raw)
+        return unreadable_event(
+            position,
+            place.stream,
+            place.version,
+            place.causation_id,
+            place.ordinal,
+            place.at_us,
+            bytes(place.data),
+            error,
+        )
 
 
 def chunk_of(stream: str, first: int, attributes: Attributes) -> StreamChunk:

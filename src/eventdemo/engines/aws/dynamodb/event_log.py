@@ -10,7 +10,7 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from eventdemo.engines.aws.dynamodb.encoding import concatenated, events_of
+from eventdemo.engines.aws.dynamodb.encoding import concatenated, log_events_of
 from eventdemo.engines.aws.dynamodb.event_outbox import (
     SHARDS,
     OutboxEntry,
@@ -33,7 +33,7 @@ from eventdemo.engines.aws.dynamodb.table import (
 from eventdemo.engines.calls import gather_bounded
 from eventdemo.engines.record_batches import limited_runs
 from eventdemo.errors import HistoryUnreadable, StorageError
-from eventdemo.messages import RecordedEvent
+from eventdemo.messages import PoolEvent, RecordedEvent
 
 HEAD = Key("log", "head")
 
@@ -67,7 +67,11 @@ class LogItem(NamedTuple):
     """A run of events, the first at position ``first``."""
 
     first: int
-    events: list[RecordedEvent]
+    events: list[PoolEvent]
+
+    @property
+    def is_readable(self) -> bool:
+        return all(isinstance(event, RecordedEvent) for event in self.events)
 
 
 class EventLog:
@@ -88,12 +92,13 @@ class EventLog:
         await self._drain()
         return (await self._read_head(settled=True)).position
 
-    async def read(self, after_position: int, limit: int) -> list[RecordedEvent]:
-        """Returns a page of events by position. Raises ``HistoryUnreadable``."""
+    async def read(self, after_position: int, limit: int) -> list[PoolEvent]:
+        """Returns a page of events by position; those that cannot be read are named there. Raises
+        ``HistoryUnreadable`` for an item that names no stream."""
         if self._head.position < after_position + limit:
             await self._drain()
             await self._read_head(settled=True)
-        head, events = self._head, list[RecordedEvent]()
+        head, events = self._head, list[PoolEvent]()
         if limit <= 0 or after_position >= head.position:
             return events
         number = await self._number_of(after_position + 1, head)
@@ -249,7 +254,8 @@ class EventLog:
         for number, item in items.items():
             self._remember_place(item.first, number)
             self._remember_place(item.first + len(item.events), number + 1)
-        self._items |= items
+        # What cannot be read may be repaired.
+        self._items |= {number: item for number, item in items.items() if item.is_readable}
         while len(self._items) > _MAX_ITEMS:
             del self._items[next(iter(self._items))]
         return [items[number] for number in numbers]
@@ -266,7 +272,7 @@ def _item_of(number: int, attributes: Attributes | None) -> LogItem:
     if attributes is None:
         raise HistoryUnreadable(f"item {number} of the log is missing: restore a backup")
     first, count = int(attributes["first"]), int(attributes["count"])
-    return LogItem(first, events_of(attributes, f"{first} to {first + count - 1}", first))
+    return LogItem(first, log_events_of(attributes, f"{first} to {first + count - 1}", first))
 
 
 def _log_key(number: int) -> Key:

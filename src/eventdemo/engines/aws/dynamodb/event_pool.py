@@ -22,7 +22,7 @@ from eventdemo.engines.calls import gather_bounded
 from eventdemo.engines.recordings import expected_versions
 from eventdemo.engines.waiters import is_set_within
 from eventdemo.errors import Conflict
-from eventdemo.messages import RecordedEvent, Recording, Snapshot
+from eventdemo.messages import PoolEvent, RecordedEvent, Recording, Snapshot
 
 #: The events of one transaction take at most so many bytes before they are compressed, unless a
 #: single recording has more.
@@ -99,7 +99,7 @@ class DynamoEventPool:
     ) -> list[RecordedEvent]:
         return await self._streams.read(stream, after_version, limit)
 
-    async def read_all(self, *, after_position: int, limit: int) -> list[RecordedEvent]:
+    async def read_all(self, *, after_position: int, limit: int) -> list[PoolEvent]:
         return await self._log.read(after_position, limit)
 
     async def caused_by(self, causation_id: str) -> list[RecordedEvent]:
