@@ -17,7 +17,7 @@ from eventdemo.messages import (
 )
 from eventdemo.ports import Engine, EventPool
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generations import Generation
+from eventdemo.readmodels.generation import Generation
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.wiring import open_embedded
 from tests.delegating import DelegatingEngine

@@ -7,7 +7,7 @@ import structlog
 
 from eventdemo.messages import RecordedEvent, UnreadableEvent
 from eventdemo.ports import EventPool
-from eventdemo.readmodels.generations import Generation
+from eventdemo.readmodels.generation import Generation
 from eventdemo.readmodels.set_aside import EVENTS_PER_TURN
 
 #: The time between two rounds of attempts, and how many of them may fail in a round.

@@ -11,7 +11,7 @@ from eventdemo import errors
 from eventdemo.messages import PoolEvent
 from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generations import Generation, open_in_thread
+from eventdemo.readmodels.generation import Generation, open_in_thread
 from eventdemo.readmodels.intake import Intake
 from eventdemo.readmodels.rebuild import PAGE_EVENTS, rebuild
 from eventdemo.runtime.observer import UNOBSERVED, Observer

@@ -7,7 +7,7 @@ from pathlib import Path
 from eventdemo import errors
 from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generations import Generation, open_in_thread
+from eventdemo.readmodels.generation import Generation, open_in_thread
 
 Progress = Callable[[int, int], None]
 
