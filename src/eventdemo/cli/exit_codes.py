@@ -6,6 +6,7 @@ DONE = 0
 FAILED = 1
 PURCHASE_FAILED = 6
 STILL_PENDING = 7
+UNREADABLE = 8
 INTERRUPTED = 130
 
 
@@ -45,6 +46,11 @@ EXIT_CODES = (
         STILL_PENDING,
         "the purchase is still pending",
         "`buy` or `status` with `--wait`: the time is over, and the purchase is still pending",
+    ),
+    ExitCode(
+        UNREADABLE,
+        "events cannot be read",
+        "`audit`: events cannot be read, and no promise is known to be broken",
     ),
     ExitCode(INTERRUPTED, "interrupted", "interrupted by Ctrl-C"),
 )

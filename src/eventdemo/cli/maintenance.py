@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from eventdemo.cli.exit_codes import DONE, FAILED, INTERRUPTED
+from eventdemo.cli.exit_codes import DONE, FAILED, INTERRUPTED, UNREADABLE
 from eventdemo.cli.options import (
     Commands,
     Data,
@@ -17,9 +17,6 @@ from eventdemo.cli.options import (
     settings_of,
 )
 from eventdemo.cli.output import print_json
-
-#: The exit code of an audit that could not read all events, and found no promise broken.
-EXIT_UNREADABLE = 8
 
 
 def audit(
@@ -42,8 +39,8 @@ def audit(
     receipt = run_async(reports.audit_of(settings))
     print_json(receipt) if as_json else reports.print_receipt(receipt)
     if not receipt.clean:
-        return 1
-    return 0 if receipt.complete else EXIT_UNREADABLE
+        return FAILED
+    return DONE if receipt.complete else UNREADABLE
 
 
 def rebuild(

@@ -9,7 +9,7 @@ import msgspec
 
 from eventdemo.aggregates import Product
 from eventdemo.codec.upcasters import StoredEvent
-from eventdemo.facts import Event
+from eventdemo.facts import Event, product_id_of
 from eventdemo.messages import Message, Outcome, Undecodable
 
 
@@ -100,8 +100,11 @@ def decode_events(bodies: Sequence[str]) -> list[StoredEvent]:
     return _events.decode("[" + ",".join(bodies) + "]")
 
 
-def product_id_in_body(body: bytes) -> str:
-    """Returns the product that an event names which can't be read as a whole; empty if none."""
+def product_named(stream: str, body: bytes) -> str:
+    """Returns the product that an event is about which can't be read as a whole: by its stream, or
+    by its body as far as that can be read; empty if by neither."""
+    if product_id := product_id_of(stream):
+        return product_id
     try:
         return _names_product.decode(body).product_id
     except UNDECODABLE:

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from eventdemo.codec import product_id_in_body
+from eventdemo.codec import product_named
 from eventdemo.errors import Conflict, HistoryUnreadable
-from eventdemo.facts import product_id_of
 from eventdemo.messages import Recording, UnreadableEvent
 
 #: The reason of an event that cannot be read has at most so many characters.
@@ -52,7 +51,7 @@ def unreadable_event(
 ) -> UnreadableEvent:
     """Returns what is known of an event whose body cannot be read."""
     reason = " ".join(str(error).split())[:MAX_REASON_CHARS] or type(error).__name__
-    product_id = product_id_of(stream) or product_id_in_body(body)
+    product_id = product_named(stream, body)
     return UnreadableEvent(
         position, stream, version, causation_id, ordinal, at_us, product_id, reason
     )
