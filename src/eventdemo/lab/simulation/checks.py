@@ -93,6 +93,11 @@ def _of_product(world: World, product: ProductPlan) -> list[str]:
         broken.append(f"it was never registered: {summary}")
     if product.registered and codes[FailureCode.UNKNOWN_PRODUCT]:
         broken.append(f"it was registered: {summary}")
+    retired = [step for step in world.steps if isinstance(step, s.Retired)]
+    if codes[FailureCode.PRODUCT_RETIRED] and all(
+        step.product_id != product.product_id for step in retired
+    ):
+        broken.append(f"it was never retired: {summary}")
     restocks = [step for step in world.steps if isinstance(step, s.Restocked)]
     if any(step.product_id == product.product_id for step in restocks):
         return broken

@@ -61,14 +61,16 @@ def plan_of(seed: int) -> Plan:
     workers = tuple(f"worker-{n}" for n in range(1, random.randint(1, 3) + 1))
     draw = _Draw(random, deployment, products, apis, workers)
     steps = [*draw.purchases(), *draw.commands(), *draw.faults()]
+    failures, retention_s = draw.failures(), random.choice((3, 86_400))
+    steps += draw.retirements()
     return Plan(
         seed,
         deployment,
         products,
-        draw.failures(),
+        failures,
         apis,
         workers,
-        retention_s=random.choice((3, 86_400)),
+        retention_s=retention_s,
         steps=tuple(sorted(steps, key=lambda step: step.at_s)),
     )
 
@@ -123,6 +125,17 @@ class _Draw:
             if random.random() < 0.7
             else s.Repriced(self._at_the_rush(), n, random.choice(known), random.randint(0, 900))
             for n in range(random.randint(0, 8))
+        ]
+
+    def retirements(self) -> list[s.Step]:
+        """In every fourth run products are taken off sale for a while."""
+        random = self._random
+        if random.random() > 0.25:
+            return []
+        known = [product.product_id for product in self._products if product.registered]
+        return [
+            s.Retired(self._at_the_rush(), n, random.choice(known), self._while())
+            for n in range(random.randint(1, 3))
         ]
 
     def failures(self) -> tuple[HandlerFailure, ...]:

@@ -43,6 +43,14 @@ class Repriced(Step, frozen=True):
     price_cents: int
 
 
+class Retired(Step, frozen=True):
+    """The operator takes a product off sale, and puts it back later."""
+
+    number: int
+    product_id: str
+    back_after_s: float
+
+
 class Crash(Step, frozen=True):
     """A process dies at its nth write from then on, with that write done or not, and comes back."""
 

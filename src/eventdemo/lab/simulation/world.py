@@ -159,6 +159,8 @@ class World:
                 await self.clients.restock(cause, step.product_id, step.quantity)
             case s.Repriced():
                 await self.clients.reprice(step)
+            case s.Retired():
+                await self.clients.retire_for_a_while(step)
             case s.Redriven():
                 for _ in range(1 + step.twice):
                     await self.clients.redrive_all()
