@@ -16,15 +16,16 @@ from typing import Any
 
 import msgspec
 
-from eventdemo.errors import EventdemoError
 from eventdemo.facts import MAX_QUANTITY_PER_RESTOCK
 from eventdemo.lab.load.client import (
     Counts,
     LoadClient,
+    LoadFailed,
     read_accepted,
     read_counts,
     read_status,
     reason,
+    sleep_until,
 )
 from eventdemo.lab.load.measures import Latency, LoadResult, Outcomes, Workload
 
@@ -35,16 +36,10 @@ LONG_POLL_S = 20
 #: How often the flow's counts are asked for while the load runs, and while it drains.
 COUNT_EVERY_S = 0.25
 COUNT_EVERY_DRAINING_S = 0.05
-#: The shortest sleep that is one: uvloop turns a shorter one into a busy wait on the server's core.
-TICK_S = 0.001
 #: How many purchases that are overdue are sent before answers are read.
 SENT_AT_ONCE = 32
 #: How long the answers to the last requests are waited for.
 LAST_ANSWERS_S = 30.0
-
-
-class LoadFailed(EventdemoError):
-    """The load could not be prepared, or nothing of it was accepted."""
 
 
 class Load:
@@ -109,7 +104,8 @@ class Load:
         if units is None:
             units = self.workload.purchases * self.workload.quantity
         units = min(units, MAX_QUANTITY_PER_RESTOCK)
-        await self._each(self._register(product_id, units) for product_id in ids)
+        put_on_sale = self._client.put_on_sale
+        await self._each(put_on_sale(id_, "Load", units, self._operator) for id_ in ids)
         encode, quantity = msgspec.json.encode, self.workload.quantity
         return [
             self._client.encode(
@@ -117,18 +113,6 @@ class Load:
             )
             for product_id in ids
         ]
-
-    async def _register(self, product_id: str, units: int) -> None:
-        await self._operate("PUT", f"/products/{product_id}", {"name": "Load", "price_cents": 100})
-        if units:
-            await self._operate("POST", f"/products/{product_id}/stock", {"quantity": units})
-
-    async def _operate(self, method: str, path: str, body: dict[str, str | int]) -> None:
-        encoded = msgspec.json.encode(body)
-        request = self._client.encode(method, path, encoded, self._operator)
-        status, answer = await self._client.call(request)
-        if status not in (200, 201):
-            raise LoadFailed(f"{method} {path} was refused: {reason(status, answer)}")
 
     async def _each(self, works: Iterable[Coroutine[Any, Any, None]]) -> None:
         """Does many things, as many at once as there are connections."""
@@ -154,9 +138,7 @@ class Load:
         began, interval = perf_counter(), 1 / self.workload.rate
         for number, product in enumerate(self.workload.choices(self.run_id)):
             due = began + number * interval
-            while (early := due - perf_counter()) > 0:
-                await asyncio.sleep(max(early, TICK_S))
-            self._late_s.append(-early)
+            self._late_s.append(await sleep_until(due))
             follow = number % self._follow_every == 0
             self._client.send(requests[product], partial(self._on_answer, due, follow))
             self.sent += 1
@@ -190,10 +172,10 @@ class Load:
 
     async def _follow(self, request_id: str, due: float) -> None:
         """Waits for one outcome, as its buyer would."""
-        path = f"/purchases/{request_id}?wait={LONG_POLL_S}"
-        request = self._followers.encode("GET", path)
         while True:
-            status, answer = await self._followers.call(request)
+            status, answer = await self._followers.get(
+                f"/purchases/{request_id}?wait={LONG_POLL_S}"
+            )
             if status != 200:
                 return
             if read_status(answer).status != "pending":
@@ -208,7 +190,7 @@ class Load:
             self._now = await self._count()
 
     async def _count(self) -> Counts:
-        status, answer = await self._followers.call(self._followers.encode("GET", "/flow"))
+        status, answer = await self._followers.get("/flow")
         if status != 200:
             return self._now
         counts = read_counts(answer)
@@ -235,16 +217,16 @@ class Load:
         self.phase = "looking up"
         accepted, checked = self.request_ids, self.workload.check
         if not accepted:
-            raise LoadFailed(f"nothing was accepted: {_most_common(self.errors)}")
+            common = self.errors.most_common(3)
+            reasons = ", ".join(f"{error} ({count} times)" for error, count in common)
+            raise LoadFailed(f"nothing was accepted: {reasons}")
         step = 1 if checked is None else max(1, ceil(len(accepted) / checked)) if checked else 0
         chosen = accepted[::step] if step else []
         await self._each(self._ask_again(request_id) for request_id in chosen)
 
     async def _ask_again(self, request_id: str) -> None:
         outcomes = self.outcomes
-        status, answer = await self._client.call(
-            self._client.encode("GET", f"/purchases/{request_id}")
-        )
+        status, answer = await self._client.get(f"/purchases/{request_id}")
         if status not in (200, 404):
             raise LoadFailed(f"a purchase could not be looked up: {reason(status, answer)}")
         outcomes.looked_up += 1
@@ -284,7 +266,3 @@ class Load:
             generator_delay=Latency.of(self._late_s),
             outcomes=self.outcomes,
         )
-
-
-def _most_common(errors: Counter[str]) -> str:
-    return ", ".join(f"{error} ({count} times)" for error, count in errors.most_common(3))
