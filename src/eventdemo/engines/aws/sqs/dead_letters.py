@@ -49,10 +49,8 @@ class AwsDeadLetters:
         outbox: MessageOutbox,
         counters: Counters,
     ) -> None:
+        self._context = context
         self._table = context.table
-        self._services = frozenset(context.subscriptions)
-        self._clock = context.clock
-        self._new_id = context.new_id
         self._publisher = publisher
         self._outbox = outbox
         self._counters = counters
@@ -90,7 +88,7 @@ class AwsDeadLetters:
 
     async def redrive(self, *dead_letter_ids: int) -> int:
         for letter in await self._existing(dead_letter_ids):
-            if letter.service not in self._services:
+            if letter.service not in self._context.subscriptions:
                 raise NotFound(f"{letter.service}, where dead letter {letter.id} died, is no more")
         runs = limited_runs(sorted(set(dead_letter_ids)), _CHANGED_AT_ONCE)
         redriven = sum([await self._redrive(ids) for ids in runs])
@@ -102,7 +100,7 @@ class AwsDeadLetters:
             letter for letter in await self._existing(ids) if letter.redriven_at_us is None
         ]:
             redriven = [(letter.service, letter.id) for letter in letters]
-            entry = self._outbox.letters(self._new_id(), redriven)
+            entry = self._outbox.letters(self._context.new_id(), redriven)
             if await self._change(letters, "redriven_at_us", entry):
                 with suppress(StorageError):  # they are in the outbox, and go out with it
                     await self._publisher.send_letters(redriven)
@@ -134,7 +132,7 @@ class AwsDeadLetters:
         marks = [
             Update(
                 _key(letter.id),
-                set={mark: self._clock()},
+                set={mark: self._context.clock()},
                 expected={
                     "redriven_at_us": letter.redriven_at_us,
                     "discarded_at_us": letter.discarded_at_us,

@@ -125,7 +125,7 @@ class QueueConsumer:
 
     def keep_alive(self) -> None:
         """Prolongs the leases for another while: somebody works on these messages."""
-        self._used_s = _now_s()
+        self._used_s = asyncio.get_running_loop().time()
         self._start_heartbeat()
 
     def requeue_unsettled(self) -> None:
@@ -241,7 +241,7 @@ class QueueConsumer:
         """Prolongs leases, until there is none or nobody works on their messages any more."""
         interval_s = self._settings.heartbeat_s
         while leases := [lease for lease in self._leases() if not lease.expired]:
-            if _now_s() - self._used_s > self._settings.idle_s:
+            if asyncio.get_running_loop().time() - self._used_s > self._settings.idle_s:
                 return
             await self._prolong([lease for lease in leases if lease.left_s <= 2 * interval_s])
             await asyncio.sleep(interval_s)
@@ -274,7 +274,3 @@ class QueueConsumer:
         with suppress(StorageError):  # then they come again when the lease ends
             if handles:
                 await self._messaging.extend(self.queue, handles, 0)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

@@ -61,9 +61,7 @@ class AwsTaskQueue:
     def __init__(
         self, context: MessagingContext, publisher: Publisher, outbox: MessageOutbox
     ) -> None:
-        self._table = context.table
-        self._clock = context.clock
-        self._new_id = context.new_id
+        self._context = context
         self._publisher = publisher
         self._outbox = outbox
         self._purchases: deque[PendingPurchase] = deque()
@@ -87,13 +85,13 @@ class AwsTaskQueue:
         return await purchase.accepted
 
     async def find(self, request_id: str) -> Message | None:
-        for text in await accepted_texts(self._table, [request_id]):
+        for text in await accepted_texts(self._context.table, [request_id]):
             messages, _ = decode_singly(text.encode(), "")
             return next(iter(messages), None)
         return None
 
     async def accepted(self) -> int:
-        return (await totals(self._table, ACCEPTED_COUNTS))[_COUNT]
+        return (await totals(self._context.table, ACCEPTED_COUNTS))[_COUNT]
 
     async def close(self, within_s: float = 2.0) -> None:
         """Finishes what was begun, in time; the outbox knows what was not."""
@@ -146,7 +144,7 @@ class AwsTaskQueue:
 
     async def _write(self, claims: _Claims, lane: int) -> dict[Key, Attributes]:
         """Writes what nobody claimed before, and returns the earlier claims on the others."""
-        entry_id = self._new_id()
+        entry_id = self._context.new_id()
         earlier: dict[Key, Attributes] = {}
         while fresh := {
             claim: purchases[0] for claim, purchases in claims.items() if claim not in earlier
@@ -161,11 +159,11 @@ class AwsTaskQueue:
             shard = str((self._first_shard + lane) % COUNTER_SHARDS)
             count = Update(Key(ACCEPTED_COUNTS, shard), add={_COUNT: len(fresh)})
             try:
-                await self._table.transact([*actions, count, waiting])
+                await self._context.table.transact([*actions, count, waiting])
             except ConditionFailed:
-                found = await self._table.get(list(fresh), settled=True)
-                if all(item["entry"] != entry_id for item in found.values()):
-                    earlier |= found
+                items = await self._context.table.get(list(fresh), settled=True)
+                if all(item["entry"] != entry_id for item in items.values()):
+                    earlier |= items
                     continue
                 # Only the answer was lost: this very transaction was carried out.
             if self._unpublished_messages < MAX_UNPUBLISHED:
@@ -176,7 +174,7 @@ class AwsTaskQueue:
 
     def _claim(self, claim: Key, purchase: PendingPurchase, entry_id: str) -> list[Action]:
         message = purchase.message
-        accepted = {**remembered(message, self._clock()), "entry": entry_id}
+        accepted = {**remembered(message, self._context.clock()), "entry": entry_id}
         if purchase.key is None:
             return [Put(claim, accepted, absent=True)]
         named = {
@@ -195,7 +193,7 @@ class AwsTaskQueue:
         """Publishes all that was accepted meanwhile together."""
         messages = [message for _, accepted in transactions for message in accepted]
         with suppress(StorageError):
-            await self._publisher.publish(self._publisher.queue_topic, messages)
+            await self._publisher.publish(self._context.queue_topic, messages)
             await self._outbox.done([waiting for waiting, _ in transactions])
         self._unpublished_messages -= len(messages)
         return len(messages)
