@@ -64,8 +64,7 @@ class Function:
         return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in unsettled]}
 
     async def _handle(self, queue: str, messages: list[QueueMessage]) -> list[str]:
-        invocation = self._invocations.of(queue, messages)
-        messaging = invocation.messaging
+        source, messaging = self._invocations.of(queue, messages)
         engine = CompositeEngine(self._pool, messaging.parts, self._cache, messaging.close)
         handler = Handler(self._row, engine, self._states, self._retries)
         service = self._row.service
@@ -76,7 +75,7 @@ class Function:
             log.error("storage failed, messages come again", service=service, error=str(error))
         finally:
             await engine.close()
-        return invocation.source.unsettled
+        return source.unsettled
 
 
 async def open_function() -> Function:

@@ -47,13 +47,12 @@ def key_of(name: str) -> Key:
 
 def put(name: str, rows: Sequence[bytes], after: Iterable[str]) -> Put:
     """Returns the action that writes an entry."""
-    attributes: dict[str, Value] = {
+    attributes: Attributes = {
         "events": pack(rows),
         "count": len(rows),
         "size": sum(map(len, rows)),
+        "after": " ".join(dict.fromkeys(after)),
     }
-    if names := " ".join(dict.fromkeys(after)):
-        attributes["after"] = names
     return Put(key_of(name), attributes)
 
 
@@ -61,7 +60,7 @@ def entry_of(key: Key, attributes: Attributes) -> OutboxEntry:
     """Returns an entry as it was written."""
     return OutboxEntry(
         f"{key.partition.removeprefix('outbox-')}-{key.sort}",
-        tuple(str(attributes.get("after", "")).split()),
+        tuple(str(attributes["after"]).split()),
         attributes["events"],
         int(attributes["count"]),
         int(attributes["size"]),

@@ -85,10 +85,9 @@ class AwsTaskQueue:
         return await purchase.accepted
 
     async def find(self, request_id: str) -> Message | None:
-        for text in await accepted_texts(self._context.table, [request_id]):
-            messages, _ = decode_singly(text.encode(), "")
-            return next(iter(messages), None)
-        return None
+        texts = await accepted_texts(self._context.table, [request_id])
+        messages = [message for text in texts for message in decode_singly(text.encode(), "")[0]]
+        return messages[0] if messages else None
 
     async def accepted(self) -> int:
         return (await totals(self._context.table, ACCEPTED_COUNTS))[_COUNT]
