@@ -217,8 +217,7 @@ class AwsDeadLetters:
     async def _of_purchase(self, request_id: str, after_id: int) -> list[int]:
         if not 0 < len(request_id) <= MAX_ID_CHARS:
             return []
-        partition = partition_of(request_id)
-        seen = await self._table.query(partition, after=_SEEN, before=_AFTER_SEEN)
+        seen = await self._table.query(partition_of(request_id), after=_SEEN, before=_AFTER_SEEN)
         ids = sorted(int(item.attributes["id"]) for item in seen)
         return [letter_id for letter_id in ids if letter_id > after_id]
 

@@ -104,8 +104,10 @@ class QueueConsumer:
         decode: Callable[[Sequence[QueueMessage]], Awaitable[Sequence[SqsDelivery]]],
     ) -> None:
         self.queue = queue
-        self._context = context
+        self._messaging = context.messaging
         self._decode = decode
+        self._settings = context.settings
+        self._clock = context.clock
         self._ready: deque[LeasedDelivery] = deque()
         self._unsettled: list[LeasedDelivery] = []
         self._used_s = 0.0
@@ -168,7 +170,7 @@ class QueueConsumer:
     async def end(self, leased: Sequence[LeasedDelivery]) -> bool:
         """Ends messages; returns whether all were still held."""
         handles = [item.delivery.stored.handle for item in leased]
-        all_held = await self._context.messaging.delete(self.queue, handles)
+        all_held = await self._messaging.delete(self.queue, handles)
         gone = set(leased)
         self._unsettled = [item for item in self._unsettled if item not in gone]
         for item, handle in zip(leased, handles, strict=True):
@@ -187,7 +189,7 @@ class QueueConsumer:
         """The poll that is under way, or one that begins. It goes on when nobody waits for it any
         more, and the messages that it brings are handed out next."""
         if self._poll is None or self._poll.done():
-            self._poll = self._call(self._context.settings.poll_s)
+            self._poll = self._call(self._settings.poll_s)
         return self._poll
 
     def _call(self, wait_s: int) -> asyncio.Task[int]:
@@ -204,9 +206,9 @@ class QueueConsumer:
 
     async def _fetch(self, wait_s: int) -> int:
         """The number of messages that came."""
-        lease = Lease(self._context.settings.lease_s, self._context.clock)
-        messages = await self._context.messaging.receive(
-            self.queue, visibility_timeout_s=self._context.settings.lease_s, wait_s=wait_s
+        lease = Lease(self._settings.lease_s, self._clock)
+        messages = await self._messaging.receive(
+            self.queue, visibility_timeout_s=self._settings.lease_s, wait_s=wait_s
         )
         try:
             deliveries = await self._decode(messages) if messages else ()
@@ -237,23 +239,20 @@ class QueueConsumer:
 
     async def _heartbeat(self) -> None:
         """Prolongs leases, until there is none or nobody works on their messages any more."""
-        interval_s = self._context.settings.heartbeat_s
+        interval_s = self._settings.heartbeat_s
         while leases := [lease for lease in self._leases() if not lease.expired]:
-            if asyncio.get_running_loop().time() - self._used_s > self._context.settings.idle_s:
+            if asyncio.get_running_loop().time() - self._used_s > self._settings.idle_s:
                 return
-            await self._prolong([lease for lease in leases if lease.left_s <= 2 * interval_s])
+            if due := [lease for lease in leases if lease.left_s <= 2 * interval_s]:
+                await self._prolong(due)
             await asyncio.sleep(interval_s)
 
     async def _prolong(self, leases: Sequence[Lease]) -> None:
-        if not leases:
-            return
         now = leases[0].now()
         handles = [handle for lease in leases for handle in lease.handles]
         with suppress(StorageError, TimeoutError):  # it is tried again before the lease ends
-            async with asyncio.timeout(self._context.settings.heartbeat_s / 2):
-                await self._context.messaging.extend(
-                    self.queue, handles, self._context.settings.lease_s
-                )
+            async with asyncio.timeout(self._settings.heartbeat_s / 2):
+                await self._messaging.extend(self.queue, handles, self._settings.lease_s)
             for lease in leases:
                 if not lease.expired:
                     lease.renew(*now)
@@ -273,4 +272,4 @@ class QueueConsumer:
     async def _give_back(self, handles: Sequence[str]) -> None:
         with suppress(StorageError):  # then they come again when the lease ends
             if handles:
-                await self._context.messaging.extend(self.queue, handles, 0)
+                await self._messaging.extend(self.queue, handles, 0)

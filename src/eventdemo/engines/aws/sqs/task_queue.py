@@ -50,7 +50,6 @@ GATHER_S = 0.03
 
 _COUNT = "purchases"
 
-
 #: What is claimed: an idempotency key, or else the request id that nobody else has.
 _Claims = dict[Key, list[PendingPurchase]]
 
