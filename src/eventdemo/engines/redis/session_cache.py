@@ -99,7 +99,7 @@ class RedisSessionCache:
         return (await self._get([request_id])).get(request_id)
 
     async def scan(self) -> AsyncIterator[list[Outcome]]:
-        """Yields pages. One put or removed meanwhile may be missed; one that comes twice is equal."""
+        """Yields pages. One put or removed meanwhile may be missed; one may come twice."""
         cursor, begun = 0, False
         while cursor or not begun:
             scan = partial(self._redis.scan, cursor, match=f"{PREFIX}*", count=_PAGE)
