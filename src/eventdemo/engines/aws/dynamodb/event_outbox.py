@@ -60,7 +60,7 @@ def entry_of(key: Key, attributes: Attributes) -> OutboxEntry:
     """Returns an entry as it was written."""
     return OutboxEntry(
         f"{key.partition.removeprefix('outbox-')}-{key.sort}",
-        tuple(str(attributes["after"]).split()),
+        tuple(str(attributes.get("after", "")).split()),
         attributes["events"],
         int(attributes["count"]),
         int(attributes["size"]),

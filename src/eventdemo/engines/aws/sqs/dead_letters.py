@@ -181,7 +181,7 @@ class AwsDeadLetters:
                 put
                 for letter_id, (seen, letter) in enumerate(new, last + 1)
                 for put in (
-                    Put(_key(letter_id), _attributes(letter, letter_id), absent=True),
+                    Put(_key(letter_id), _attributes(letter), absent=True),
                     Put(seen, {"id": letter_id}, absent=True),
                 )
             ]
@@ -193,13 +193,16 @@ class AwsDeadLetters:
 
     async def known(self, ids: Iterable[int]) -> dict[int, DeadLetter]:
         """The existing ones of these letters, by their ids."""
-        keys = [_key(letter_id) for letter_id in ids]
-        items = await self._table.get(keys)
-        if missing := [key for key in keys if key not in items]:
+        keys = {letter_id: _key(letter_id) for letter_id in ids}
+        items = await self._table.get(list(keys.values()))
+        if missing := [key for key in keys.values() if key not in items]:
             # No letter ever goes: the transaction that adds one may be seen in part.
             items |= await self._table.get(missing, settled=True)
-        letters = [msgspec.convert(items[key], DeadLetter) for key in keys if key in items]
-        return {letter.id: letter for letter in letters}
+        return {
+            letter_id: msgspec.convert({**items[key], "id": letter_id}, DeadLetter)
+            for letter_id, key in keys.items()
+            if key in items
+        }
 
     async def dead(self) -> Counter[str]:
         """The number of each service's letters that nobody has dealt with."""
@@ -241,9 +244,10 @@ def _seen_key(letter: DeadLetter) -> Key:
     return Key(partition_of(letter.correlation_id), _SEEN + digest)
 
 
-def _attributes(letter: DeadLetter, letter_id: int) -> Attributes:
-    fields = asdict(replace(letter, id=letter_id))
-    return {name: value for name, value in fields.items() if value is not None}
+def _attributes(letter: DeadLetter) -> Attributes:
+    """Returns all but the id, which is in the key."""
+    fields = asdict(letter)
+    return {name: fields[name] for name in fields if name != "id" and fields[name] is not None}
 
 
 def _product_of(body: bytes) -> object:
