@@ -9,7 +9,8 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from eventdemo.lab.load.load import Load, LoadFailed
+from eventdemo.lab.load.client import LoadFailed
+from eventdemo.lab.load.load import Load
 from eventdemo.lab.load.measures import Latency, LoadResult, Workload
 
 Answer = tuple[int, dict[str, object]]

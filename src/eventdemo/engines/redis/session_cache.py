@@ -119,7 +119,7 @@ class RedisSessionCache:
         return (await self._get([request_id])).get(request_id)
 
     async def scan(self) -> AsyncIterator[list[Outcome]]:
-        """What is put or removed meanwhile may be missed; what comes twice is the same."""
+        """Yields pages. One put or removed meanwhile may be missed; one may come twice."""
         cursor, begun = 0, False
         while cursor or not begun:
             scan = partial(self._redis.scan, cursor, match=f"{PREFIX}*", count=_PAGE)

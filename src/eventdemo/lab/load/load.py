@@ -17,15 +17,16 @@ from typing import Any
 
 import msgspec
 
-from eventdemo.errors import EventdemoError
 from eventdemo.facts import MAX_QUANTITY_PER_RESTOCK
 from eventdemo.lab.load.client import (
     Counts,
     LoadClient,
+    LoadFailed,
     read_accepted,
     read_counts,
     read_status,
     reason,
+    sleep_until,
 )
 from eventdemo.lab.load.measures import Latency, LoadResult, Outcomes, Workload
 
@@ -36,16 +37,10 @@ LONG_POLL_S = 20
 #: How often the flow's counts are asked for while the load runs, and while it drains.
 COUNT_EVERY_S = 0.25
 COUNT_EVERY_DRAINING_S = 0.05
-#: The shortest sleep that is one: uvloop turns a shorter one into a busy wait on the server's core.
-TICK_S = 0.001
 #: How many purchases that are overdue are sent before answers are read.
 SENT_AT_ONCE = 32
 #: How long the answers to the last requests are waited for.
 LAST_ANSWERS_S = 30.0
-
-
-class LoadFailed(EventdemoError):
-    """The load could not be prepared, or nothing of it was accepted."""
 
 
 class Load:
@@ -114,7 +109,7 @@ class Load:
         if units is None:
             units = self.workload.purchases * self.workload.quantity
         units = min(units, MAX_QUANTITY_PER_RESTOCK)
-        await self._each(self._register(product_id, units) for product_id in ids)
+        await self._each(self._put_on_sale(product_id, units) for product_id in ids)
         encode, quantity = msgspec.json.encode, self.workload.quantity
         return [
             self._client.encode(
@@ -123,29 +118,19 @@ class Load:
             for product_id in ids
         ]
 
-    async def _register(self, product_id: str, units: int) -> None:
-        await self._operate("PUT", f"/products/{product_id}", {"name": "Load", "price_cents": 100})
+    async def _put_on_sale(self, product_id: str, units: int) -> None:
         self._on_sale.append(product_id)
-        if units:
-            await self._operate("POST", f"/products/{product_id}/stock", {"quantity": units})
+        await self._client.put_on_sale(product_id, "Load", units, self._operator)
 
     async def _retire_all(self) -> None:
-        """Takes what was registered off sale; a server that is gone keeps it."""
-        with suppress(OSError, LoadFailed, TimeoutError):
+        """Takes what was put on sale off it; a server that is gone keeps it."""
+        with suppress(OSError, TimeoutError):
             async with asyncio.timeout(LAST_ANSWERS_S):
-                await self._each(
-                    self._operate("DELETE", f"/products/{product_id}")
-                    for product_id in self._on_sale
-                )
+                await self._each(self._retire(product_id) for product_id in self._on_sale)
 
-    async def _operate(
-        self, method: str, path: str, body: dict[str, str | int] | None = None
-    ) -> None:
-        encoded = msgspec.json.encode(body) if body else b""
-        request = self._client.encode(method, path, encoded, self._operator)
-        status, answer = await self._client.call(request)
-        if status not in (200, 201):
-            raise LoadFailed(f"{method} {path} was refused: {reason(status, answer)}")
+    async def _retire(self, product_id: str) -> None:
+        request = self._client.encode("DELETE", f"/products/{product_id}", b"", self._operator)
+        await self._client.call(request)
 
     async def _each(self, works: Iterable[Coroutine[Any, Any, None]]) -> None:
         """Does many things, as many at once as there are connections."""
@@ -171,9 +156,7 @@ class Load:
         self._began, interval = perf_counter(), 1 / self.workload.rate
         for number, product in enumerate(self.workload.choices(self.run_id)):
             due = self._began + number * interval
-            while (early := due - perf_counter()) > 0:
-                await asyncio.sleep(max(early, TICK_S))
-            self._late_s.append(-early)
+            self._late_s.append(await sleep_until(due))
             follow = number % self._follow_every == 0
             self._client.send(requests[product], partial(self._on_answer, due, follow))
             self.sent += 1
@@ -206,10 +189,10 @@ class Load:
 
     async def _follow(self, request_id: str, due: float) -> None:
         """Waits for one outcome, as its buyer would."""
-        path = f"/purchases/{request_id}?wait={LONG_POLL_S}"
-        request = self._followers.encode("GET", path)
         while True:
-            status, answer = await self._followers.call(request)
+            status, answer = await self._followers.get(
+                f"/purchases/{request_id}?wait={LONG_POLL_S}"
+            )
             if status != 200:
                 return
             if read_status(answer).status != "pending":
@@ -224,7 +207,7 @@ class Load:
             self._now = await self._count()
 
     async def _count(self) -> Counts:
-        status, answer = await self._followers.call(self._followers.encode("GET", "/flow"))
+        status, answer = await self._followers.get("/flow")
         if status != 200:
             return self._now
         counts = read_counts(answer)
@@ -251,16 +234,16 @@ class Load:
         self.phase = "looking up"
         accepted, checked = self.request_ids, self.workload.check
         if not accepted:
-            raise LoadFailed(f"nothing was accepted: {_most_common(self.errors)}")
+            common = self.errors.most_common(3)
+            reasons = ", ".join(f"{error} ({count} times)" for error, count in common)
+            raise LoadFailed(f"nothing was accepted: {reasons}")
         step = 1 if checked is None else max(1, ceil(len(accepted) / checked)) if checked else 0
         chosen = accepted[::step] if step else []
         await self._each(self._ask_again(request_id) for request_id in chosen)
 
     async def _ask_again(self, request_id: str) -> None:
         outcomes = self.outcomes
-        status, answer = await self._client.call(
-            self._client.encode("GET", f"/purchases/{request_id}")
-        )
+        status, answer = await self._client.get(f"/purchases/{request_id}")
         if status not in (200, 404):
             raise LoadFailed(f"a purchase could not be looked up: {reason(status, answer)}")
         outcomes.looked_up += 1
@@ -302,7 +285,3 @@ class Load:
             generator_delay=Latency.of(self._late_s),
             outcomes=self.outcomes,
         )
-
-
-def _most_common(errors: Counter[str]) -> str:
-    return ", ".join(f"{error} ({count} times)" for error, count in errors.most_common(3))

@@ -200,7 +200,7 @@ def _decoded(attributes: Attributes, name: str, decode: Callable[[bytes], list[A
 
 
 def _first_bad(body: bytes, decode: Callable[[bytes], list[Any]]) -> str:
-    """What the first row that cannot be read says of itself, if anything."""
+    """Returns the beginning of the first row that cannot be read, if there is one."""
     try:
         rows = _raw_rows.decode(body)
     except UNDECODABLE:

@@ -68,7 +68,12 @@ class DynamoEventPool:
     async def _append(self, part: Sequence[EncodedRecording], before: tuple[str, ...]) -> str:
         """Appends the events of one transaction, whose entry in the outbox comes behind those of
         ``before``, and returns the name of that entry."""
-        expected, chunks = _chunks(part)
+        expected: dict[str, int] = {}
+        chunks: dict[str, list[bytes]] = {}
+        for recording in part:
+            for stream, rows in recording.by_stream.items():
+                expected.setdefault(stream, recording.expected[stream])
+                chunks.setdefault(stream, []).extend(rows)
         after = await self._streams.ends(expected)
         entry = event_outbox.name_of(self._new_id())
         actions: list[Action] = [
@@ -185,17 +190,6 @@ def _parts(recordings: Sequence[Recording]) -> list[list[EncodedRecording]]:
             streams, size_bytes = set(recording.by_stream), recording.size_bytes
         parts[-1].append(recording)
     return parts
-
-
-def _chunks(part: Sequence[EncodedRecording]) -> tuple[dict[str, int], dict[str, list[bytes]]]:
-    """Returns the version that each stream is expected to be at, and the rows to append."""
-    expected: dict[str, int] = {}
-    chunks: dict[str, list[bytes]] = {}
-    for recording in part:
-        for stream, rows in recording.by_stream.items():
-            expected.setdefault(stream, recording.expected[stream])
-            chunks.setdefault(stream, []).extend(rows)
-    return expected, chunks
 
 
 def _put_chunk(stream: str, version: int, rows: Sequence[bytes], entry: str) -> Put:

@@ -27,7 +27,6 @@ _SORT = "outcome"
 
 #: The pause between two looks for an outcome that someone waits for, at first and at most.
 _PAUSES_S = (0.05, 1.0)
-_PAUSES_GROW = 1.5
 
 
 class _Schedule:
@@ -38,7 +37,7 @@ class _Schedule:
         self.due_s = now_s + self.pause_s
 
     def postpone(self, now_s: float) -> None:
-        self.pause_s = min(self.pause_s * _PAUSES_GROW, _PAUSES_S[1])
+        self.pause_s = min(self.pause_s * 1.5, _PAUSES_S[1])
         self.due_s = now_s + self.pause_s
 
 

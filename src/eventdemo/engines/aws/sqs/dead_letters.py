@@ -49,10 +49,8 @@ class AwsDeadLetters:
         outbox: MessageOutbox,
         counters: Counters,
     ) -> None:
+        self._context = context
         self._table = context.table
-        self._services = frozenset(context.subscriptions)
-        self._clock = context.clock
-        self._new_id = context.new_id
         self._publisher = publisher
         self._outbox = outbox
         self._counters = counters
@@ -90,7 +88,7 @@ class AwsDeadLetters:
 
     async def redrive(self, *dead_letter_ids: int) -> int:
         for letter in await self._existing(dead_letter_ids):
-            if letter.service not in self._services:
+            if letter.service not in self._context.subscriptions:
                 raise NotFound(f"{letter.service}, where dead letter {letter.id} died, is no more")
         runs = limited_runs(sorted(set(dead_letter_ids)), _CHANGED_AT_ONCE)
         redriven = sum([await self._redrive(ids) for ids in runs])
@@ -102,7 +100,7 @@ class AwsDeadLetters:
             letter for letter in await self._existing(ids) if letter.redriven_at_us is None
         ]:
             redriven = [(letter.service, letter.id) for letter in letters]
-            entry = self._outbox.letters(self._new_id(), redriven)
+            entry = self._outbox.letters(self._context.new_id(), redriven)
             if await self._change(letters, "redriven_at_us", entry):
                 with suppress(StorageError):  # they are in the outbox, and go out with it
                     await self._publisher.send_letters(redriven)
@@ -134,7 +132,7 @@ class AwsDeadLetters:
         marks = [
             Update(
                 _key(letter.id),
-                set={mark: self._clock()},
+                set={mark: self._context.clock()},
                 expected={
                     "redriven_at_us": letter.redriven_at_us,
                     "discarded_at_us": letter.discarded_at_us,
@@ -183,7 +181,7 @@ class AwsDeadLetters:
                 put
                 for letter_id, (seen, letter) in enumerate(new, last + 1)
                 for put in (
-                    Put(_key(letter_id), _attributes(letter, letter_id), absent=True),
+                    Put(_key(letter_id), _attributes(letter), absent=True),
                     Put(seen, {"id": letter_id}, absent=True),
                 )
             ]
@@ -195,13 +193,16 @@ class AwsDeadLetters:
 
     async def known(self, ids: Iterable[int]) -> dict[int, DeadLetter]:
         """The existing ones of these letters, by their ids."""
-        keys = [_key(letter_id) for letter_id in ids]
-        items = await self._table.get(keys)
-        if missing := [key for key in keys if key not in items]:
+        keys = {letter_id: _key(letter_id) for letter_id in ids}
+        items = await self._table.get(list(keys.values()))
+        if missing := [key for key in keys.values() if key not in items]:
             # No letter ever goes: the transaction that adds one may be seen in part.
             items |= await self._table.get(missing, settled=True)
-        letters = [msgspec.convert(items[key], DeadLetter) for key in keys if key in items]
-        return {letter.id: letter for letter in letters}
+        return {
+            letter_id: msgspec.convert({**items[key], "id": letter_id}, DeadLetter)
+            for letter_id, key in keys.items()
+            if key in items
+        }
 
     async def dead(self) -> Counter[str]:
         """The number of each service's letters that nobody has dealt with."""
@@ -219,8 +220,7 @@ class AwsDeadLetters:
     async def _of_purchase(self, request_id: str, after_id: int) -> list[int]:
         if not 0 < len(request_id) <= MAX_ID_CHARS:
             return []
-        partition = partition_of(request_id)
-        seen = await self._table.query(partition, after=_SEEN, before=_AFTER_SEEN)
+        seen = await self._table.query(partition_of(request_id), after=_SEEN, before=_AFTER_SEEN)
         ids = sorted(int(item.attributes["id"]) for item in seen)
         return [letter_id for letter_id in ids if letter_id > after_id]
 
@@ -244,9 +244,10 @@ def _seen_key(letter: DeadLetter) -> Key:
     return Key(partition_of(letter.correlation_id), _SEEN + digest)
 
 
-def _attributes(letter: DeadLetter, letter_id: int) -> Attributes:
-    fields = asdict(replace(letter, id=letter_id))
-    return {name: value for name, value in fields.items() if value is not None}
+def _attributes(letter: DeadLetter) -> Attributes:
+    """Returns all but the id, which is in the key."""
+    fields = asdict(letter)
+    return {name: fields[name] for name in fields if name != "id" and fields[name] is not None}
 
 
 def _product_of(body: bytes) -> object:

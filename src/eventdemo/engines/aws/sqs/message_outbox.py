@@ -101,11 +101,7 @@ class Publisher:
     def __init__(
         self, context: MessagingContext, outbox: MessageOutbox, counters: Counters
     ) -> None:
-        self.queue_topic = context.queue_topic
-        self._messaging = context.messaging
-        self._table = context.table
-        self._names = context.names
-        self._clock = context.clock
+        self._context = context
         self._outbox = outbox
         self._counters = counters
         self._sweeping: asyncio.Task[None] | None = None
@@ -114,7 +110,7 @@ class Publisher:
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
         """Makes messages durable and visible to every subscribed service."""
         batches = record_batches(messages)
-        await self._messaging.publish(self._names.topic(topic), batches)
+        await self._context.messaging.publish(self._context.names.topic(topic), batches)
         self._counters.add(f"messages-{topic}", len(messages))
         self._counters.add(f"record-batches-{topic}", len(batches))
         await self._counters.flush_if_due()
@@ -124,14 +120,16 @@ class Publisher:
         for a process that can, or for the dead letters."""
         readable: list[Message] = []
         unreadable: list[OutgoingMessage] = []
-        for text in await accepted_texts(self._table, request_ids):
+        for text in await accepted_texts(self._context.table, request_ids):
             messages, undecodable = decode_singly(text.encode(), "")
             readable += messages
             unreadable += [OutgoingMessage(f"[{text}]", group_of("")) for _ in undecodable]
         if unreadable:
-            await self._messaging.publish(self._names.topic(self.queue_topic), unreadable)
+            await self._context.messaging.publish(
+                self._context.names.topic(self._context.queue_topic), unreadable
+            )
         if readable:
-            await self.publish(self.queue_topic, readable)
+            await self.publish(self._context.queue_topic, readable)
 
     async def send_letters(self, letters: Sequence[tuple[str, int]]) -> None:
         """Hands dead letters, by service and id, out once more."""
@@ -139,11 +137,11 @@ class Publisher:
         for service, letter_id in letters:
             by_service[service].append(redrive_message(letter_id))
         for service, messages in by_service.items():
-            await self._messaging.send(self._names.retries(service), messages)
+            await self._context.messaging.send(self._context.names.retries(service), messages)
 
     def start_sweep_if_due(self) -> None:
         """Carries out what other processes left in the outbox, now and then."""
-        if self._clock() >= self._sweep_due_us and self._sweeping is None:
+        if self._context.clock() >= self._sweep_due_us and self._sweeping is None:
             self._sweeping = asyncio.create_task(self._sweep())
 
     async def _sweep(self) -> None:
@@ -152,7 +150,7 @@ class Publisher:
                 while await self._outbox.sweep(self):
                     pass
         finally:
-            self._sweep_due_us = self._clock() + OVERDUE_US
+            self._sweep_due_us = self._context.clock() + OVERDUE_US
             self._sweeping = None
 
     async def close(self) -> None:

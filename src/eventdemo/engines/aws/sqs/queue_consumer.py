@@ -125,7 +125,7 @@ class QueueConsumer:
 
     def keep_alive(self) -> None:
         """Prolongs the leases for another while: somebody works on these messages."""
-        self._used_s = _now_s()
+        self._used_s = asyncio.get_running_loop().time()
         self._start_heartbeat()
 
     def requeue_unsettled(self) -> None:
@@ -241,14 +241,13 @@ class QueueConsumer:
         """Prolongs leases, until there is none or nobody works on their messages any more."""
         interval_s = self._settings.heartbeat_s
         while leases := [lease for lease in self._leases() if not lease.expired]:
-            if _now_s() - self._used_s > self._settings.idle_s:
+            if asyncio.get_running_loop().time() - self._used_s > self._settings.idle_s:
                 return
-            await self._prolong([lease for lease in leases if lease.left_s <= 2 * interval_s])
+            if due := [lease for lease in leases if lease.left_s <= 2 * interval_s]:
+                await self._prolong(due)
             await asyncio.sleep(interval_s)
 
     async def _prolong(self, leases: Sequence[Lease]) -> None:
-        if not leases:
-            return
         now = leases[0].now()
         handles = [handle for lease in leases for handle in lease.handles]
         with suppress(StorageError, TimeoutError):  # it is tried again before the lease ends
@@ -274,7 +273,3 @@ class QueueConsumer:
         with suppress(StorageError):  # then they come again when the lease ends
             if handles:
                 await self._messaging.extend(self.queue, handles, 0)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

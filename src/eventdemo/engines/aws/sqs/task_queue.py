@@ -50,7 +50,6 @@ GATHER_S = 0.03
 
 _COUNT = "purchases"
 
-
 #: What is claimed: an idempotency key, or else the request id that nobody else has.
 _Claims = dict[Key, list[PendingPurchase]]
 
@@ -61,9 +60,7 @@ class AwsTaskQueue:
     def __init__(
         self, context: MessagingContext, publisher: Publisher, outbox: MessageOutbox
     ) -> None:
-        self._table = context.table
-        self._clock = context.clock
-        self._new_id = context.new_id
+        self._context = context
         self._publisher = publisher
         self._outbox = outbox
         self._purchases: deque[PendingPurchase] = deque()
@@ -88,22 +85,21 @@ class AwsTaskQueue:
 
     async def find_by_key(self, key: IdempotencyKey) -> Accepted | None:
         claim = _key_of(key)
-        found = await self._table.get([claim], settled=True)
-        if claim not in found:
+        items = await self._context.table.get([claim], settled=True)
+        if claim not in items:
             return None
-        result = repeated(key, str(found[claim]["digest"]), str(found[claim]["request_id"]))
+        result = repeated(key, str(items[claim]["digest"]), str(items[claim]["request_id"]))
         if isinstance(result, IdempotencyMismatch):
             raise result
         return result
 
     async def find(self, request_id: str) -> Message | None:
-        for text in await accepted_texts(self._table, [request_id]):
-            messages, _ = decode_singly(text.encode(), "")
-            return next(iter(messages), None)
-        return None
+        texts = await accepted_texts(self._context.table, [request_id])
+        messages = [message for text in texts for message in decode_singly(text.encode(), "")[0]]
+        return messages[0] if messages else None
 
     async def accepted(self) -> int:
-        return (await totals(self._table, ACCEPTED_COUNTS))[_COUNT]
+        return (await totals(self._context.table, ACCEPTED_COUNTS))[_COUNT]
 
     async def close(self, within_s: float = 2.0) -> None:
         """Finishes what was begun, in time; the outbox knows what was not."""
@@ -156,7 +152,7 @@ class AwsTaskQueue:
 
     async def _write(self, claims: _Claims, lane: int) -> dict[Key, Attributes]:
         """Writes what nobody claimed before, and returns the earlier claims on the others."""
-        entry_id = self._new_id()
+        entry_id = self._context.new_id()
         earlier: dict[Key, Attributes] = {}
         while fresh := {
             claim: purchases[0] for claim, purchases in claims.items() if claim not in earlier
@@ -171,11 +167,11 @@ class AwsTaskQueue:
             shard = str((self._first_shard + lane) % COUNTER_SHARDS)
             count = Update(Key(ACCEPTED_COUNTS, shard), add={_COUNT: len(fresh)})
             try:
-                await self._table.transact([*actions, count, waiting])
+                await self._context.table.transact([*actions, count, waiting])
             except ConditionFailed:
-                found = await self._table.get(list(fresh), settled=True)
-                if all(item["entry"] != entry_id for item in found.values()):
-                    earlier |= found
+                items = await self._context.table.get(list(fresh), settled=True)
+                if all(item["entry"] != entry_id for item in items.values()):
+                    earlier |= items
                     continue
                 # Only the answer was lost: this very transaction was carried out.
             if self._unpublished_messages < MAX_UNPUBLISHED:
@@ -186,7 +182,7 @@ class AwsTaskQueue:
 
     def _claim(self, claim: Key, purchase: PendingPurchase, entry_id: str) -> list[Action]:
         message = purchase.message
-        accepted = {**remembered(message, self._clock()), "entry": entry_id}
+        accepted = {**remembered(message, self._context.clock()), "entry": entry_id}
         if purchase.key is None:
             return [Put(claim, accepted, absent=True)]
         named = {
@@ -205,7 +201,7 @@ class AwsTaskQueue:
         """Publishes all that was accepted meanwhile together."""
         messages = [message for _, accepted in transactions for message in accepted]
         with suppress(StorageError):
-            await self._publisher.publish(self._publisher.queue_topic, messages)
+            await self._publisher.publish(self._context.queue_topic, messages)
             await self._outbox.done([waiting for waiting, _ in transactions])
         self._unpublished_messages -= len(messages)
         return len(messages)
