@@ -67,6 +67,9 @@ class EventPool(Protocol):
         """Returns the last position, not before that of any event that was appended before the
         call; 0 for an empty pool."""
 
+    async def check_writable(self) -> None:
+        """Raises the ``StorageError`` that an append would meet, as far as that can be tried."""
+
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         """Keeps states; losing them costs time only."""
 
@@ -99,6 +102,9 @@ class TaskQueue(Protocol):
 
     async def find(self, request_id: str) -> Message | None:
         """Returns the accepted purchase, as long as the queue remembers it."""
+
+    async def check_writable(self) -> None:
+        """Raises the ``StorageError`` that a purchase would meet, as far as that can be tried."""
 
     async def accepted(self) -> int:
         """Returns the number of purchases that were ever accepted."""

@@ -1,6 +1,5 @@
 """What an operator looks at: the flow alive, probes, metrics."""
 
-import asyncio
 from typing import Literal
 
 from litestar import MediaType, Response, get
@@ -10,14 +9,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from eventdemo.api.context import Context
 from eventdemo.api.metrics import exposition
 from eventdemo.api.openapi import UNAVAILABLE, problems
-from eventdemo.api.problems import STORAGE
+from eventdemo.api.problems import NOT_READY
+from eventdemo.api.readiness import REASONS
 from eventdemo.api.views import PURCHASE_BOX, encode_position, milliseconds
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC, Row
-from eventdemo.http.problems import Problem
+from eventdemo.http.problems import FieldError, Problem
 from eventdemo.ids import now_us
 from eventdemo.messages import HopCounts
 
-PROBE_TIMEOUT_S = 2.0
 _NONE = HopCounts(0, 0, 0, 0)
 
 
@@ -54,7 +53,7 @@ class FlowView(Struct, frozen=True):
 
 
 class Ready(Struct, frozen=True):
-    """The storage answers; the read models have read up to ``read_models_position``, and have set
+    """Nothing is amiss; the read models have read up to ``read_models_position``, and have set
     aside the streams that hold an event that can't be read."""
 
     status: Literal["ready"]
@@ -110,18 +109,18 @@ def live() -> Live:
 @get(
     "/health/ready",
     operation_id="checkReady",
-    responses=problems(*UNAVAILABLE),
+    responses=problems(*UNAVAILABLE, NOT_READY),
     tags=["operations"],
 )
 async def ready(context: Context) -> Ready:
-    """The storage answers; how far the read models are behind it."""
-    try:
-        async with asyncio.timeout(PROBE_TIMEOUT_S):
-            head, position = await context.engine.pool.head(), await context.read_models.position()
-            set_aside = await context.read_models.streams_set_aside()
-    except TimeoutError:
-        raise Problem(STORAGE, f"The storage did not answer in {PROBE_TIMEOUT_S:g} s.") from None
-    lag = max(0, head - position)
+    """Whether purchases are accepted, decided and seen in the read models; how far these are
+    behind. If not, `errors` has the reasons."""
+    health = await context.readiness.look()
+    if health.amiss:
+        reasons = [FieldError(reason, detail) for reason, detail in health.amiss.items()]
+        raise Problem(NOT_READY, " ".join(health.amiss.values()), reasons)
+    head, position = health.head, health.position
+    lag, set_aside = max(0, head - position), await context.read_models.streams_set_aside()
     return Ready("ready", encode_position(head), encode_position(position), lag, set_aside)
 
 
@@ -134,7 +133,9 @@ async def ready(context: Context) -> Ready:
 )
 async def metrics(context: Context) -> Response[bytes]:
     """Metrics in Prometheus' text format."""
-    text = await exposition(context.engine, context.read_models, context.metrics)
+    amiss = (await context.readiness.look()).amiss
+    reasons = {reason: reason in amiss for reason in REASONS}
+    text = await exposition(context.engine, context.read_models, context.metrics, reasons)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

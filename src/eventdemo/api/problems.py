@@ -79,6 +79,9 @@ OVERLOADED = ProblemType(
 STORAGE = ProblemType(
     "storage", 503, "Storage unavailable", "Send it again later, with the same Idempotency-Key."
 )
+NOT_READY = ProblemType(
+    "not-ready", 503, "Not ready", "Send purchases elsewhere, or later; 'errors' has the reasons."
+)
 BEHIND = ProblemType(
     "behind", 503, "Read model behind", "Ask again: the read models are catching up."
 )
@@ -166,24 +169,28 @@ def _of_storage(error: StorageError) -> Problem:
     """Names the kind of trouble. The message names files and is for the operator's log."""
     effect = "outcome unknown" if isinstance(error, OutcomeUnknown) else "nothing was done"
     log.error("storage trouble", effect=effect, reason=str(error))
+    return Problem(STORAGE, storage_detail(error))
+
+
+def storage_detail(error: StorageError) -> str:
+    """Names the kind of trouble without names of files."""
     match error:
         case OutcomeUnknown():
-            detail = (
+            return (
                 "The storage's answer was lost: the purchase, or whatever else was sent, may have "
                 "been accepted. Repeating it with the same Idempotency-Key is safe."
             )
         case HistoryUnreadable():
-            detail = (
+            return (
                 "An event of this history is damaged, or a later version wrote it; all other "
                 "histories can be used. The server's log says which event."
             )
         case StorageFull():
-            detail = "No space is left in the storage."
+            return "No space is left in the storage."
         case StorageBusy():
-            detail = "The storage is locked by another program."
+            return "The storage is locked by another program."
         case _:
-            detail = "The storage cannot be used; the server's log says why."
-    return Problem(STORAGE, detail)
+            return "The storage cannot be used; the server's log says why."
 
 
 def _unexpected(error: BaseException) -> Problem:

@@ -17,10 +17,11 @@ from typing import Any
 import structlog
 
 from eventdemo.errors import EventdemoError, StorageError, StorageLost, StorageReadOnly
+from eventdemo.flow import SERVICES
 from eventdemo.ports import Engine, EventPool
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
-from eventdemo.telemetry.instruments import Meter, shared_memory
+from eventdemo.telemetry.instruments import LOOKED, Meter, shared_memory
 
 #: The promise is 5 s from SIGTERM to the end of the process; the rest is for closing files.
 STOP_WITHIN_S = 4.5
@@ -136,6 +137,11 @@ class Worker:
         self.restarts = 0
         self.process: Process | None = None
 
+    def forget_looks(self) -> None:
+        """Notes that no service runs until the successor looks for messages."""
+        for service in SERVICES:
+            self.meter.set(LOOKED, service, 0)
+
     @property
     def name(self) -> str:
         return f"worker-{self.number}"
@@ -161,6 +167,7 @@ async def supervise(
             await _ended_or_stopped(process, stop)
         finally:
             await _end(process)
+            worker.forget_looks()
         if stop.is_set() or await _data_was_lost(pool, stop):
             continue
         quick_deaths = quick_deaths + 1 if time.monotonic() - started < QUICK_DEATH_S else 1

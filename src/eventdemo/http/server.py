@@ -49,7 +49,9 @@ async def serve(
     Signals are the caller's. Raises ``PortInUse`` or ``Misconfigured`` before anything is served.
     """
     listener = bind(host, port)
-    server = HttpServer(configured(application, limits), stopping, stop)
+    config = configured(application, limits)
+    config.load()  # else the first request would wait for it
+    server = HttpServer(config, stopping, stop)
     server.server_state.default_headers = DatedHeaders(headers)
     listening(listener.getsockname()[1])
     await server.serve(sockets=[listener])

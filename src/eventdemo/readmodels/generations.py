@@ -26,6 +26,8 @@ _BUSY_TIMEOUT_MS = 5_000
 
 _GENERATION = re.compile(r"(\d{6,})\.db")
 _CURRENT = "current"
+#: The lock of the one projector.
+LOCK = "projector.lock"
 
 Signature = tuple[int, int]
 
@@ -49,6 +51,18 @@ def hold(lock: Path) -> Iterator[None]:
         except BlockingIOError:
             raise LockHeld(str(lock)) from None
         yield
+
+
+def is_held(lock: Path) -> bool:
+    """Returns whether another process (or task) holds a lock."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def signature(folder: Path) -> Signature | None:

@@ -19,7 +19,6 @@ from eventdemo.runtime.observer import UNOBSERVED, Observer
 #: The name of the projector among the services.
 NAME = "readmodels"
 
-_LOCK = "projector.lock"
 #: The delay before a projector that stands by, or that met trouble, tries again.
 _RETRY_S = 0.5
 #: The longest wait for events before the pointer is read again.
@@ -49,7 +48,7 @@ class Projector:
         ``StorageLost``: the events are gone from their place."""
         while not stop.is_set():
             try:
-                with generations.hold(self._folder / _LOCK):
+                with generations.hold(self._folder / generations.LOCK):
                     await self._project(stop)
                     self._trouble = ""
             except generations.LockHeld:

@@ -103,6 +103,10 @@ class ReadModels:
         """The position of the last event that the model holds; 0 when nothing is built yet."""
         return max(await self._reached(), 0)
 
+    def projected(self) -> bool:
+        """Returns whether anybody keeps the models up to date, or builds them, at present."""
+        return generations.is_held(self._folder / generations.LOCK)
+
     async def reach(self, position: int, timeout_s: float) -> bool:
         """Waits until a model has come as far as a position; False after ``timeout_s``."""
         if await self._reached() >= position:

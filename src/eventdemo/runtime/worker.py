@@ -65,6 +65,7 @@ async def _consume(
     failing = False
     while not stop.is_set():
         try:
+            observer.looked(service)
             received = await engine.topics.receive(service, MESSAGES_PER_BATCH)
             if received is None:
                 await engine.topics.wait(service, LOOK_ANYWAY_S)

@@ -31,17 +31,19 @@ _FLOAT_BYTES = 8
 
 
 class Instrument(Struct, frozen=True):
-    """A counter, or a histogram where it has ``bounds``; one series for each of ``values``."""
+    """A counter, or a histogram where it has ``bounds``, or a time; one series for each of
+    ``values``."""
 
     name: str
     help: str
     label: str = ""
     values: Sequence[str] = ("",)
     bounds: Sequence[float] = ()
+    is_time: bool = False
 
     @property
     def slots_per_series(self) -> int:
-        """1 for a counter; for a histogram its buckets, the one beyond them, and the sum."""
+        """1 for a counter or a time; for a histogram its buckets, the one beyond, and the sum."""
         return len(self.bounds) + 2 if self.bounds else 1
 
 
@@ -85,6 +87,13 @@ STORAGE_ERRORS = Instrument(
     "part",
     (API, *SERVICES, READ_MODELS),
 )
+LOOKED = Instrument(
+    "eventdemo_last_look_timestamp_seconds",
+    "When an instance of a service last looked for messages; 0 if none ever did.",
+    "service",
+    SERVICES,
+    is_time=True,
+)
 APPLIED = Instrument(
     "eventdemo_read_models_apply_seconds",
     "Time that applying a page of events to the read models took.",
@@ -102,6 +111,7 @@ INSTRUMENTS = (
     RETRIED,
     DIED,
     STORAGE_ERRORS,
+    LOOKED,
     APPLIED,
 )
 
@@ -135,6 +145,10 @@ class Meter:
         """Adds to the series of one label's value."""
         self._values[_SLOTS[counter.name, value]] += amount
 
+    def set(self, time: Instrument, value: str, seconds: float) -> None:
+        """Replaces a time in the series of one label's value."""
+        self._values[_SLOTS[time.name, value]] = seconds
+
     def observe(self, histogram: Instrument, value: str, measured: float) -> None:
         """Records one measurement in the series of one label's value."""
         first = _SLOTS[histogram.name, value]
@@ -142,7 +156,7 @@ class Meter:
         self._values[first + len(histogram.bounds) + 1] += measured
 
     def read(self, instrument: Instrument, value: str) -> Sequence[float]:
-        """The values of one series: a counter's, or a histogram's buckets and sum."""
+        """The values of one series: a counter's, a time's, or a histogram's buckets and sum."""
         first = _SLOTS[instrument.name, value]
         return self._values[first : first + instrument.slots_per_series].tolist()
 

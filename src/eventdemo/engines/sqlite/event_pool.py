@@ -13,6 +13,7 @@ from eventdemo.codec.upcasters import schema_version, upcast
 from eventdemo.engines.peers import Notifier
 from eventdemo.engines.recordings import expected_versions, unreadable, unreadable_event
 from eventdemo.engines.sqlite.database import Database, read_rows
+from eventdemo.engines.sqlite.file import rewrite_header
 from eventdemo.engines.sqlite.identity import pool_id_of
 from eventdemo.engines.waiters import is_set_within
 from eventdemo.errors import Conflict, EventdemoError
@@ -69,6 +70,9 @@ class SqliteEventPool:
 
     async def head(self) -> int:
         return int((await read_rows(self._database, SQL["head"], ()))[0][0])
+
+    async def check_writable(self) -> None:
+        await self._database.write(rewrite_header)
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         kept = snapshot_rows(snapshots)

@@ -151,6 +151,11 @@ def file_id_of(path: str | Path) -> FileId | None:
     return status.st_dev, status.st_ino
 
 
+def rewrite_header(connection: apsw.Connection) -> None:
+    """Writes a page as it is: a unit that meets what any other would."""
+    connection.pragma("user_version", connection.pragma("user_version"))
+
+
 def rows(connection: apsw.Connection, sql: str, bindings: Any = None) -> list[Any]:
     """Returns all rows of a query, as tuples."""
     result: list[Any] = connection.execute(sql, bindings).fetchall()

@@ -10,7 +10,7 @@ from eventdemo.engines.group_commit import GroupCommit, PendingPurchase, repeate
 from eventdemo.engines.peers import Notifier
 from eventdemo.engines.sqlite import topic_log
 from eventdemo.engines.sqlite.database import Database
-from eventdemo.engines.sqlite.file import rows
+from eventdemo.engines.sqlite.file import rewrite_header, rows
 from eventdemo.errors import IdempotencyMismatch
 from eventdemo.ids import requested_at_us
 from eventdemo.messages import Accepted, IdempotencyKey, Message
@@ -61,6 +61,9 @@ class SqliteTaskQueue:
         body = await self._database.read(query)
         messages, _ = decode_messages(body or "[]", self._topic)
         return next((m for m in messages if m.correlation_id == request_id), None)
+
+    async def check_writable(self) -> None:
+        await self._database.write(rewrite_header)
 
     async def accepted(self) -> int:
         def query(connection: apsw.Connection) -> int:

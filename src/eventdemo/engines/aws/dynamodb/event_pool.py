@@ -112,6 +112,9 @@ class DynamoEventPool:
         items = await self._table.get([key])
         return events_of(items[key], f"caused by {causation_id}") if items else []
 
+    async def check_writable(self) -> None:
+        await self.head()
+
     async def head(self) -> int:
         return await self._log.head()
 

@@ -98,6 +98,9 @@ class AwsTaskQueue:
         messages = [message for text in texts for message in decode_singly(text.encode(), "")[0]]
         return messages[0] if messages else None
 
+    async def check_writable(self) -> None:
+        await self.accepted()
+
     async def accepted(self) -> int:
         return (await totals(self._context.table, ACCEPTED_COUNTS))[_COUNT]
 
