@@ -5,8 +5,10 @@ import signal
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
+from eventdemo.flow import SERVICES
 from tests.cli.conftest import START_S, Command, Process, System, free_port
 
 
@@ -130,3 +132,29 @@ def test_an_operator_needs_the_token_where_there_is_one(
             assert refused.err.count("\n") == 1
         monkeypatch.setenv("EVENTDEMO_OPERATOR_TOKEN", "s3cret")
         assert command("restock", "sku-1", "1", "--url", running.url).code == 0
+
+
+def test_the_api_alone_offers_only_what_it_has(tmp_path: Path) -> None:
+    port, data = free_port(), tmp_path / "data"
+    with Process(["serve", "--port", port, "--data", data], tmp_path) as process:
+        lines = [process.first_line() for _ in range(6)]
+        assert not any("sku-1" in line for line in lines), lines
+        assert any("purchases wait until a worker decides them" in line for line in lines)
+        process.signal(signal.SIGTERM)
+        assert process.ends(START_S) == 0
+
+
+def test_a_system_is_ready_when_its_workers_look_for_messages(tmp_path: Path) -> None:
+    running = up(tmp_path)
+    with running.process:
+        deadline = time.monotonic() + START_S
+        while httpx.get(f"{running.url}/health/ready").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        looks = [
+            float(line.rpartition(" ")[2])
+            for line in httpx.get(f"{running.url}/metrics").text.splitlines()
+            if line.startswith("eventdemo_last_look_timestamp_seconds{")
+        ]
+        assert len(looks) == len(SERVICES)
+        assert all(looks)

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
 from eventdemo.engines.sqlite.errors import usable
-from eventdemo.engines.sqlite.file import OpenFiles, SqliteFile, Unit, rows
+from eventdemo.engines.sqlite.file import OpenFiles, SqliteFile, Unit, rewrite_header, rows
 from eventdemo.engines.sqlite.opening import Schema
-from eventdemo.errors import StorageBusy, StorageError
+from eventdemo.errors import StorageBusy, StorageError, StorageFull
 
 #: Work that waits for the next transaction goes into it up to here, so that none grows too long.
 MAX_UNITS_PER_COMMIT = 64
@@ -24,6 +24,9 @@ TURN_TIMEOUT_S = 10.0
 
 #: How long closing waits for a transaction that is under way.
 CLOSE_TIMEOUT_S = 4.0
+
+#: With less room than this a batch may not fit.
+LEAST_ROOM_BYTES = 1_048_576
 
 _PID_BYTES = 12
 
@@ -48,6 +51,19 @@ async def read_rows(database: Database, sql: str, bindings: Any = None) -> list[
     """Returns the rows of a query against what is committed, as tuples."""
     result: list[Any] = await database.read(lambda connection: rows(connection, sql, bindings))
     return result
+
+
+async def check_writable(database: Database) -> None:
+    """Writes a page as it is, which meets what any other unit would.
+
+    Raises a ``StorageError``; ``StorageFull`` also where there is only room for so small a unit.
+    """
+    await database.write(rewrite_header)
+    if database.path is not None:
+        with usable(database.path):
+            disk = os.statvfs(database.path.parent)
+        if disk.f_bavail * disk.f_frsize < LEAST_ROOM_BYTES:
+            raise StorageFull(f"no space is left for {database.path}: free some, then try again")
 
 
 class _Waiting(NamedTuple):

@@ -12,8 +12,7 @@ from eventdemo.codec.sqlfile import load
 from eventdemo.codec.upcasters import schema_version, upcast
 from eventdemo.engines.peers import Notifier
 from eventdemo.engines.recordings import expected_versions, unreadable, unreadable_event
-from eventdemo.engines.sqlite.database import Database, read_rows
-from eventdemo.engines.sqlite.file import rewrite_header
+from eventdemo.engines.sqlite.database import Database, check_writable, read_rows
 from eventdemo.engines.sqlite.identity import pool_id_of
 from eventdemo.engines.waiters import is_set_within
 from eventdemo.errors import Conflict, EventdemoError
@@ -72,7 +71,7 @@ class SqliteEventPool:
         return int((await read_rows(self._database, SQL["head"], ()))[0][0])
 
     async def check_writable(self) -> None:
-        await self._database.write(rewrite_header)
+        await check_writable(self._database)
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         kept = snapshot_rows(snapshots)

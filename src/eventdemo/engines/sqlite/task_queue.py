@@ -9,8 +9,8 @@ from eventdemo.codec.sqlfile import load
 from eventdemo.engines.group_commit import GroupCommit, PendingPurchase, repeated
 from eventdemo.engines.peers import Notifier
 from eventdemo.engines.sqlite import topic_log
-from eventdemo.engines.sqlite.database import Database
-from eventdemo.engines.sqlite.file import rewrite_header, rows
+from eventdemo.engines.sqlite.database import Database, check_writable
+from eventdemo.engines.sqlite.file import rows
 from eventdemo.errors import IdempotencyMismatch
 from eventdemo.ids import requested_at_us
 from eventdemo.messages import Accepted, IdempotencyKey, Message
@@ -63,7 +63,7 @@ class SqliteTaskQueue:
         return next((m for m in messages if m.correlation_id == request_id), None)
 
     async def check_writable(self) -> None:
-        await self._database.write(rewrite_header)
+        await check_writable(self._database)
 
     async def accepted(self) -> int:
         def query(connection: apsw.Connection) -> int:
