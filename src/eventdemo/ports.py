@@ -57,8 +57,7 @@ class EventPool(Protocol):
         """Returns a page of one stream's history, oldest first."""
 
     async def read_all(self, *, after_position: int, limit: int) -> list[PoolEvent]:
-        """Returns a page of the whole pool in the order of positions. One that can't be read is an
-        ``UnreadableEvent`` there."""
+        """Returns a page of the pool by positions; what can't be read is an ``UnreadableEvent``."""
 
     async def caused_by(self, causation_id: str) -> list[RecordedEvent]:
         """Returns the events that a message or command caused to be recorded, in order."""

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from eventdemo.api.metrics import Counted
 from eventdemo.api.problems import storage_detail
-from eventdemo.errors import HistoryUnreadable, StorageError, StorageFull, StorageLost
+from eventdemo.errors import StorageError, StorageFull, StorageLost
 from eventdemo.flow import SERVICES
 from eventdemo.ids import now_us
 from eventdemo.ports import Engine
@@ -101,10 +101,7 @@ class Readiness:
         return ""
 
     async def _unread_since_us(self, position: int) -> int:
-        try:
-            unread = await self._engine.pool.read_all(after_position=position, limit=1)
-        except HistoryUnreadable:
-            return 0
+        unread = await self._engine.pool.read_all(after_position=position, limit=1)
         return unread[0].at_us if unread else now_us()
 
     def _services_at_rest(self) -> list[str]:
