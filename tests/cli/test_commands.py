@@ -1,12 +1,13 @@
 """Buyers and operators against a running system, as they would type it."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from eventdemo.runtime.samples import SAMPLES
-from tests.cli.conftest import Command, System
+from tests.cli.conftest import START_S, Command, System
 
 
 @pytest.fixture
@@ -88,6 +89,18 @@ def test_a_product_is_put_restocked_and_seen_as_it_was(shop: Command) -> None:
     at = history[1]["at"]
     assert shop("products", "sku-9", "--at", at, "--json").json == was
     assert "there is more: --after-version 1" in shop("history", "sku-9", "--limit", "1").out
+
+
+def test_what_was_taken_off_sale_is_listed_on_request(shop: Command) -> None:
+    assert shop("put-product", "lamp", "--name", "Lamp", "--price", "5").code == 0
+    assert "state" not in shop("products").out
+    assert ", retired" in shop("retire", "lamp").out
+    assert shop("buy", "lamp", "--wait", "10").code == 6
+    deadline = time.monotonic() + START_S  # the read models follow
+    while "lamp" in shop("products").out:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert re.search(r"\nlamp .* retired\n", shop("products", "--retired").out)
 
 
 @pytest.mark.parametrize(

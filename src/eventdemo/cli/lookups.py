@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from eventdemo.cli import completion
 from eventdemo.cli.client import Client, path_of
@@ -32,6 +33,9 @@ def products(
         str | None,
         typer.Option("--at", metavar="TIME", help="As it was at a time: 2026-01-31T12:00:00Z."),
     ] = None,
+    retired: Annotated[
+        bool, typer.Option("--retired", help="List also those that were taken off sale.")
+    ] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -43,27 +47,14 @@ def products(
     if product is None:
         if at_version is not None or at is not None:
             raise Misconfigured("--at-version and --at need a product: `eventdemo products ID`")
-        rows = list(client.pages("/products", "products", limit=1_000))
+        with_retired = "true" if retired else None
+        rows = list(client.pages("/products", "products", limit=1_000, with_retired=with_retired))
     else:
         rows = [client.get(path_of("products", product), at_version=at_version, at=at)]
     if as_json:
         print_json(rows if product is None else rows[0])
         return
-    print_table(
-        ("product", "name", "price#", "received#", "reserved#", "available#", "version#"),
-        (
-            (
-                row["product_id"],
-                row["name"],
-                money(row["price_cents"]),
-                row["received"],
-                row["reserved"],
-                row["available"],
-                row["version"],
-            )
-            for row in rows
-        ),
-    )
+    _print_products(rows)
 
 
 def history(
@@ -169,6 +160,34 @@ def sales(url: Url = None, as_json: Json = False) -> None:
 
 
 COMMANDS: Commands = {"products": products, "history": history, "orders": orders, "sales": sales}
+
+
+def _print_products(rows: list[dict[str, Any]]) -> None:
+    states = [_state(row) for row in rows]
+    state = ("state",) if any(states) else ()
+    print_table(
+        ("product", "name", "price#", "received#", "reserved#", "available#", "version#", *state),
+        (
+            (
+                row["product_id"],
+                row["name"],
+                money(row["price_cents"]),
+                row["received"],
+                row["reserved"],
+                row["available"],
+                row["version"],
+                *([unusual] if state else []),
+            )
+            for row, unusual in zip(rows, states, strict=True)
+        ),
+    )
+
+
+def _state(product: dict[str, Any]) -> Text | None:
+    """What is unusual about a product."""
+    if product.get("damaged"):
+        return Text("damaged", "bold red")
+    return Text("retired", "yellow") if product.get("retired") else None
 
 
 def _fields(data: dict[str, Any]) -> str:

@@ -172,8 +172,9 @@ def _print_product(answer: dict[str, Any], as_json: bool) -> None:
         print_json(answer)
         return
     product = answer["product"]
+    retired = ", retired" if product.get("retired") else ""
     unchanged = "" if answer["recorded"] else " (it was so already)"
     say(
         f"{product['product_id']}  {product['name']}  {money(product['price_cents'])}  "
-        f"{product['available']:,} of {product['received']:,} units left{unchanged}"
+        f"{product['available']:,} of {product['received']:,} units left{retired}{unchanged}"
     )
