@@ -7,11 +7,9 @@ from eventdemo.facts import FailureCode
 from eventdemo.lab.simulation import steps as s
 from eventdemo.lab.simulation.buyers import SimulatedPurchase
 from eventdemo.lab.simulation.plan import ProductPlan
+from eventdemo.lab.simulation.rollback import READ_MODELS_S, broken_afterwards
 from eventdemo.lab.simulation.world import World
 from eventdemo.readmodels.read_models import ReadModels
-
-#: How long the read models may take to reach the last event.
-READ_MODELS_S = 60.0
 
 
 async def broken_promises(world: World) -> list[str]:
@@ -53,10 +51,12 @@ async def _of_receipt(world: World) -> list[str]:
     try:
         head = await engine.pool.head()
         reached = await read_models.reach(head, READ_MODELS_S) if head else True
+        still_aside = await broken_afterwards(read_models)
         receipt = await audit(engine, read_models)
     finally:
         await read_models.close()
-    broken = [f"Audit: {line}" for line in receipt.broken]
+    broken = [f"Audit: {line}" for line in receipt.broken] + still_aside
+    broken += [f"{row.stream} cannot be read: {row.reason}" for row in receipt.unreadable]
     if not reached:
         broken.append(f"The read models do not reach position {head}.")
     # What is put into the queue's log behind its back counts as accepted, and is nobody's purchase.
@@ -85,8 +85,9 @@ def _of_product(world: World, product: ProductPlan) -> list[str]:
     sold = sum(outcome.quantity for outcome in outcomes if outcome.order_id)
     summary = f"{sold} of {product.units} units sold, {dict(codes)}"
     broken: list[str] = []
-    garbage = any(isinstance(step, s.CorruptMessage) for step in world.steps)
-    excused = garbage or product.product_id in world.failing.products
+    garbage = (s.CorruptMessage, s.LaterEvent, s.Rollback)
+    unreadable = any(isinstance(step, garbage) for step in world.steps)
+    excused = unreadable or product.product_id in world.failing.products
     if codes[FailureCode.INTERNAL_ERROR] and not excused:
         broken.append(f"internal errors without a cause: {summary}")
     if not product.registered and (sold or codes[FailureCode.OUT_OF_STOCK]):
@@ -98,7 +99,7 @@ def _of_product(world: World, product: ProductPlan) -> list[str]:
         step.product_id != product.product_id for step in retired
     ):
         broken.append(f"it was never retired: {summary}")
-    restocks = [step for step in world.steps if isinstance(step, s.Restocked)]
+    restocks = [step for step in world.steps if isinstance(step, s.Restocked | s.LaterEvent)]
     if any(step.product_id == product.product_id for step in restocks):
         return broken
     if sold > product.units:

@@ -7,8 +7,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from eventdemo.engines.aws.dynamodb.encoding import pack, unpack
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
+from eventdemo.engines.aws.dynamodb.table import Attributes
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs.context import LeaseSettings, MessagingContext
 from eventdemo.engines.aws.sqs.messaging import OutgoingMessage
@@ -128,6 +130,9 @@ class Deployment(Protocol):
     def delete_snapshots(self) -> None:
         """Deletes all snapshots, behind everybody's back."""
 
+    def rewrite_events(self, old: bytes, new: bytes) -> None:
+        """Replaces a part of each event that has it, behind everybody's back."""
+
 
 class OnDisks:
     """SQLite throughout: all in one transaction, or in parts that are committed step by step."""
@@ -174,9 +179,13 @@ class OnDisks:
     def delete_snapshots(self) -> None:
         self._execute("pool", "DELETE FROM snapshot")
 
-    def _execute(self, part: str, sql: str) -> None:
+    def rewrite_events(self, old: bytes, new: bytes) -> None:
+        parts = (old.decode(), new.decode())
+        self._execute("pool", "UPDATE event SET body = replace(body, ?, ?)", parts)
+
+    def _execute(self, part: str, sql: str, bindings: tuple[str, ...] = ()) -> None:
         disk = self._flows.get(part) or self._flows["flow"]
-        disk.store.commit([lambda connection: connection.execute(sql)])
+        disk.store.commit([lambda connection: connection.execute(sql, bindings)])
 
 
 class OnAws:
@@ -221,6 +230,15 @@ class OnAws:
 
     def delete_snapshots(self) -> None:
         self._tables["pool"].clear(lambda key: key.sort.startswith("s"))
+
+    def rewrite_events(self, old: bytes, new: bytes) -> None:
+        def rewritten(item: Attributes) -> Attributes:
+            if "events" not in item:
+                return item
+            rows = unpack(item["events"])[1:-1]
+            return {**item, "events": pack([rows.replace(old, new)])}
+
+        self._tables["pool"].rewrite(rewritten)
 
     def _io(self, part: str, process: Process) -> Io:
         faults = self.faults[part]

@@ -139,6 +139,12 @@ class TableModel:
             if selected(key):
                 self._remove(key)
 
+    def rewrite(self, change: Callable[[Attributes], Attributes]) -> None:
+        """Changes items behind everybody's back, also as they are seen before a transaction."""
+        for items in self._items.values():
+            items |= {sort: change(item) for sort, item in items.items()}
+        self._before = {key: item and change(item) for key, item in self._before.items()}
+
     def _write(self, key: Key, attributes: Attributes) -> None:
         if key.sort not in self._items[key.partition]:
             insort(self._order[key.partition], key.sort)

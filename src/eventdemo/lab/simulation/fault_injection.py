@@ -1,6 +1,7 @@
 """Injects the faults of a plan into a world."""
 
 import asyncio
+from pathlib import Path
 from typing import Protocol
 
 from eventdemo.errors import StorageBusy, StorageFull
@@ -10,6 +11,7 @@ from eventdemo.lab.simulation.buyers import Clients, Server
 from eventdemo.lab.simulation.deployments import Deployment
 from eventdemo.lab.simulation.plan import Plan
 from eventdemo.lab.simulation.process import Process
+from eventdemo.lab.simulation.rollback import LaterShapes
 
 #: How long a process that is to die at a write is given to write that often.
 WRITES_WITHIN_S = 10.0
@@ -23,6 +25,8 @@ class FaultTarget(Protocol):
     clients: Clients
     running: dict[str, tuple[Server, asyncio.Event]]
     skews: dict[str, int]
+    later_shapes: LaterShapes
+    read_models: Path
 
     async def restart(self, name: str, after_s: float) -> None:
         """Starts a process again, after a while."""
@@ -57,8 +61,23 @@ async def inject(world: FaultTarget, step: s.Step) -> None:
             for name in world.plan.processes if one_machine else [step.process]:
                 world.skews[name] = int(step.seconds * 1_000_000)
                 world.running[name][0].process.skew_us = world.skews[name]
+        case s.LaterEvent() | s.Rollback():
+            await _make_unreadable(world, step)
         case _:
             await _inject_into_parts(world, step)
+
+
+async def _make_unreadable(world: FaultTarget, step: s.LaterEvent | s.Rollback) -> None:
+    if isinstance(step, s.LaterEvent):
+        await world.clients.restock(f"later-{step.number}", step.product_id, step.quantity)
+        world.later_shapes.add_arrival(step)
+        return
+    for name in world.plan.processes:
+        world.running[name][0].process.kill()
+    await asyncio.sleep(step.back_after_s)
+    world.later_shapes.add_all(step.fact)
+    (world.read_models / "current").unlink(missing_ok=True)
+    await asyncio.gather(*(world.restart(name, 0.0) for name in world.plan.processes))
 
 
 async def _inject_into_parts(world: FaultTarget, step: s.Step) -> None:

@@ -19,6 +19,11 @@ TROUBLE_ENDS_S = 20.0
 GARBAGE = (b"\xff\xfe", b"{", b"null", b'[["a"]]', b'["x","%b","y",1,{"type":"Nonsense"}]')
 
 
+#: What a later version may record in a shape of its own.
+RECORDED = ("ProductRegistered.v2", "StockReceived", "StockReserved", "PurchaseApproved",
+            "OrderCreated", "PurchaseFailed", "ProductRetired")  # fmt: skip
+
+
 class ProductPlan(Struct, frozen=True):
     """A product, its first units, and whether it was registered at all."""
 
@@ -62,7 +67,7 @@ def plan_of(seed: int) -> Plan:
     draw = _Draw(random, deployment, products, apis, workers)
     steps = [*draw.purchases(), *draw.commands(), *draw.faults()]
     failures, retention_s = draw.failures(), random.choice((3, 86_400))
-    steps += draw.retirements()
+    steps += [*draw.retirements(), *_rollback(seed, products)]
     return Plan(
         seed,
         deployment,
@@ -79,6 +84,22 @@ def _products(random: Random) -> tuple[ProductPlan, ...]:
     names = ("lamp", "vase", "desk", "sofa")[: random.randint(1, 4)]
     known = [ProductPlan(name, random.randint(0, 20)) for name in names]
     return (*known, ProductPlan("ghost", 0, registered=False))
+
+
+def _rollback(seed: int, products: tuple[ProductPlan, ...]) -> list[s.Step]:
+    """In every eleventh run what one version records cannot be read by the one that runs; drawn
+    apart, so that all else of a seed is as it would be without."""
+    if seed % 11 != 4:
+        return []
+    random = Random(f"rollback {seed}")
+    known = [product.product_id for product in products if product.registered]
+    later = [
+        # No other restock has this quantity, by which the event is found again.
+        s.LaterEvent(random.uniform(0.5, TROUBLE_ENDS_S), n, random.choice(known), 50 + n)
+        for n in range(random.randint(1, 3))
+    ]
+    at_s, back_after_s = random.uniform(5.0, TROUBLE_ENDS_S), random.choice((0.05, 0.5, 3.0))
+    return [*later, s.Rollback(at_s, random.choice(RECORDED), back_after_s)]
 
 
 class _Draw:

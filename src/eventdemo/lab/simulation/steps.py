@@ -135,6 +135,22 @@ class Redriven(Step, frozen=True):
     twice: bool
 
 
+class LaterEvent(Step, frozen=True):
+    """Units arrive, and a later version records them in a shape that this one cannot read."""
+
+    number: int
+    product_id: str
+    quantity: int
+
+
+class Rollback(Step, frozen=True):
+    """All processes start again in a version that cannot read the facts of one kind that were
+    recorded so far, and build the read models anew. The later version is back after all trouble."""
+
+    fact: str
+    back_after_s: float
+
+
 class Condition(Step, frozen=True):
     """Holds for the whole run."""
 
