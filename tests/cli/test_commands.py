@@ -75,7 +75,8 @@ def test_a_product_is_put_restocked_and_seen_as_it_was(shop: Command) -> None:
     assert shop("put-product", "sku-9", "--name", "Oak [red]stool", "--price", "79.9").code == 0
     told = shop("restock", "sku-9", "7").out
     assert told == "sku-9  Oak [red]stool  79.90  7 of 7 units left\n"
-    assert shop("put-product", "sku-9", "--name", "Stool").code == 0
+    kept = shop("put-product", "sku-9", "--name", "Stool").out
+    assert kept == "sku-9  Stool  79.90  7 of 7 units left\n"
     assert shop("products", "sku-9", "--at-version", "1", "--json").json["received"] == 0
     was = shop("products", "sku-9", "--at-version", "2", "--json").json
     assert (was["name"], was["price_cents"], was["available"]) == ("Oak [red]stool", 7_990, 7)
@@ -101,6 +102,18 @@ def test_what_was_taken_off_sale_is_listed_on_request(shop: Command) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert re.search(r"\nlamp .* retired\n", shop("products", "--retired").out)
+
+
+def test_a_product_is_taken_off_sale_and_put_back(shop: Command) -> None:
+    assert shop("put-product", "sku-8", "--name", "Jug", "--price", "5").code == 0
+    assert shop("restock", "sku-8", "1").code == 0
+    assert shop("retire", "sku-8", "--json").json["product"]["retired"]
+    assert "product_retired" in shop("buy", "sku-8", "--wait", "20").out
+    refused = shop("restock", "sku-8", "1")
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "on sale again" in refused.err
+    assert shop("put-product", "sku-8", "--name", "Jug").code == 0
+    assert shop("buy", "sku-8", "--wait", "20").code == 0
 
 
 @pytest.mark.parametrize(
