@@ -2,19 +2,22 @@
 
 from collections.abc import Iterable
 from email.utils import formatdate
-from functools import lru_cache
 from time import time
 
+Header = tuple[bytes, bytes]
 
-class DatedHeaders(list[tuple[bytes, bytes]]):
+
+class DatedHeaders(list[Header]):
     """The headers of every response; what is added to them gets the time of the addition, too."""
 
-    def __add__(  # type: ignore[override]
-        self, others: Iterable[tuple[bytes, bytes]]
-    ) -> list[tuple[bytes, bytes]]:
-        return [_date(int(time())), *self, *others]
+    def __init__(self, headers: Iterable[Header] = ()) -> None:
+        super().__init__(headers)
+        self._seconds = 0
+        self._dated: list[Header] = []
 
-
-@lru_cache(1)
-def _date(seconds: int) -> tuple[bytes, bytes]:
-    return b"date", formatdate(seconds, usegmt=True).encode()
+    def __add__(self, others: list[Header]) -> list[Header]:  # type: ignore[override]
+        seconds = int(time())
+        if seconds != self._seconds:
+            self._seconds = seconds
+            self._dated = [(b"date", formatdate(seconds, usegmt=True).encode()), *self]
+        return self._dated + others

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from eventdemo.http.heads import check_codings, check_version, no_target, origin_form
+from eventdemo.http.heads import check_version, no_target, origin_form
 from eventdemo.http.lingering import LingeringTransport
 from eventdemo.http.problems import (
     HEAD_TOO_LARGE,
@@ -46,8 +46,6 @@ _SLICE_BYTES = 16_384
 _NOTHING, _HEAD, _BODY = range(3)
 
 _NO_HTTP = "This is not a valid HTTP/1.1 request."
-_EXPECT, _TRANSFER_ENCODING = b"expect", b"transfer-encoding"
-_FRAMING = frozenset({_EXPECT, _TRANSFER_ENCODING})
 
 
 class Limits(Struct, frozen=True):
@@ -84,7 +82,6 @@ class Protocol(HttpToolsProtocol):
         self._feeding = 0
         # Of the request that arrives, without the slice that it began in.
         self._received = 0
-        self._codings: list[bytes] = []
         self._refusal: Problem | None = None
         self._answered: RequestResponseCycle | None = None
         self._ended = False
@@ -170,15 +167,6 @@ class Protocol(HttpToolsProtocol):
         self._part, self._received = _HEAD, -self._feeding
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name in _FRAMING:
-            if name == _TRANSFER_ENCODING:
-                self._codings.append(value)
-            elif value.lower() == b"100-continue":
-                self.expect_100_continue = True
-        self.headers.append((name, value))
-
     def on_headers_complete(self) -> None:
         try:
             self._check_head()
@@ -218,9 +206,6 @@ class Protocol(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             raise Problem(MALFORMED_REQUEST, f"{MAX_PIPELINED} requests wait for their answers.")
         check_version(self.parser.get_http_version())
-        if self._codings:
-            check_codings(self._codings)
-            self._codings = []
         if not self.url.startswith(b"/"):
             self._read_target()
 

@@ -18,6 +18,7 @@ from eventdemo.http.problems import (
     MALFORMED_JSON,
     MALFORMED_REQUEST,
     MISDIRECTED,
+    NOT_IMPLEMENTED,
     TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
     FieldError,
@@ -165,8 +166,8 @@ class JsonBodyReader(Generic[T]):
 
 
 def check_body_headers(headers: Headers, max_bytes: int) -> None:
-    """Refuses a body that its headers say is too large or compressed. Raises ``Problem`` 400, 413
-    or 415."""
+    """Refuses a body that its headers say is too large or compressed. Raises ``Problem`` 400, 413,
+    415 or 501."""
     length = headers.get(b"content-length", b"0")
     if not length.isdigit():
         raise Problem(MALFORMED_REQUEST, "The Content-Length is not a number of bytes.")
@@ -178,6 +179,9 @@ def check_body_headers(headers: Headers, max_bytes: int) -> None:
             "The body has to be sent uncompressed.",
             headers={"Accept-Encoding": "identity"},
         )
+    # The parser refuses any whose last coding is another one, or that is chunked twice.
+    if b"transfer-encoding" in headers and headers[b"transfer-encoding"].lower() != b"chunked":
+        raise Problem(NOT_IMPLEMENTED, "A body may be sent in chunks, but not compressed.")
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes:
