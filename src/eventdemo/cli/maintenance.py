@@ -50,13 +50,16 @@ def rebuild(
 ) -> None:
     """Build the read models again from the first event, while the system runs or not.
 
-    Readers see the old ones until the new ones are complete.
+    Readers see the old ones until the new ones are complete. Streams of which an event cannot be
+    read are set aside, and named on standard error.
 
     Example: [bold]eventdemo rebuild --data /var/lib/eventdemo[/bold]
     """
     settings = settings_of(locals())
     from eventdemo.cli import reports
+    from eventdemo.telemetry import logs
 
+    logs.configure(settings.log_level)
     position = run_async(reports.rebuild(settings))
     if as_json:
         print_json({"position": position})
