@@ -13,7 +13,7 @@ from eventdemo.engines.sqlite.engine import SqliteEngine
 from eventdemo.facts import OrderCreated, ProductRegistered, PurchaseApproved, StockReserved
 from eventdemo.messages import UnreadableEvent
 from eventdemo.ports import EventPool
-from eventdemo.readmodels import intake
+from eventdemo.readmodels import generations, intake
 from eventdemo.readmodels.projection import ProductView
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.readmodels.rebuild import rebuild
@@ -185,6 +185,23 @@ class TestProjecting:
 
 
 class TestRebuild:
+    @pytest.mark.parametrize("by_command", [True, False])
+    async def test_models_of_a_later_version_are_built_again_after_a_rollback(
+        self, pool: EventPool, folder: Path, models: ReadModels, by_command: bool
+    ) -> None:
+        await fill(pool)
+        await rebuild(pool, folder, lambda *_: None)
+        later = generations.current(folder)
+        assert later
+        connection = apsw.Connection(str(later))
+        connection.pragma("user_version", generations.SHAPE + 1)
+        connection.close()
+        if by_command:
+            await rebuild(pool, folder, lambda *_: None)
+        async with projecting(pool, folder):
+            await reach(pool, models)
+        assert (await product(models, "lamp")).received == 3
+
     async def test_it_ends_and_shows_a_product_of_which_nothing_can_be_read(
         self, pool: EventPool, folder: Path, models: ReadModels, tmp_path: Path
     ) -> None:

@@ -64,8 +64,7 @@ class Projector:
         """Builds a model if there is none, and follows the pool until it is replaced or lost."""
         path = generations.current(self._folder)
         if path is None:
-            log.info("read models: building from position 0", folder=str(self._folder))
-            await rebuild(self._pool, self._folder, lambda position, head: None)
+            await self._build()
             return
         try:
             generation = await open_in_thread(lambda: Generation.open(path))
@@ -76,6 +75,12 @@ class Projector:
         except errors.StorageCorrupt as damage:
             log.warning("read models: starting again from position 0", reason=str(damage))
             generations.discard_corrupt(path)
+        except errors.StorageTooNew:
+            await self._build()  # a later version was rolled back
+
+    async def _build(self) -> None:
+        log.info("read models: building from position 0", folder=str(self._folder))
+        await rebuild(self._pool, self._folder, lambda position, head: None)
 
     async def _follow(self, generation: Generation, stop: asyncio.Event) -> None:
         def is_current() -> bool:

@@ -87,5 +87,5 @@ def _open_current(folder: Path) -> Generation | None:
     path = generations.current(folder)
     try:
         return Generation.open(path) if path else None
-    except (errors.StorageCorrupt, errors.StorageMissing):
+    except (errors.StorageCorrupt, errors.StorageMissing, errors.StorageTooNew):
         return None
