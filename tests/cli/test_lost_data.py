@@ -101,6 +101,7 @@ def test_nothing_is_promised_once_the_data_is_gone(
         until(lambda: not process.children())
         said = process.said()
         assert said.count("the data is lost") == 1
+        assert said.count("storage trouble") <= 2, "at most the two that were under way"
         reasons = [line for line in said.splitlines() if line.startswith("eventdemo: ")]
         assert len(reasons) == 1, said
         assert "while this process had it open" in reasons[0]
@@ -113,11 +114,12 @@ def test_data_that_is_brought_back_is_worked_on_again(tmp_path: Path, command: C
     running = up(tmp_path)
     with running.process as process:
         move(running.data)
-        until(lambda: not process.children())
+        until(lambda: not process.children() and "the data is lost" in process.said())
         assert buy(running).status_code == 503
         (tmp_path / "moved").rename(running.data)
         assert command("buy", "sku-1", "--wait", "30", "--url", running.url).code == 0
         until(lambda: len(process.children()) == 1)
+        until(lambda: "the data is back" in process.said())
     assert command("audit", "--data", running.data).code == 0
 
 

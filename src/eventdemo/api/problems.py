@@ -22,6 +22,7 @@ from eventdemo.errors import (
     StorageBusy,
     StorageError,
     StorageFull,
+    StorageLost,
     VersionMismatch,
 )
 from eventdemo.facts import ProductId
@@ -168,7 +169,9 @@ def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Respons
 def _of_storage(error: StorageError) -> Problem:
     """Names the kind of trouble. The message names files and is for the operator's log."""
     effect = "outcome unknown" if isinstance(error, OutcomeUnknown) else "nothing was done"
-    log.error("storage trouble", effect=effect, reason=str(error))
+    # Data that is lost is told once, by the process that watches it, and not for every request.
+    report = log.debug if isinstance(error, StorageLost) else log.error
+    report("storage trouble", effect=effect, reason=str(error))
     return Problem(STORAGE, storage_detail(error))
 
 
@@ -189,6 +192,8 @@ def storage_detail(error: StorageError) -> str:
             return "No space is left in the storage."
         case StorageBusy():
             return "The storage is locked by another program."
+        case StorageLost():
+            return "The storage was removed, moved or replaced while the server used it."
         case _:
             return "The storage cannot be used; the server's log says why."
 

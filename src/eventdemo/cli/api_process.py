@@ -14,6 +14,7 @@ from eventdemo.cli.lifecycle import (
     stop_on_signals,
     supervise,
     together,
+    watch_data,
 )
 from eventdemo.cli.program import program
 from eventdemo.engines.registry import file_of
@@ -37,6 +38,7 @@ async def up(settings: Settings, workers: int, samples: bool, *, until_eof: bool
         await together(
             stop,
             _serve(settings, engine, stop, supervised, samples_added=added),
+            watch_data(engine.pool, stop),
             *(supervise(settings, worker, stop, engine.pool) for worker in supervised),
         )
 
@@ -46,7 +48,7 @@ async def serve(settings: Settings) -> None:
     server.bind(settings.host, settings.port).close()  # before anything is created
     stop = stop_on_signals()
     async with opened(settings) as engine:
-        await together(stop, _serve(settings, engine, stop, []))
+        await together(stop, _serve(settings, engine, stop, []), watch_data(engine.pool, stop))
 
 
 async def _serve(

@@ -30,8 +30,8 @@ DRAIN_S = 4.0
 QUICK_DEATH_S = 5.0
 MAX_QUICK_DEATHS = 5
 FIRST_BACKOFF_S = 0.1
-#: How often data that is gone from its place is looked for.
-LOOK_FOR_DATA_EVERY_S = 0.5
+#: How often it is looked whether the data is in its place.
+LOOK_FOR_DATA_EVERY_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -189,22 +189,37 @@ async def supervise(
         worker.restarts += 1
 
 
-async def _data_was_lost(pool: EventPool, stop: asyncio.Event) -> bool:
-    """Returns at once whether the data is where it was; if not, waits until it is back."""
-    lost = False
+async def watch_data(pool: EventPool, stop: asyncio.Event) -> None:
+    """Says once that the data is gone from its place, and once that it is back, until ``stop``."""
+    lost = ""
     while not stop.is_set():
-        try:
-            await pool.head()
-        except StorageLost as error:
-            if not lost:
-                log.error("the data is lost, no worker runs until it is back", reason=str(error))
-            lost = True
-        except StorageError:
-            break  # that is for the worker to wait out
-        else:
-            break
+        reason = await _loss(pool)
+        if reason and not lost:
+            log.error("the data is lost, all is refused until it is back", reason=reason)
+        elif lost and not reason:
+            log.info("the data is back")
+        lost = reason
+        await _sleep_unless(stop, LOOK_FOR_DATA_EVERY_S)
+
+
+async def _data_was_lost(pool: EventPool, stop: asyncio.Event) -> bool:
+    """Returns at once False if the data is where it was; if not, waits until it is back."""
+    lost = False
+    while not stop.is_set() and await _loss(pool):
+        lost = True
         await _sleep_unless(stop, LOOK_FOR_DATA_EVERY_S)
     return lost
+
+
+async def _loss(pool: EventPool) -> str:
+    """Returns why the data is not where it was; empty if it is."""
+    try:
+        await pool.head()
+    except StorageLost as error:
+        return str(error)
+    except StorageError:
+        pass  # any other trouble is for whoever needs the data
+    return ""
 
 
 async def _sleep_unless(stop: asyncio.Event, seconds: float) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -88,7 +89,7 @@ async def load(settings: Settings, url: str, workload: Workload, *, audited: boo
     if not audited:
         return LoadReport(result, None, "it was not asked for")
     file = file_of(settings.event_pool)
-    if not is_loopback(host) or (file and not file.exists()):
+    if not is_loopback(host) or (file and not _is_here(file)):
         return LoadReport(result, None, "the data is not here: run `eventdemo audit` where it is")
     if not await _accepted_here(settings, run.request_ids[0]):
         return LoadReport(result, None, f"{url} keeps its data elsewhere: name it with --data")
@@ -161,6 +162,13 @@ def print_report(report: LoadReport) -> None:
         print_receipt(report.receipt)
     else:
         say(f"no receipt: {report.no_receipt}")
+
+
+def _is_here(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # no such path is possible
+        return False
 
 
 async def _accepted_here(settings: Settings, request_id: str) -> bool:

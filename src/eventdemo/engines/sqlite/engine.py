@@ -93,12 +93,15 @@ class SqliteEngine:
                     f"{path} is missing beside {queue_path}, whose purchases would be decided "
                     "anew: restore both from one backup, or move that away to begin with nothing"
                 )
+        flow = ThreadedDatabase(
+            path, FLOW_SCHEMA, must_exist=must_exist, read_only=read_only, files=files
+        )
+        with usable(path):
+            peers = SocketPeers(None if read_only else path)
         return cls(
-            ThreadedDatabase(
-                path, FLOW_SCHEMA, must_exist=must_exist, read_only=read_only, files=files
-            ),
+            flow,
             lambda: ThreadedDatabase(queue_path, QUEUE_SCHEMA, read_only=read_only, files=files),
-            SocketPeers(None if read_only else path),
+            peers,
             subscriptions,
             queue_topic,
             read_only=read_only,

@@ -50,6 +50,7 @@ class OpenFiles:
         for name, file_id in self._files:
             there = file_id_of(name)
             if there != file_id:
+                self._looked_at_s = 0.0  # until it is back, everyone looks
                 what = "is gone" if there is None else "is another file"
                 raise StorageLost(
                     f"{name} {what}: it was removed, moved, replaced or mounted over while this "
