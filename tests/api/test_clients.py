@@ -1,7 +1,9 @@
 """What clients that are no curl need: HEAD, dates, other ways to name a target, compressed answers,
 refusals that can be read, and HTTP by the letter."""
 
+import asyncio
 import contextlib
+import errno
 import gzip
 import json
 import socket
@@ -11,11 +13,13 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
 
 from eventdemo.http import lingering
+from eventdemo.http.lingering import LingeringTransport
 from tests.api.conftest import Running, Start, assert_problem
 from tests.api.wire import LAMP, exchange, get, post
 from tests.servers.programs import program
@@ -69,6 +73,35 @@ def test_a_client_that_trickles_on_after_a_refusal_is_let_go(
         connection.sendall(b"garbage\r\n\r\n")
         with pytest.raises(ConnectionError):
             send_without_end(connection, b"x")
+
+
+class Gone:
+    """A transport whose client has reset the connection a moment ago."""
+
+    aborted = False
+
+    def write(self, data: bytes) -> None: ...
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@pytest.mark.anyio
+async def test_nobody_waits_for_a_client_that_is_gone() -> None:
+    gone = Gone()
+    loop = asyncio.get_running_loop()
+    transport = LingeringTransport(cast(asyncio.Transport, gone), loop, 1.0, lambda: True)
+    transport.close()
+    assert gone.aborted
 
 
 # --- HTTP by the letter ---------------------------------------------------------------------------

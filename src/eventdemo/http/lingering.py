@@ -54,8 +54,12 @@ class LingeringTransport:
         if self.is_closing():
             return
         self._lingers = True
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        try:
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+        except OSError:  # the client is gone, and the loop has not heard of it yet
+            self._transport.abort()
+            return
         self._transport.resume_reading()
         self._ends_at_s = self._loop.time() + self._limit_s
         self._look_again()
