@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import get, post
+from litestar import Response, get, post
 from litestar.di import Provide
 from litestar.params import PathParameter, QueryParameter, SkipValidation
 from msgspec import Struct
 from msgspec.structs import replace
 
+from eventdemo.api.conditions import link_to
 from eventdemo.api.context import AppContext, Context, operator_only
 from eventdemo.api.openapi import OPERATOR, UNAVAILABLE, problems
 from eventdemo.api.problems import UNAUTHORIZED
@@ -172,11 +173,12 @@ Filter = SkipValidation[DeadLetterFilter]
 )
 async def dead_letters(
     context: Context, filter_: Filter, cursor: Cursor = START, limit: Limit = 100
-) -> DeadLetterPage:
+) -> Response[DeadLetterPage]:
     """What was given up: why, after how many attempts, and what it held. Those that are still to
     be dealt with, unless another state is asked for."""
     page, following = await _page(context, filter_, cursor, limit, PATH)
-    return DeadLetterPage([dead_letter_view(letter) for letter in page], following)
+    view = DeadLetterPage([dead_letter_view(letter) for letter in page], following)
+    return Response(view, headers=link_to(following) if following else None)
 
 
 @get(
