@@ -322,6 +322,28 @@ def test_a_wish_for_another_protocol_is_ignored_and_what_follows_is_the_next_req
     assert accepted(purchases) == before + 2
 
 
+TRAILERS = {
+    "a wish": b"Connection: Upgrade\r\nUpgrade: h2c\r\n",
+    "a wish and a host": b"Host: evil\r\nConnection: Upgrade\r\nUpgrade: x\r\n",
+}
+
+
+@pytest.mark.parametrize("trailers", TRAILERS.values(), ids=TRAILERS)
+def test_a_wish_for_another_protocol_in_a_trailer_makes_no_second_request(
+    running: Running, purchases: httpx.Client, trailers: bytes
+) -> None:
+    before = accepted(purchases)
+    chunk = b"%x\r\n%b\r\n0\r\n" % (len(LAMP), LAMP)
+    sent = CHUNKED + chunk + trailers + b"\r\n" + get(b"/health/live", CLOSE)
+    assert [answer.status for answer in exchange(running, sent)] == [202, 200]
+    assert accepted(purchases) == before + 1
+
+
+def test_many_wishes_for_another_protocol_at_once_are_many_requests(running: Running) -> None:
+    sent = get(b"/health/live", *UPGRADE) * 60 + get(b"/health/live", CLOSE)
+    assert [answer.status for answer in exchange(running, sent)] == [200] * 61
+
+
 BEHIND = {
     "garbage": b"garbage\r\n\r\n",
     "an address without a path": get(b"http://localhost", CLOSE),

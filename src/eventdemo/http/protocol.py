@@ -135,14 +135,8 @@ class Protocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._feeding = len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # It is ignored (RFC 9110, 7.8), but the parser takes all behind the head, a body too,
-            # for another protocol's: a new one reads the request without the wish.
-            head = self._without_upgrade()
-            self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-            self._feed(head + data[upgrade.args[0] :])
+            while data:
+                data = self._parse(data)
         except httptools.HttpParserError:
             self._refuse(self._refusal or Problem(MALFORMED_REQUEST, _NO_HTTP))
         else:
@@ -150,6 +144,22 @@ class Protocol(HttpToolsProtocol):
                 self._stop_deadline()
             else:
                 self._await_rest()
+
+    def _parse(self, data: bytes) -> bytes:
+        """Feeds the parser; returns what has to be fed again, behind a wish for another protocol.
+
+        The wish is ignored (RFC 9110, 7.8), but the parser takes all behind it, a body too, for
+        the other protocol's: a new one reads the request without it. In a trailer it comes when
+        its request is complete.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            head = self._without_upgrade() if self._part is _HEAD else b""
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            return head + data[upgrade.args[0] :]
+        return b""
 
     def _await_rest(self) -> None:
         """Something is to come: it has a bounded size and a bounded time."""
@@ -186,13 +196,15 @@ class Protocol(HttpToolsProtocol):
     def _without_upgrade(self) -> bytes:
         """The head that arrived, without its wish for another protocol."""
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
-        headers = (header for header in self.headers if header[0] != b"upgrade")
+        headers = [header for header in self.headers if header[0] != b"upgrade"]
+        if len(headers) == len(self.headers):
+            raise httptools.HttpParserError("it would be read without end")
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, lines)
 
     def on_message_complete(self) -> None:
-        if self.parser.should_upgrade():
-            return
+        if self._part is _HEAD:
+            return  # it is read again, without its wish for another protocol
         self._part = _NOTHING
         super().on_message_complete()
 
