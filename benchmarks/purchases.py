@@ -74,7 +74,8 @@ def receipt_of(data: Path, accepted: int) -> str:
 
 async def _receipt_of(settings: Settings, accepted: int) -> str:
     engine = await open_engine(settings, must_exist=True)
-    read_models = ReadModels(settings.read_models) if settings.read_models.exists() else None
+    folder = settings.read_models / await engine.pool.identity()
+    read_models = ReadModels(folder) if folder.exists() else None
     try:
         receipt = await audit(engine, read_models)
     finally:

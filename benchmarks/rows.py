@@ -13,7 +13,7 @@ from benchmarks.filling import PRODUCT_CAUSES
 from benchmarks.plan import FILLED_AT_ONCE
 from benchmarks.services import decide_all
 from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA
-from eventdemo.engines.sqlite.file import Schema
+from eventdemo.engines.sqlite.opening import Schema
 from eventdemo.messages import Outcome
 
 _EVENTS = "SELECT * FROM event WHERE causation_id NOT LIKE :product_causes ORDER BY position"

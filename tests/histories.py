@@ -12,13 +12,14 @@ from eventdemo.facts import (
     OrderCreated,
     ProductChanged,
     ProductRegistered,
+    ProductRetired,
     PurchaseApproved,
     PurchaseFailed,
     StockReceived,
     StockReserved,
 )
 from eventdemo.ids import order_id
-from eventdemo.messages import RecordedEvent, Recording, Write
+from eventdemo.messages import PoolEvent, RecordedEvent, Recording, Write
 
 START_US = 1_750_000_000_000_000
 STEP_US = 1_000
@@ -75,6 +76,9 @@ class History:
     def change(self, product_id: str, price_cents: int) -> None:
         self.command(ProductChanged(product_id, f"{product_id} at {price_cents}", price_cents))
 
+    def retire(self, product_id: str) -> None:
+        self.command(ProductRetired(product_id))
+
     def restock(self, product_id: str, quantity: int) -> None:
         self.command(StockReceived(product_id, quantity))
 
@@ -128,15 +132,15 @@ class ListPool:
     """
 
     def __init__(self, history: History) -> None:
-        self.history = history
+        self.events: Sequence[PoolEvent] = history.events
 
-    async def read_all(self, *, after_position: int, limit: int) -> list[RecordedEvent]:
+    async def read_all(self, *, after_position: int, limit: int) -> list[PoolEvent]:
         await asyncio.sleep(0)
-        later = (event for event in self.history.events if event.position > after_position)
+        later = (event for event in self.events if event.position > after_position)
         return sorted(later, key=lambda event: event.position)[:limit]
 
     async def head(self) -> int:
-        return max((event.position for event in self.history.events), default=0)
+        return max((event.position for event in self.events), default=0)
 
     async def wait(self, timeout_s: float) -> None:
         await asyncio.sleep(0)

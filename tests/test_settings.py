@@ -9,12 +9,13 @@ from eventdemo.engines.registry import file_of
 from eventdemo.errors import Misconfigured
 from eventdemo.settings import SETTINGS, Setting, Settings, is_loopback
 
-TOKEN = {"EVENTDEMO_OPERATOR_TOKEN": "s3cret"}
+TOKEN = {"EVENTDEMO_OPERATOR_TOKEN": "sixteen-letters-"}
 
 #: For each setting three values that differ from its default and from each other.
 EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "host": ("::1", "localhost", "127.0.0.2"),
     "port": (1, 8080, 65_535),
+    "url": ("http://a", "https://b:1/shop", "http://[::1]:2"),
     "data": ("a", "/b/c", "./d e"),
     "event_pool": ("sqlite:///a.db", "sqlite:////b/c.db", "dynamodb://shop-events"),
     "topics": ("sqlite:///a.db", "sqlite:////b/c.db", "sqlite:///d e.db"),
@@ -28,6 +29,7 @@ EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "rate_limit": (1, 2, 3),
     "rate_burst": (1, 2, 3),
     "trusted_proxies": ("::1", "10.0.0.0/8", "10.0.0.1, ::1"),
+    "allowed_origins": ("https://a.example", "http://[::1]:3000", "http://a,https://b:8443"),
     "message_retention_s": (1, 2, 3),
     "push_topic": ("arn:aws:sns:eu-central-1:123456789012:shop-wake", "b", "c"),
     "push_listen": ("127.0.0.1:8080", "[::1]:1", "localhost:65535"),
@@ -122,7 +124,9 @@ def test_a_port_out_of_range_is_refused_with_its_source(tmp_path: Path, port: st
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ("prot = 1", "has no setting 'prot': it may hold host, port, data"),
+        ("prot = 1", "has no setting 'prot': did you mean port?"),
+        ("colour = 1", "has no setting 'colour': there are host, port, url, data"),
+        ('url = "shop.example"', "must be like http://127.0.0.1:8000, not 'shop.example'"),
         ("port = 70000", "port in .*eventdemo.toml must be a whole number from 1 to 65535"),
         ('port = "8000"', "port in .*eventdemo.toml must be a number without quotes"),
         ("port = 80.0", "must be a whole number"),
@@ -212,7 +216,58 @@ def test_loopback_needs_none(tmp_path: Path, host: str) -> None:
     ],
 )
 def test_clients_are_told_an_address_that_answers(tmp_path: Path, host: str, url: str) -> None:
-    assert load(tmp_path, {"host": host}, TOKEN).url == url
+    settings = load(tmp_path, {"host": host}, TOKEN)
+    assert settings.api_url == settings.local_url == url
+
+
+def test_clients_call_the_url_that_is_set_and_the_server_listens_where_it_did(
+    tmp_path: Path,
+) -> None:
+    settings = load(tmp_path, environ={"EVENTDEMO_URL": "https://shop.example/"})
+    assert settings.api_url == "https://shop.example"
+    assert settings.local_url == "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["shop", "ftp://shop", "http://", "http://a:99999", "http://a:0", "http://a?b", "http://ü"],
+)
+def test_a_url_that_is_none_of_an_api_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(Misconfigured, match=r"^EVENTDEMO_URL must be like http://127"):
+        load(tmp_path, environ={"EVENTDEMO_URL": url})
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("EVENTDEMO_PROT", "did you mean EVENTDEMO_PORT?"), ("EVENTDEMO_XYZ", "there are EVENTDEMO_")],
+)
+def test_a_variable_that_names_no_setting_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        load(tmp_path, environ={name: "1"})
+    assert str(refused.value).startswith(f"{name} in the environment is no setting: {says}")
+    assert load(tmp_path, environ={name: "", "EVENTDEMO_SERVICE": "stock_check"}) == Settings()
+
+
+def test_a_token_that_can_be_guessed_is_refused_beyond_loopback(tmp_path: Path) -> None:
+    short = {"EVENTDEMO_OPERATOR_TOKEN": "fifteen-letters"}
+    assert load(tmp_path, {"host": "::1"}, short).operator_token == "fifteen-letters"
+    with pytest.raises(Misconfigured, match=r"guess EVENTDEMO_OPERATOR_TOKEN: .* 16") as refused:
+        load(tmp_path, {"host": "0.0.0.0"}, short)
+    assert "fifteen" not in str(refused.value)
+    with pytest.raises(Misconfigured, match=r"guess operator-token in .*eventdemo\.toml"):
+        load(tmp_path, {"host": "0.0.0.0"}, toml='operator-token = "short"')
+
+
+def test_where_a_value_comes_from_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "eventdemo.toml"
+    path.write_text("port = 1\nrate-limit = 2\n")
+    environ = {"EVENTDEMO_RATE_LIMIT": "3"}
+    _, sources = Settings.load_with_sources({"data": "x"}, environ, path)
+    assert sources == {
+        "port": f"port in {path}",
+        "data": "--data",
+        "rate_limit": "EVENTDEMO_RATE_LIMIT",
+    }
 
 
 def test_a_token_is_never_an_option_nor_in_a_message(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from eventdemo.facts import (
     OrderCreated,
     ProductChanged,
     ProductRegistered,
+    ProductRetired,
     PurchaseApproved,
     PurchaseFailed,
     PurchaseMessage,
@@ -19,11 +20,12 @@ from eventdemo.facts import (
 )
 
 #: Raised when the fields of ``Product`` change: older snapshots are then left unread.
-SNAPSHOT_SHAPE = 1
+SNAPSHOT_SHAPE = 2
 
 
 class Product(Struct, frozen=True, gc=False):
-    """One product's shelf: ``received`` minus ``reserved`` units can still be bought."""
+    """One product's shelf: ``received`` minus ``reserved`` units can still be bought, unless the
+    product is retired. It is registered once and for ever."""
 
     #: Streams grow for ever: their state is kept between batches and stored as snapshots.
     long_lived: ClassVar[bool] = True
@@ -34,6 +36,7 @@ class Product(Struct, frozen=True, gc=False):
     price_cents: int = 0
     received: int = 0
     reserved: int = 0
+    retired: bool = False
 
     @property
     def available(self) -> int:
@@ -47,6 +50,7 @@ class Product(Struct, frozen=True, gc=False):
         """Returns the state after one more event of the product's stream."""
         version, registered, name = self.version + 1, self.registered, self.name
         price_cents, received, reserved = self.price_cents, self.received, self.reserved
+        retired = self.retired
         match event:
             case StockReserved():
                 reserved += event.quantity
@@ -54,9 +58,12 @@ class Product(Struct, frozen=True, gc=False):
                 received += event.quantity
             case ProductRegistered() | ProductChanged():
                 registered, name, price_cents = True, event.name, event.price_cents
+                retired = False
+            case ProductRetired():
+                retired = True
             case PurchaseApproved() | OrderCreated() | PurchaseFailed():
                 raise ValueError(f"{type(event).__name__} is no event of a product")
-        return type(self)(version, registered, name, price_cents, received, reserved)
+        return type(self)(version, registered, name, price_cents, received, reserved, retired)
 
 
 class Purchase(Struct, frozen=True, gc=False):
@@ -87,7 +94,13 @@ class Purchase(Struct, frozen=True, gc=False):
                 return type(self)(version, failed=True)
             case OrderCreated():
                 return type(self)(version, approved=True, order_id=event.order_id)
-            case ProductRegistered() | ProductChanged() | StockReceived() | StockReserved():
+            case (
+                ProductRegistered()
+                | ProductChanged()
+                | ProductRetired()
+                | StockReceived()
+                | StockReserved()
+            ):
                 raise ValueError(f"{type(event).__name__} is no event of a purchase")
 
 

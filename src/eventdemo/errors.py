@@ -43,6 +43,14 @@ class StorageMissing(StorageError):
     """There is no data in the named place."""
 
 
+class StorageLost(StorageError):
+    """What a process had open was removed, moved, replaced or mounted over; it is not there."""
+
+
+class StorageForeign(StorageError):
+    """A part belongs to another event pool than the one it is used with."""
+
+
 class StorageFull(StorageError):
     """No space is left on the disk."""
 
@@ -89,6 +97,10 @@ class AlreadyHandled(EventdemoError):
 
 class IdempotencyMismatch(EventdemoError):
     """The idempotency key was used before, with another body."""
+
+
+class VersionMismatch(EventdemoError):
+    """The resource is at another version than the caller expects; nothing was done."""
 
 
 class NotFound(EventdemoError):

@@ -15,6 +15,7 @@ MAX_QUANTITY_PER_RESTOCK = 1_000_000_000
 
 #: The largest integer that every JSON reader holds exactly: what is more was never written by us.
 MAX_COUNT = 2**53 - 1
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 
 ProductId = Annotated[
     str,
@@ -31,12 +32,19 @@ class FailureCode(StrEnum):
 
     OUT_OF_STOCK = "out_of_stock"
     UNKNOWN_PRODUCT = "unknown_product"
+    PRODUCT_RETIRED = "product_retired"
     INTERNAL_ERROR = "internal_error"
 
 
 def product_stream(product_id: str) -> str:
     """Names the stream that holds a product's history."""
     return f"product-{product_id}"
+
+
+def product_id_of(stream: str) -> str:
+    """Returns the product whose history a stream is; empty for other streams."""
+    _, prefix, product_id = stream.partition(product_stream(""))
+    return product_id if prefix and stream == product_stream(product_id) else ""
 
 
 def purchase_stream(request_id: str) -> str:
@@ -57,7 +65,7 @@ class _PurchaseFact(Struct, frozen=True, gc=False, tag_field="type"):
 
     request_id: str
     product_id: str
-    quantity: Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+    quantity: Count
 
 
 class _PurchaseEvent(_PurchaseFact, frozen=True, gc=False, tag_field="type"):
@@ -67,29 +75,34 @@ class _PurchaseEvent(_PurchaseFact, frozen=True, gc=False, tag_field="type"):
 
 
 class ProductRegistered(_ProductFact, frozen=True, gc=False, tag="ProductRegistered.v2"):
-    """A product can be bought from here on. Version 1 held its price as a decimal text."""
+    """A product can be bought from here on, for the first time or after it was retired. Version 1
+    held its price as a decimal text."""
 
     name: str
-    price_cents: int
+    price_cents: Count
 
 
 class ProductChanged(_ProductFact, frozen=True, gc=False, tag="ProductChanged"):
     """The product's name or price is another from here on."""
 
     name: str
-    price_cents: int
+    price_cents: Count
+
+
+class ProductRetired(_ProductFact, frozen=True, gc=False, tag="ProductRetired"):
+    """The product can't be bought from here on; what was reserved stays reserved."""
 
 
 class StockReceived(_ProductFact, frozen=True, gc=False, tag="StockReceived"):
     """Units arrived on the shelf."""
 
-    quantity: int
+    quantity: Count
 
 
 class StockReserved(_ProductFact, frozen=True, gc=False, tag="StockReserved"):
     """Units left the shelf for one purchase."""
 
-    quantity: int
+    quantity: Count
     request_id: str
 
 
@@ -117,14 +130,14 @@ class PurchaseRefused(_PurchaseFact, frozen=True, gc=False, tag="PurchaseRefused
 class PurchaseApproved(_PurchaseEvent, frozen=True, gc=False, tag="PurchaseApproved"):
     """The stock is reserved; an order has to be made of it."""
 
-    unit_price_cents: int
+    unit_price_cents: Count
 
 
 class OrderCreated(_PurchaseEvent, frozen=True, gc=False, tag="OrderCreated"):
     """The purchase is confirmed: this is its order."""
 
     order_id: str
-    unit_price_cents: int
+    unit_price_cents: Count
 
 
 class PurchaseFailed(_PurchaseEvent, frozen=True, gc=False, tag="PurchaseFailed"):
@@ -134,7 +147,7 @@ class PurchaseFailed(_PurchaseEvent, frozen=True, gc=False, tag="PurchaseFailed"
     detail: str
 
 
-ProductEvent = ProductRegistered | ProductChanged | StockReceived | StockReserved
+ProductEvent = ProductRegistered | ProductChanged | ProductRetired | StockReceived | StockReserved
 PurchaseEvent = PurchaseApproved | OrderCreated | PurchaseFailed
 Event = ProductEvent | PurchaseEvent
 PurchaseMessage = (

@@ -74,6 +74,27 @@ class RecordedEvent(Struct, frozen=True, gc=False):
         return event_id(self.causation_id, self.ordinal)
 
 
+class UnreadableEvent(Struct, frozen=True, gc=False):
+    """An event of which only its place is known: its content is damaged, or was written by a later
+    version of this program. ``product_id`` is empty where even that can't be read."""
+
+    position: int
+    stream: str
+    version: int
+    causation_id: str
+    ordinal: int
+    at_us: int
+    product_id: str
+    reason: str
+
+    @property
+    def id(self) -> str:
+        return event_id(self.causation_id, self.ordinal)
+
+
+PoolEvent = RecordedEvent | UnreadableEvent
+
+
 class Write(Struct, frozen=True, gc=False):
     """One event to append, its stream, and the version the stream must be at before it."""
 
@@ -101,7 +122,8 @@ class Snapshot(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True, gc=False, omit_defaults=True):
-    """The outcome of a purchase, as the session cache keeps it."""
+    """The outcome of a purchase, as the session cache keeps it. ``unit_price_cents`` is missing
+    of an order that an earlier version kept."""
 
     request_id: str
     product_id: str
@@ -110,6 +132,7 @@ class Outcome(Struct, frozen=True, gc=False, omit_defaults=True):
     order_id: str | None = None
     code: FailureCode | None = None
     detail: str = ""
+    unit_price_cents: int | None = None
 
 
 #: No retry is scheduled further ahead than this.
@@ -220,7 +243,12 @@ def outcome_of(fact: Fact, at_us: int) -> Outcome | None:
     """Returns the outcome for the buyer when this fact is recorded; None if it decides nothing."""
     if isinstance(fact, OrderCreated):
         return Outcome(
-            fact.request_id, fact.product_id, fact.quantity, at_us, order_id=fact.order_id
+            fact.request_id,
+            fact.product_id,
+            fact.quantity,
+            at_us,
+            order_id=fact.order_id,
+            unit_price_cents=fact.unit_price_cents,
         )
     if isinstance(fact, PurchaseFailed):
         return Outcome(

@@ -17,6 +17,7 @@ from eventdemo.messages import (
     IdempotencyKey,
     Message,
     Outcome,
+    PoolEvent,
     Received,
     RecordedEvent,
     Recording,
@@ -32,8 +33,12 @@ class EventPool(Protocol):
     - A stream's versions and the pool's positions have no gaps, and a reader that saw position n
       will never find an event appear at or below n.
     - No event is ever changed or removed. Where one is damaged, or was written by a later version
-      of this program, reading it raises ``HistoryUnreadable``; other streams can be read.
+      of this program, reading its stream raises ``HistoryUnreadable``; other streams can be read.
     """
+
+    async def identity(self) -> str:
+        """Returns the id that was made with the pool and is kept in it; empty for a pool without
+        one that is only read."""
 
     async def append(self, recordings: Sequence[Recording]) -> None:
         """Appends recordings in their order, each whole or not at all.
@@ -51,8 +56,8 @@ class EventPool(Protocol):
     ) -> list[RecordedEvent]:
         """Returns a page of one stream's history, oldest first."""
 
-    async def read_all(self, *, after_position: int, limit: int) -> list[RecordedEvent]:
-        """Returns a page of the whole pool in the order of positions."""
+    async def read_all(self, *, after_position: int, limit: int) -> list[PoolEvent]:
+        """Returns a page of the pool by positions; what can't be read is an ``UnreadableEvent``."""
 
     async def caused_by(self, causation_id: str) -> list[RecordedEvent]:
         """Returns the events that a message or command caused to be recorded, in order."""
@@ -60,6 +65,9 @@ class EventPool(Protocol):
     async def head(self) -> int:
         """Returns the last position, not before that of any event that was appended before the
         call; 0 for an empty pool."""
+
+    async def check_writable(self) -> None:
+        """Raises the ``StorageError`` that an append would meet, as far as that can be tried."""
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         """Keeps states; losing them costs time only."""
@@ -85,8 +93,17 @@ class TaskQueue(Protocol):
         Raises ``IdempotencyMismatch`` if the key was used with another digest.
         """
 
+    async def find_by_key(self, key: IdempotencyKey) -> Accepted | None:
+        """Returns the purchase that was accepted with a key, or None.
+
+        Raises ``IdempotencyMismatch`` if the key was used with another digest.
+        """
+
     async def find(self, request_id: str) -> Message | None:
         """Returns the accepted purchase, as long as the queue remembers it."""
+
+    async def check_writable(self) -> None:
+        """Raises the ``StorageError`` that a purchase would meet, as far as that can be tried."""
 
     async def accepted(self) -> int:
         """Returns the number of purchases that were ever accepted."""

@@ -1,5 +1,6 @@
 """What a client may cost: size, time, number of connections; and that answers stay in order."""
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from eventdemo.http import protocol, server
+from eventdemo.http import lingering, protocol, server
 from eventdemo.http.protocol import MAX_HEADERS, MAX_PIPELINED, MAX_URL_BYTES, SPARE_CONNECTIONS
 from tests.api.conftest import Running, Start
 from tests.api.wire import LAMP, answers_in, exchange, get, post, read_one, read_to_end
@@ -87,7 +88,7 @@ def test_the_limit_of_heads_is_a_setting(start: Start) -> None:
 
 
 def test_a_body_without_end_is_cut_off(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "LINGER_S", 0.1)
+    monkeypatch.setattr(lingering, "LINGER_S", 0.1)
     with running.connect() as connection:
         connection.sendall(CHUNKED)
         with contextlib.suppress(ConnectionError):
@@ -282,7 +283,6 @@ SMUGGLING = {
     "a bare carriage return": b"X: y\rTransfer-Encoding: chunked",
     "a bare line feed": b"X: y\nTransfer-Encoding: chunked",
     "a null byte": b"X: y\x00",
-    "an upgrade with a body": b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 4",
 }
 
 
@@ -308,7 +308,92 @@ def test_what_follows_a_body_of_doubtful_length_is_never_taken_for_a_request(
     assert accepted(purchases) == before
 
 
-def test_an_upgrade_is_passed_over_and_what_follows_it_too(running: Running) -> None:
-    upgrade = get(b"/health/live", b"Connection: Upgrade", b"Upgrade: websocket")
-    (answer,) = exchange(running, upgrade + post())
-    assert (answer.status, answer.headers["connection"]) == (200, "close")
+UPGRADE = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_a_wish_for_another_protocol_is_ignored_and_what_follows_is_the_next_request(
+    running: Running, purchases: httpx.Client, split: bool
+) -> None:
+    before = accepted(purchases)
+    sent = post(LAMP, *UPGRADE) + get(b"/health/live", *UPGRADE) + post(LAMP, CLOSE)
+    pieces = (bytes([byte]) for byte in sent) if split else (sent,)
+    assert [answer.status for answer in exchange(running, *pieces)] == [202, 200, 202]
+    assert accepted(purchases) == before + 2
+
+
+TRAILERS = {
+    "a wish": b"Connection: Upgrade\r\nUpgrade: h2c\r\n",
+    "a wish and a host": b"Host: evil\r\nConnection: Upgrade\r\nUpgrade: x\r\n",
+}
+
+
+@pytest.mark.parametrize("trailers", TRAILERS.values(), ids=TRAILERS)
+def test_a_wish_for_another_protocol_in_a_trailer_makes_no_second_request(
+    running: Running, purchases: httpx.Client, trailers: bytes
+) -> None:
+    before = accepted(purchases)
+    chunk = b"%x\r\n%b\r\n0\r\n" % (len(LAMP), LAMP)
+    sent = CHUNKED + chunk + trailers + b"\r\n" + get(b"/health/live", CLOSE)
+    assert [answer.status for answer in exchange(running, sent)] == [202, 200]
+    assert accepted(purchases) == before + 1
+
+
+def test_many_wishes_for_another_protocol_at_once_are_many_requests(running: Running) -> None:
+    sent = get(b"/health/live", *UPGRADE) * 60 + get(b"/health/live", CLOSE)
+    assert [answer.status for answer in exchange(running, sent)] == [200] * 61
+
+
+BEHIND = {
+    "garbage": b"garbage\r\n\r\n",
+    "an address without a path": get(b"http://localhost", CLOSE),
+    "an address of no port": b"GET http://localhost:99999/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "another scheme": b"GET foo://bar HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a tunnel": b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no target": b"GET ? HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "broken chunks": CHUNKED + b"zz\r\n",
+    "a body that does not end": post()[:-5],
+    "a body without end": CHUNKED + b"ffff\r\n" + b"x" * 65_535 + b"\r\nzz",
+    "a head without end": b"GET /" + b"y" * 100_000,
+    "much garbage": b"garbage\r\n\r\n" + b"x" * 2_000_000,
+    "a stream": get(b"/purchases/x/stream", b"Transfer-Encoding: gzip, chunked"),
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
+def test_nothing_behind_a_purchase_changes_its_answer(hasty: Running, behind: bytes) -> None:
+    """Also where the answer takes its time, and all of the rest is there before it."""
+    waiting = post(LAMP, b"Prefer: wait=2")
+    for purchase in (post(), waiting, post() + waiting):
+        first, *_ = exchange(hasty, purchase + behind)
+        assert first.status == 202
+        assert first.headers["location"].startswith("/purchases/")
+
+
+def test_what_is_behind_a_purchase_and_broken_is_answered_by_the_end_only(running: Running) -> None:
+    sent = post() + CHUNKED + b"zz\r\n"
+    assert [answer.status for answer in exchange(running, sent)] == [202]
+
+
+def test_clients_that_pipeline_streams_and_go_away_leave_nothing_behind(
+    start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
+    running = start(services=(), projector=False)
+    with running.client() as client:
+        location = client.post("/purchases", json={"product_id": "x"}).headers["location"].encode()
+    for behind in (get(location + b"/stream") * 5, post() + get(b"http://"), b"", post()[:-9]):
+        with running.connect() as connection:
+            connection.sendall(get(location + b"/stream") + behind)
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+    async def requests(_: object) -> int:
+        return sum("run_asgi" in repr(task) for task in asyncio.all_tasks())
+
+    deadline = time.monotonic() + 60
+    while running.call(requests):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.stop()
+    output = capfd.readouterr()
+    assert "Traceback" not in output.err + output.out
+    assert "exception" not in output.err + output.out

@@ -31,7 +31,7 @@ def test_the_ends_are_before_and_behind_every_position() -> None:
 def test_every_position_that_is_answered_is_a_text_that_can_be_sent_back(
     client: httpx.Client, stocked: str
 ) -> None:
-    written = client.put("/products/positions", json={"name": "P"}).json()
+    written = client.put("/products/positions", json={"name": "P", "price_cents": 100}).json()
     bought = client.post(
         "/purchases", json={"product_id": stocked}, headers={"Prefer": "wait=10"}
     ).json()

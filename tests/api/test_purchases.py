@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -52,7 +53,7 @@ def test_a_purchase_that_cannot_be_had_fails_with_a_code(client: httpx.Client) -
     assert answer.json()["failure"]["code"] == "unknown_product"
     assert "order_id" not in answer.json()
 
-    client.put("/products/single", json={"name": "Single"}).raise_for_status()
+    client.put("/products/single", json={"name": "Single", "price_cents": 100}).raise_for_status()
     client.post("/products/single/stock", json={"quantity": 1}).raise_for_status()
     answer = buy(client, "single", 2, prefer="wait=10")
     assert answer.json()["failure"]["code"] == "out_of_stock"
@@ -256,3 +257,54 @@ def test_too_many_waiting_purchases_are_refused_until_there_is_room(start: Start
         assert client.get("/flow").json()["totals"]["accepted"] == 8 - len(refused)
         with start(data=crowded.settings.data, max_waiting=5).client() as other:
             assert buy(other, "lamp", prefer="wait=10").status_code == 200
+
+
+def test_a_purchase_whose_key_is_known_is_answered_however_many_wait(start: Start) -> None:
+    crowded = start(services=(), max_waiting=1)
+    with crowded.client() as client:
+        first = buy(client, "lamp", idempotency_key="known")
+        until_refused = (buy(client, "lamp") for _ in range(100))
+        assert any(answer.status_code == 503 for answer in until_refused)
+        again = buy(client, "lamp", idempotency_key="known")
+        assert (again.status_code, again.json()) == (202, first.json())
+        assert again.headers["idempotent-replayed"] == "true"
+        other = buy(client, "lamp", 2, idempotency_key="known")
+        assert_problem(other, 422, "idempotency-mismatch")
+        assert_problem(buy(client, "lamp", idempotency_key="fresh"), 503, "overloaded")
+
+
+def test_a_repeat_is_told_what_was_decided(client: httpx.Client, stocked: str) -> None:
+    first = buy(client, stocked, 2, idempotency_key="decided", prefer="wait=20")
+    assert "idempotent-replayed" not in first.headers
+    again = buy(client, stocked, 2, idempotency_key="decided")
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert again.headers["idempotent-replayed"] == "true"
+    assert "preference-applied" not in again.headers
+
+
+def test_a_purchase_tells_what_it_is(client: httpx.Client, stocked: str) -> None:
+    confirmed = buy(client, stocked, 2, prefer="wait=20").json()
+    price = client.get(f"/products/{stocked}").json()["price_cents"]
+    assert confirmed["product_id"] == stocked
+    assert (confirmed["quantity"], confirmed["unit_price_cents"]) == (2, price)
+    accepted, decided = (
+        datetime.fromisoformat(confirmed[name]) for name in ("accepted_at", "decided_at")
+    )
+    assert timedelta() < decided - accepted < timedelta(seconds=20)
+    assert client.get(f"/purchases/{confirmed['request_id']}").json() == confirmed
+    failed = buy(client, "ghost", 3, prefer="wait=20").json()
+    assert (failed["product_id"], failed["quantity"]) == ("ghost", 3)
+    assert "unit_price_cents" not in failed
+
+
+def test_a_purchase_that_is_pending_tells_what_it_is_too(start: Start) -> None:
+    with start(services=()).client() as client:
+        pending = client.get(buy(client, "lamp", 4).headers["location"]).json()
+        assert (pending["product_id"], pending["quantity"]) == ("lamp", 4)
+        assert pending.keys() == {
+            "request_id",
+            "status",
+            "product_id",
+            "quantity",
+            "accepted_at",
+        }

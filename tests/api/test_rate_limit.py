@@ -62,6 +62,27 @@ def test_who_waits_as_long_as_it_was_told_is_let_through() -> None:
     limit.check(scope("192.0.2.1"))
 
 
+def test_a_client_is_told_how_many_are_left_and_when_all_are_there_again() -> None:
+    clock = Clock()
+    limit = RateLimit(2, 3, None, clock)
+
+    def state() -> bytes:
+        headers = dict(limit.check(scope("192.0.2.1")))
+        assert headers[b"ratelimit-policy"] == b'"purchases";q=3;w=2'
+        return headers[b"ratelimit"]
+
+    assert state() == b'"purchases";r=2;t=1'
+    assert state() == b'"purchases";r=1;t=1'
+    assert state() == b'"purchases";r=0;t=2'
+    with pytest.raises(Problem) as refused:
+        state()
+    assert refused.value.headers["RateLimit"] == '"purchases";r=0;t=2'
+    clock.now_s += 0.5
+    assert state() == b'"purchases";r=0;t=2'
+    clock.now_s += 10
+    assert state() == b'"purchases";r=2;t=1'
+
+
 def test_being_refused_costs_nothing() -> None:
     clock = Clock()
     limit = RateLimit(1, 1, None, clock)

@@ -52,7 +52,7 @@ def test_a_position_that_was_never_given_out_is_refused(client: httpx.Client) ->
 
 def test_reads_say_when_the_read_models_stay_behind(start: Start) -> None:
     with start(services=(), projector=False).client() as client:
-        written = client.put("/products/late", json={"name": "Late"})
+        written = client.put("/products/late", json={"name": "Late", "price_cents": 100})
         answer = client.get("/products/late", params={"min_position": written.json()["position"]})
         assert_problem(answer, 503, "behind")
         assert int(answer.headers["retry-after"]) >= 1
@@ -67,7 +67,7 @@ def test_putting_what_holds_already_records_nothing(client: httpx.Client) -> Non
 
 
 def test_a_restock_under_one_key_counts_once(client: httpx.Client) -> None:
-    client.put("/products/keyed", json={"name": "Keyed"}).raise_for_status()
+    client.put("/products/keyed", json={"name": "Keyed", "price_cents": 100}).raise_for_status()
     key = {"Idempotency-Key": "delivery-1"}
     for expected in (True, False, False):
         answer = client.post("/products/keyed/stock", json={"quantity": 5}, headers=key)
@@ -98,7 +98,7 @@ def test_more_units_than_can_be_counted_are_a_conflict(
     from eventdemo.messages import Recording, Write
     from eventdemo.services.product_management import MAX_RECEIVED_UNITS
 
-    client.put("/products/full", json={"name": "Full"}).raise_for_status()
+    client.put("/products/full", json={"name": "Full", "price_cents": 100}).raise_for_status()
     filled = Write("product-full", 1, StockReceived("full", MAX_RECEIVED_UNITS - 1))
     recording = Recording("fill", "fill", now_us(), (filled,))
     running.call(lambda server: server.engine.pool.append([recording]))

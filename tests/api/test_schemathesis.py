@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from litestar.di import Provide
 
 from eventdemo.api.app import HANDLERS
-from eventdemo.api.documentation import openapi_document
+from eventdemo.api.openapi import openapi_document
 from tests.api.conftest import Running
 
 _USABLE_KEY = re.compile("[!-~]([ -~]*[!-~])?")
@@ -30,6 +30,7 @@ def test_every_call_keeps_to_its_description(
     case: schemathesis.Case[Any], running: Running
 ) -> None:
     headers: Any = case.headers or {}
+    headers.pop("If-Match", None)  # no text that is made up names a product's version
     if _USABLE_KEY.fullmatch(str(headers.get("Idempotency-Key", ""))):
         headers["Idempotency-Key"] = uuid.uuid4().hex  # one key for two bodies is refused, rightly
     if isinstance(case.body, dict):

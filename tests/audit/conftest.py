@@ -11,13 +11,13 @@ from eventdemo.messages import (
     DeadLetter,
     Message,
     Outcome,
+    PoolEvent,
     Received,
-    RecordedEvent,
     outcome_in,
 )
 from eventdemo.ports import Engine, EventPool
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generations import Generation
+from eventdemo.readmodels.generation import Generation
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.wiring import open_embedded
 from tests.delegating import DelegatingEngine
@@ -96,7 +96,7 @@ async def models(tmp_path: Path) -> AsyncIterator[ReadModels]:
     await models.close()
 
 
-async def project(folder: Path, events: Sequence[RecordedEvent]) -> None:
+async def project(folder: Path, events: Sequence[PoolEvent]) -> None:
     """Read models of some events, right or wrong."""
     folder.mkdir(exist_ok=True)
     generation = Generation.create(generations.following(folder))

@@ -231,6 +231,15 @@ def _undersold(history: History) -> None:
     history.fail(request_id(9, history.now_us), "apple", 1)
 
 
+def _sold_after_it_was_retired(history: History) -> None:
+    history.retire("apple")
+    history.confirm(D, "apple", 1)
+
+
+def _refused_as_retired_though_it_never_was(history: History) -> None:
+    history.fail(D, "apple", 1, FailureCode.PRODUCT_RETIRED)
+
+
 BROKEN: dict[Break, str] = {
     _gap_in_a_stream: "stands where version 2 was due",
     _gap_in_positions: "Position 9 follows position 6",
@@ -249,6 +258,8 @@ BROKEN: dict[Break, str] = {
     _reservation_by_another_message: "has no PurchaseApproved of the same",
     _same_event_twice: "command-2.0 stands in the event pool twice, again at 8",
     _same_order_id_twice: f"{order_id(A)} stands in the event pool twice, again at 10",
+    _sold_after_it_was_retired: "reserves units of a product that was retired",
+    _refused_as_retired_though_it_never_was: "refuses a product that was never retired",
     _undersold: "but 1 were there all the time",
 }
 
@@ -287,6 +298,21 @@ async def test_a_history_broken_everywhere_is_told_by_its_first_contradictions(
 
 
 # --- refusals that were right -----------------------------------------------------------------
+
+
+async def test_a_product_may_be_retired_and_come_back(
+    bench: Bench, models: ReadModels, tmp_path: Path
+) -> None:
+    history = bench.history
+    whole(history)
+    history.fail(D, "apple", 1, FailureCode.PRODUCT_RETIRED)
+    history.retire("apple")
+    await project(tmp_path / "readmodels", history.events)
+    history.product("apple")
+    history.confirm(request_id(4), "apple")
+    receipt = await receipt_of(bench, models)
+    assert receipt.broken == []
+    assert receipt.read_models_position == 9
 
 
 async def test_a_refusal_may_stand_before_the_sale_that_caused_it(bench: Bench) -> None:
@@ -329,6 +355,23 @@ async def test_a_clock_that_was_set_back_makes_no_undersell(bench: Bench) -> Non
     history.now_us -= 3_600 * SECOND_US
     history.restock("apple", 5)
     history.now_us += 3_600 * SECOND_US
+    history.fail(request, "apple", 1)
+    assert (await receipt_of(bench)).clean
+
+
+async def test_a_restock_that_was_decided_long_before_it_was_recorded_makes_no_undersell(
+    bench: Bench,
+) -> None:
+    """Its process stood still: events that stand before it were decided after it."""
+    history = bench.history
+    history.product("apple")
+    history.product("pear")
+    history.now_us += 10 * SECOND_US
+    history.fail(request_id(1, history.now_us), "pear", 1)
+    request = request_id(2, history.now_us)
+    history.now_us -= 10 * SECOND_US
+    history.restock("apple", 5)
+    history.now_us += 10 * SECOND_US
     history.fail(request, "apple", 1)
     assert (await receipt_of(bench)).clean
 

@@ -62,9 +62,20 @@ def test_one_is_redriven_or_discarded_once(letters: Command) -> None:
 
 
 def test_all_that_meet_a_filter_are_redriven_or_discarded(letters: Command) -> None:
-    assert letters("redrive", "--all", "--product", "lamp").out == "sent again: 2\n"
-    assert letters("discard", "--all", "--reason", "keyerror").out == "discarded: 1\n"
-    assert letters("redrive", "--all").out == "sent again: 0\n"
+    assert letters("redrive", "--all", "-y", "--product", "lamp").out == "sent again: 2\n"
+    assert letters("discard", "--all", "-y", "--reason", "keyerror").out == "discarded: 1\n"
+    assert letters("redrive", "--all", "--yes").out == "sent again: 0\n"
+
+
+@pytest.mark.parametrize("action", ["redrive", "discard"])
+def test_who_cannot_be_asked_has_to_say_yes(
+    letters: Command, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    refused = letters(action, "--all")
+    assert refused.code == 2
+    assert refused.err == f"eventdemo: say --yes to {action} all without being asked\n"
+    assert len(letters("--json").json) == 3
 
 
 def test_who_types_is_asked_before_all_are_changed(

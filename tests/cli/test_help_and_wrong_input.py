@@ -1,5 +1,6 @@
 """What a command says of itself, and to wrong input: help, or one line and an exit code."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from eventdemo import __version__
 from eventdemo.cli.app import PANELS
+from eventdemo.cli.client import HOW_TO_REACH
 from eventdemo.flow import SERVICES
 from tests.cli.conftest import Command, environment, free_port
 
@@ -23,13 +25,16 @@ CLIENTS = (
     ("put-product", "sku-1", "--name", "Mug"),
     ("history", "sku-1"),
     ("trace", REQUEST_ID),
+    ("watch", REQUEST_ID),
+    ("orders",),
+    ("sales",),
     ("flow",),
     ("flow", "--watch"),
     ("dead-letters",),
     ("dead-letters", "list"),
     ("dead-letters", "redrive", "1"),
-    ("dead-letters", "redrive", "--all"),
-    ("dead-letters", "discard", "--all"),
+    ("dead-letters", "redrive", "--all", "--yes"),
+    ("dead-letters", "discard", "--all", "--yes"),
     ("dead-letters", "show", "1"),
     ("load", "--duration", "1"),
 )
@@ -49,13 +54,25 @@ def test_every_command_explains_itself_with_an_example(command: Command, name: s
     assert f"Example: eventdemo {name}" in " ".join(ran.out.split())
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_breaks_no_word_at_80_columns(
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def words(columns: int) -> set[str]:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        return set(re.sub("[─│╭╮╰╯]", " ", command(name, "--help").out).split())
+
+    assert words(80) == words(400)
+
+
 def test_no_command_at_all_shows_the_help(command: Command) -> None:
     assert "Run everything on this machine" in command().out
     assert command("--help").code == 0
 
 
-def test_the_version(command: Command) -> None:
-    assert command("--version").out == f"eventdemo {__version__}\n"
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version(command: Command, option: str) -> None:
+    assert command(option).out == f"eventdemo {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -79,6 +96,10 @@ def test_the_version(command: Command) -> None:
         (["dead-letters", "show"], "say which one"),
         (["dead-letters", "discard"], "or --all"),
         (["dead-letters", "burn"], "'burn' is not one of"),
+        (["buy", "sku-1", "--idempotency-key", "ключ"], "255 printable ASCII characters, not"),
+        (["buy", "sku-1", "--idempotency-key", "a\nb"], "255 printable ASCII characters, not"),
+        (["buy", "\udcff"], "not text in this encoding: '\\udcff'"),
+        (["orders", "ORDER", "--product", "sku-1"], "two ways to choose"),
         (["up", "--port", "0"], "--port must be a whole number from 1 to 65535"),
         (["serve", "--host", "0.0.0.0"], "EVENTDEMO_OPERATOR_TOKEN"),
         (["audit", "--event-pool", "postgresql://db"], "--event-pool can be sqlite:///"),
@@ -107,7 +128,17 @@ def test_where_nothing_answers_clients_say_how_to_start_it(
     url = f"http://127.0.0.1:{free_port()}"
     ran = command(*arguments, "--url", url)
     assert ran.code == 5
-    assert ran.err == f"eventdemo: nothing answers at {url}: start it with `eventdemo up`\n"
+    assert ran.err == f"eventdemo: nothing answers at {url}: {HOW_TO_REACH}\n"
+    assert "EVENTDEMO_URL" in HOW_TO_REACH
+
+
+@pytest.mark.parametrize("arguments", CLIENTS, ids=" ".join)
+def test_the_url_is_a_setting_of_all_that_call_an_api(
+    command: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("EVENTDEMO_URL", url)
+    assert f"nothing answers at {url}: " in command(*arguments).err
 
 
 def test_the_url_comes_from_host_and_port_of_the_settings(

@@ -5,8 +5,10 @@ import signal
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
+from eventdemo.flow import SERVICES
 from tests.cli.conftest import START_S, Command, Process, System, free_port
 
 
@@ -73,7 +75,12 @@ def test_samples_are_added_to_an_empty_event_pool_only(tmp_path: Path, command: 
     first = up(tmp_path, "--no-samples")
     with first.process as process:
         assert command("products", "--url", first.url, "--json").json == []
-        assert command("put-product", "mine", "--name", "Mine", "--url", first.url).code == 0
+        assert (
+            command(
+                "put-product", "mine", "--name", "Mine", "--price", "1", "--url", first.url
+            ).code
+            == 0
+        )
         process.signal(signal.SIGTERM)
         assert process.ends(START_S) == 0
     second = up(tmp_path)
@@ -88,7 +95,7 @@ def test_rows_of_the_flow_run_as_processes_of_their_own(tmp_path: Path, command:
     url = f"http://127.0.0.1:{port}"
     with Process(["serve", "--port", port, "--data", data], tmp_path) as serve:
         assert "answers at" in serve.first_line()
-        assert command("put-product", "p", "--name", "P", "--url", url).code == 0
+        assert command("put-product", "p", "--name", "P", "--price", "1", "--url", url).code == 0
         assert command("restock", "p", "3", "--url", url).code == 0
         request_id = command("buy", "p", "--url", url, "--json").json["request_id"]
         assert "pending" in command("status", request_id, "--wait", "0.2", "--url", url).out
@@ -98,7 +105,10 @@ def test_rows_of_the_flow_run_as_processes_of_their_own(tmp_path: Path, command:
             Process(["work", "order_creation", "readmodels", "--data", data], tmp_path) as last,
         ):
             assert "confirmed" in command("status", request_id, "--wait", "20", "--url", url).out
-            assert command("products", "p", "--url", url, "--json").json["available"] == 2
+            deadline = time.monotonic() + START_S  # the read models follow when they have started
+            while command("products", "p", "--url", url, "--json").json["available"] != 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
             last.signal(signal.SIGTERM)
             assert last.ends(START_S) == 0
         serve.signal(signal.SIGINT)
@@ -122,3 +132,29 @@ def test_an_operator_needs_the_token_where_there_is_one(
             assert refused.err.count("\n") == 1
         monkeypatch.setenv("EVENTDEMO_OPERATOR_TOKEN", "s3cret")
         assert command("restock", "sku-1", "1", "--url", running.url).code == 0
+
+
+def test_the_api_alone_offers_only_what_it_has(tmp_path: Path) -> None:
+    port, data = free_port(), tmp_path / "data"
+    with Process(["serve", "--port", port, "--data", data], tmp_path) as process:
+        lines = [process.first_line() for _ in range(6)]
+        assert not any("sku-1" in line for line in lines), lines
+        assert any("purchases wait until a worker decides them" in line for line in lines)
+        process.signal(signal.SIGTERM)
+        assert process.ends(START_S) == 0
+
+
+def test_a_system_is_ready_when_its_workers_look_for_messages(tmp_path: Path) -> None:
+    running = up(tmp_path)
+    with running.process:
+        deadline = time.monotonic() + START_S
+        while httpx.get(f"{running.url}/health/ready").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        looks = [
+            float(line.rpartition(" ")[2])
+            for line in httpx.get(f"{running.url}/metrics").text.splitlines()
+            if line.startswith("eventdemo_last_look_timestamp_seconds{")
+        ]
+        assert len(looks) == len(SERVICES)
+        assert all(looks)

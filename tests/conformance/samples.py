@@ -14,7 +14,16 @@ from eventdemo.facts import (
 )
 from eventdemo.flow import STOCK_CHECK_NEEDED
 from eventdemo.ids import message_id, new_request_id, now_us
-from eventdemo.messages import DeadLetter, Message, Outcome, Received, Recording, Write
+from eventdemo.messages import (
+    DeadLetter,
+    Message,
+    Outcome,
+    PoolEvent,
+    Received,
+    RecordedEvent,
+    Recording,
+    Write,
+)
 from eventdemo.ports import Topics
 from eventdemo.slots import slot_of
 
@@ -50,6 +59,13 @@ def restocks(product_id: str, count: int, *, after: int = 0) -> list[Recording]:
         recording(f"{product_id}@{version}", (version, received(product_id)), at_us=AT_US + version)
         for version in range(after, after + count)
     ]
+
+
+def readable(page: Sequence[PoolEvent]) -> list[RecordedEvent]:
+    """The events of a page, none of which is one that cannot be read."""
+    events = [event for event in page if isinstance(event, RecordedEvent)]
+    assert len(events) == len(page)
+    return events
 
 
 def streams(*product_ids: str) -> list[str]:

@@ -11,7 +11,15 @@ from eventdemo.facts import ProductRegistered, PurchaseApproved, StockReserved
 from eventdemo.messages import Snapshot
 from eventdemo.ports import EventPool
 from tests.adapters import Site, everywhere, where_processes, where_shared
-from tests.conformance.samples import AT_US, received, recording, restocks, soon, streams
+from tests.conformance.samples import (
+    AT_US,
+    readable,
+    received,
+    recording,
+    restocks,
+    soon,
+    streams,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +40,7 @@ class TestAppending:
             [recording("r1/3", (1, reserved), (0, approved), at_us=77, correlation_id="r1")]
         )
         assert await pool.head() == 3
-        first, second = await pool.read_all(after_position=1, limit=10)
+        first, second = readable(await pool.read_all(after_position=1, limit=10))
         assert (first.position, first.stream, first.version) == (2, "product-lamp", 2)
         assert (second.position, second.stream, second.version) == (3, "purchase-r1", 1)
         assert (first.data, second.data) == (reserved, approved)

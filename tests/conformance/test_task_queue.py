@@ -71,6 +71,14 @@ class TestAccepting:
 
 @everywhere
 class TestIdempotencyKeys:
+    async def test_a_purchase_is_found_by_its_key(self, queue: TaskQueue) -> None:
+        assert await queue.find_by_key(KEY) is None
+        message = purchase()
+        await queue.enqueue(message, KEY)
+        assert await queue.find_by_key(KEY) == Accepted(message.correlation_id, repeated=True)
+        with pytest.raises(IdempotencyMismatch, match="monday"):
+            await queue.find_by_key(IdempotencyKey(KEY.key, "other"))
+
     async def test_asking_twice_buys_once(self, engine: Engine) -> None:
         first, second = purchase(), purchase()
         assert await engine.queue.enqueue(first, KEY) == Accepted(first.correlation_id)

@@ -10,9 +10,9 @@ import pytest
 from eventdemo.aws.deployment.data_plane import EVENTS, PURCHASES, SESSION
 from eventdemo.aws.deployment.template import template
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
+from eventdemo.engines.aws.dynamodb.identity import IDENTITY, claim
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
 from eventdemo.engines.aws.dynamodb.table import Table
-from eventdemo.engines.aws.factory import _NO_ITEM
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs.context import MessagingContext
 from eventdemo.engines.aws.sqs.messaging import Messaging
@@ -141,7 +141,9 @@ async def used_by_the_api(api: Engine, bad: str) -> None:
 async def test_every_role_may_find_out_that_all_tables_are_there(name: str) -> None:
     role = Role(template(), name, NAMES.prefix)
     for table in (EVENTS, PURCHASES, SESSION):
-        assert await GuardedTable(ModelTable(TableModel()), table, role).get([_NO_ITEM]) == {}
+        guarded = GuardedTable(ModelTable(TableModel()), table, role)
+        assert await guarded.get([IDENTITY]) == {}
+        assert await claim(guarded, "pool-1") == "pool-1"
 
 
 async def test_a_role_may_not_do_what_is_another_service_s(account: Account) -> None:

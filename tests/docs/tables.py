@@ -10,8 +10,9 @@ from typing import Any
 from litestar.di import Provide
 
 from eventdemo.api.app import HANDLERS
-from eventdemo.api.documentation import openapi_document
+from eventdemo.api.openapi import fields_of, openapi_document
 from eventdemo.api.problems import PROBLEM_TYPES
+from eventdemo.cli.exit_codes import EXIT_CODES
 from eventdemo.settings import SETTINGS
 from tests.docs.markdown import ROOT
 
@@ -46,7 +47,7 @@ def calls() -> str:
         (
             (
                 f"`{method.upper()} {path}`",
-                ", ".join(f"`{name}`" for name in _taken(operation)),
+                ", ".join(f"`{name}`" for name in _taken(document, operation)),
                 " ".join((operation.get("description") or operation["summary"]).split()),
                 ", ".join(sorted(operation["responses"])),
             )
@@ -67,7 +68,17 @@ def problems() -> str:
     )
 
 
-TABLES: dict[str, Callable[[], str]] = {"settings": settings, "calls": calls, "problems": problems}
+def exit_codes() -> str:
+    """Every exit code of the command line."""
+    return table_of(("code", "meaning"), ((str(row.code), row.meaning) for row in EXIT_CODES))
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "codes": exit_codes,
+    "calls": calls,
+    "problems": problems,
+}
 
 
 def made(text: str) -> str:
@@ -80,10 +91,9 @@ def filled(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
     return _MADE.sub(lambda match: f"{match[1]}{tables[match[2]]()}{match[3]}", text)
 
 
-def _taken(operation: dict[str, Any]) -> list[str]:
+def _taken(document: dict[str, Any], operation: dict[str, Any]) -> list[str]:
     names = [each["name"] for each in operation.get("parameters", ()) if each["in"] != "path"]
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    return [*body.get("schema", {}).get("properties", ()), *names]
+    return [*fields_of(document, operation), *names]
 
 
 def table_of(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -69,7 +69,7 @@ def test_services_in_processes_of_their_own_decide_a_purchase(place: Place, bloc
                 api = process
         place.listens(api)
         place.answers("/products")  # answered by read models, so their process runs
-        place.call("PUT", "/products/sku-9", {"name": "Oak stool"})
+        place.call("PUT", "/products/sku-9", {"name": "Oak stool", "price_cents": 7_990})
         place.call("POST", "/products/sku-9/stock", {"quantity": 1})
         bought = place.call("POST", "/purchases", {"product_id": "sku-9"}, Prefer="wait=30")
     assert bought["status"] == "confirmed"

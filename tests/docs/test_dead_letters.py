@@ -34,7 +34,7 @@ class System:
         self.request_id = self._loop.run(self._prepare(quantity))
 
     async def _prepare(self, quantity: int) -> str:
-        await put_product(self.engine.pool, "sku-1", ProductDetails("Mug"))
+        await put_product(self.engine.pool, "sku-1", ProductDetails("Mug", 1_250))
         await restock_product(self.engine.pool, "sku-1", Restock(1))
         at_us = now_us()
         request_id = new_request_id(at_us, slot_of("sku-1"))

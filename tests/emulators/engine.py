@@ -25,7 +25,7 @@ from tests.emulators.patience import Ledger, LedgeredMessaging, PatientQueue, Pa
 from tests.emulators.servers import Aws
 
 #: What everything here is called by, and what else where a run removes what it left behind.
-PREFIX, RUN = "eventdemo-test-", "EVENTDEMO_TEST_RUN"
+PREFIX, RUN = "eventdemo-test-", "TEST_EVENTDEMO_RUN"
 
 #: What an instance holds and neither settles nor gives back comes to another one this much later.
 LEASE_S = 30
@@ -77,8 +77,9 @@ async def open_emulated(folder: Path) -> Engine:
     services = _Services(_ledger_of(names), settings)
     try:
         pool = await services.event_pool(f"dynamodb://{names.events}")
-        parts = await services.messaging(f"aws://{names.prefix}")
-        cache = await services.session_cache(f"dynamodb://{names.session}")
+        pool_id = await pool.identity()
+        parts = await services.messaging(f"aws://{names.prefix}", pool_id)
+        cache = await services.session_cache(f"dynamodb://{names.session}", pool_id)
     except BaseException:
         await services.close()
         raise
@@ -96,8 +97,8 @@ class _Services(AwsEngineFactory):
         self._ledger = ledger
         self._settings = settings
 
-    async def _context(self, url: str, service: str) -> MessagingContext:
-        context = await super()._context(url, service)
+    async def _context(self, url: str, pool_id: str, service: str) -> MessagingContext:
+        context = await super()._context(url, pool_id, service)
         self._written = LedgeredMessaging(context.messaging, self._ledger)
         return replace(context, messaging=self._written, settings=self._settings)
 

@@ -33,7 +33,7 @@ def localstack_is_there() -> bool:
 
 
 #: Set where the tests are to use the account that the SDK finds.
-ASKED_FOR_ACCOUNT = "EVENTDEMO_TEST_AWS"
+ASKED_FOR_ACCOUNT = "TEST_EVENTDEMO_AWS"
 
 
 class Aws(Struct, frozen=True):

@@ -6,7 +6,7 @@ import apsw
 import pytest
 
 from eventdemo import errors
-from eventdemo.engines.sqlite import file
+from eventdemo.engines.sqlite import opening
 from eventdemo.lab.soak.faults import locked
 from eventdemo.lab.soak.sandbox import SmallDisk
 from eventdemo.runtime.wiring import open_embedded, open_engine
@@ -77,7 +77,7 @@ async def test_one_that_was_cut_short(path: Path, kept: float) -> None:
 
 async def test_one_of_a_later_version(path: Path) -> None:
     connection = apsw.Connection(str(path))
-    connection.pragma("user_version", file.SCHEMA_VERSION + 1)
+    connection.pragma("user_version", opening.SCHEMA_VERSION + 1)
     connection.close()
     assert "upgrade eventdemo" in await refusal(path, errors.StorageTooNew)
 
@@ -132,7 +132,7 @@ async def test_a_disk_that_is_full_halfway_through_the_making(disk: SmallDisk, r
 async def test_one_that_another_program_keeps_locked(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file, "BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_MS", 50)
     with locked(path):
         assert "another program" in await refusal(path, errors.StorageBusy)
     engine = await open_embedded(path)

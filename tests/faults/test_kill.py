@@ -96,7 +96,8 @@ class Deployment:
 
         async def read() -> Receipt:
             settings = self.settings
-            engine, models = await open_engine(settings), ReadModels(settings.read_models)
+            engine = await open_engine(settings)
+            models = ReadModels(settings.read_models / await engine.pool.identity())
             try:
                 await models.reach(await engine.pool.head(), self.patience_s)
                 return await audit(engine, models)

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from eventdemo import errors
-from eventdemo.engines.sqlite import file
+from eventdemo.engines.sqlite import opening
 from eventdemo.engines.sqlite.database import Database
 from eventdemo.engines.sqlite.engine import SqliteEngine
 from eventdemo.lab.soak.faults import locked
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteEngine]:
-    monkeypatch.setattr(file, "BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_MS", 50)
     engine = await open_embedded(tmp_path / "eventdemo.db")
     yield engine
     await engine.close()

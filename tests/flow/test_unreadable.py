@@ -8,7 +8,6 @@ import apsw
 import pytest
 
 from eventdemo.audit import audit
-from eventdemo.errors import HistoryUnreadable
 from eventdemo.facts import FailureCode
 from eventdemo.ids import message_id
 from eventdemo.ports import Engine
@@ -178,10 +177,10 @@ async def test_a_history_that_cannot_be_read_harms_its_own_product_only(
     await engine.close()
 
 
-async def test_the_read_models_wait_before_an_event_that_cannot_be_read(
+async def test_an_event_that_cannot_be_read_stops_neither_read_models_nor_audit(
     engine: Engine, tmp_path: Path
 ) -> None:
-    """One that left it out would be wrong. The purchases of other products go on meanwhile."""
+    """Purchases of its product die, those of others go on and are shown; the receipt names it."""
     await stock(engine, "poison", 10)
     await stock(engine, "lamp", 10)
     change = "UPDATE event SET body = replace(body, ?, ?) WHERE position = 2"
@@ -189,13 +188,21 @@ async def test_the_read_models_wait_before_an_event_that_cannot_be_read(
     stop, read_models = asyncio.Event(), ReadModels(tmp_path / "read-models")
     projecting = asyncio.create_task(Projector(engine.pool, tmp_path / "read-models").run(stop))
     async with running(engine):
-        bought = await buy(engine, "lamp")
-        assert (await outcome(engine, bought)).order_id
-        with pytest.raises(HistoryUnreadable, match=r"event 2 \(product-poison, version 2\)"):
-            await audit(engine, None)
-        assert not projecting.done()
-        execute(tmp_path / "eventdemo.db", change, "StockTeleported", "StockReceived")
+        bought, bad = await buy(engine, "lamp"), await buy(engine, "poison")
+        order_id = (await outcome(engine, bought)).order_id
+        assert (await outcome(engine, bad)).code == FailureCode.INTERNAL_ERROR
         assert await read_models.reach(await engine.pool.head(), PATIENCE_S)
+        assert order_id and await read_models.order(order_id)
+        views = {view.product_id: view.damaged for view in await read_models.products()}
+        assert views == {"lamp": False, "poison": True}
+        receipt = await audit(engine, read_models)
+        assert (receipt.broken, receipt.complete) == ([], False)
+        (row,) = receipt.unreadable
+        assert (row.stream, row.version, row.position) == ("product-poison", 2, 2)
+        assert "StockTeleported" in row.reason
+        assert receipt.read_models_position == receipt.position
+        execute(tmp_path / "eventdemo.db", change, "StockTeleported", "StockReceived")
+        assert (await outcome(engine, await buy(engine, "poison"))).order_id
     stop.set()
     await projecting
     await clean_receipt(engine)

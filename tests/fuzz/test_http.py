@@ -35,6 +35,21 @@ PATHS = (
         b"localhost:80",
         b"/orders?limit=",
     ),
+    *(
+        b"http://localhost",
+        b"http://localhost:99999/",
+        b"foo://bar",
+        b"x:443",
+        b"http://a@b/",
+        b"?x",
+    ),
+)
+#: What a parser may take for a request's target: of the letters that addresses are made of.
+TARGETS = st.one_of(
+    st.sampled_from(PATHS),
+    damaged(st.sampled_from(PATHS)),
+    st.text("/:?#[]@%.*aA1", min_size=1, max_size=20).map(str.encode),
+    st.text("/:?#[]@%.*aA1", max_size=20).map(lambda text: b"http://" + text.encode()),
 )
 HOSTS = (
     b"Host: evil.example",
@@ -84,7 +99,7 @@ GOOD = st.sampled_from((get(), post(), get(b"/products"), post(b'{"quantity":1}'
 def requests(draw: st.DrawFn) -> bytes:
     """A request in which one thing or a few are not as they should be."""
     method = draw(st.sampled_from((b"GET", b"POST", *METHODS)))
-    path = draw(st.sampled_from((b"/flow", b"/purchases", *PATHS)))
+    path = draw(st.sampled_from((b"/flow", b"/purchases")) | TARGETS)
     version = draw(st.sampled_from((b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"")))
     host = draw(st.sampled_from((b"Host: localhost", b"Host: localhost", *HOSTS)))
     headers = [host, *draw(st.lists(st.sampled_from(HEADERS), max_size=2))]
@@ -110,7 +125,7 @@ def hasty(start: Start) -> Running:
 
 def check(answer: Answer) -> None:
     """An answer to a client that may have sent anything."""
-    assert answer.status < 500 or answer.status == 503, answer
+    assert answer.status < 500 or answer.status in (501, 503, 505), answer
     if answer.status >= 400:
         assert answer.problem, answer
         assert b"Traceback" not in answer.body
@@ -149,6 +164,26 @@ def received(connection: socket.socket) -> bytes:
         return read_to_end(connection)
     except ConnectionResetError:
         return b""
+
+
+def test_every_target_is_answered_also_behind_a_purchase(hasty: Running) -> None:
+    @SOCKETS
+    @given(st.lists(TARGETS, min_size=TOGETHER, max_size=TOGETHER))
+    def check_all(targets: list[bytes]) -> None:
+        connections = [(hasty.connect(), target) for target in targets]
+        try:
+            for connection, target in connections:
+                send(connection, [post() + get(target)])
+            for connection, target in connections:
+                first, *behind = answers_in(received(connection))
+                assert first.status == 202, target
+                for answer in behind:
+                    check(answer)
+        finally:
+            for connection, _ in connections:
+                connection.close()
+
+    check_all()
 
 
 WORDS = st.one_of(

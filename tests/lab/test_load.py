@@ -9,7 +9,8 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from eventdemo.lab.load.load import Load, LoadFailed
+from eventdemo.lab.load.client import LoadFailed
+from eventdemo.lab.load.load import Load
 from eventdemo.lab.load.measures import Latency, LoadResult, Workload
 
 Answer = tuple[int, dict[str, object]]
@@ -21,6 +22,7 @@ class Shop:
     def __init__(self) -> None:
         self.bought: list[str] = []
         self.stocked: Counter[str] = Counter()
+        self.retired: list[str] = []
         self.forgets: set[int] = set()
         self.buy_delay_s = 0.0
         self.refuses_every = 0
@@ -62,9 +64,9 @@ class Shop:
                 return 200, {"hops": [hop | {"in_flight": 0, "done": len(self.bought)}]}
             case "POST", ["products", product_id, "stock"]:
                 self.stocked[product_id] += int(str(body["quantity"]))
-                return 200, {}
-            case _:
-                return 201, {}
+            case "DELETE", ["products", product_id]:
+                self.retired.append(product_id)
+        return 200, {}
 
     async def buy(self) -> Answer | None:
         self.requests += 1
@@ -98,6 +100,7 @@ def test_a_run_counts_what_the_server_counted() -> None:
     assert found.outcomes.looked_up == found.outcomes.confirmed == 100
     assert found.accept_latency.count == 100
     assert sorted(shop.stocked.values()) == [300] * 4
+    assert sorted(shop.retired) == sorted(shop.stocked)
     assert not found.errors
     assert not found.outcomes.lost
 
@@ -150,6 +153,7 @@ def test_a_server_that_accepts_nothing_is_a_failure_with_its_reason() -> None:
     shop.refuses_every = 1
     with pytest.raises(LoadFailed, match=r"nothing was accepted: 503 \(10 times\)"):
         run(shop, Workload(rate=100, duration_s=0.1, products=1))
+    assert len(shop.retired) == 1
 
 
 def test_a_refused_operator_is_told_the_servers_reason(monkeypatch: pytest.MonkeyPatch) -> None:

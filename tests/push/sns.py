@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from eventdemo.aws.push.envelope import Envelope, Origin, PushUndecided, origin_of
 from eventdemo.aws.push.signing_keys import SigningKeys, Trust
@@ -21,7 +21,6 @@ CERTIFICATE_URL = f"{HOST}/SimpleNotificationService-9c6465fa7f48f5cacd23014631e
 ISSUER_URL = "http://crt.r2m01.amazontrust.com/r2m01.cer"
 TOKEN = "2336412f37fb687f5d51e6e2425c464de12884d217e7e4f0" * 2
 
-DIGESTS = {"1": SHA1(), "2": SHA256()}
 
 #: As AWS documents them, each for itself.
 SIGNED = {
@@ -112,12 +111,11 @@ def _fields(fields: Fields, changes: Fields) -> Fields:
     return {name: value for name, value in (fields | changes).items() if value is not None}
 
 
-def signed(fields: Fields, signer: Certified, *, version: str | None = None) -> Fields:
+def signed(fields: Fields, signer: Certified) -> Fields:
     """With the signature that a signer gives them."""
     present = [name for name in SIGNED[fields["Type"]] if name in fields]
     text = "".join(f"{name}\n{fields[name]}\n" for name in present)
-    digest = DIGESTS[version or fields["SignatureVersion"]]
-    signature = signer.key.sign(text.encode(), PKCS1v15(), digest)
+    signature = signer.key.sign(text.encode(), PKCS1v15(), SHA256())
     return {**fields, "Signature": base64.b64encode(signature).decode()}
 
 

@@ -67,11 +67,9 @@ def assert_refused(answer: httpx.Response, status: int = 403) -> dict[str, Any]:
 
 
 async def test_a_wake_up_is_handed_on(listening: Listening) -> None:
-    for version in ("1", "2"):
-        fields = signed(notification(SignatureVersion=version), listening.sns.signer)
-        answer = await listening.push(fields)
-        assert (answer.status_code, answer.content) == (200, b"")
-    assert listening.woken == ["purchase-requested"] * 2
+    answer = await listening.push(signed(notification(), listening.sns.signer))
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert listening.woken == ["purchase-requested"]
 
 
 async def test_a_subscription_is_confirmed(listening: Listening) -> None:

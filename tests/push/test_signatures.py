@@ -4,10 +4,13 @@ import base64
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA1
 
 from eventdemo.aws.push.envelope import PushRefused
 from tests.push.authority import Certified
 from tests.push.sns import (
+    SIGNED,
     TOKEN,
     TOPIC_ARN,
     Fields,
@@ -27,10 +30,9 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("version", ["1", "2"])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_sns_signed_is_taken(sns: Sns, kind: str, version: str) -> None:
-    fields = signed(KINDS[kind](SignatureVersion=version), sns.signer)
+async def test_what_sns_signed_is_taken(sns: Sns, kind: str) -> None:
+    fields = signed(KINDS[kind](), sns.signer)
     envelope = await sns.verified(fields)
     assert (envelope.type, envelope.message_id) == (fields["Type"], fields["MessageId"])
 
@@ -108,15 +110,25 @@ async def test_no_field_of_a_confirmation_can_be_left_out(sns: Sns, name: str) -
             )
 
 
-@pytest.mark.parametrize(("claimed", "used"), [("1", "2"), ("2", "1")])
-async def test_the_digest_is_that_of_the_version(sns: Sns, claimed: str, used: str) -> None:
-    fields = signed(notification(SignatureVersion=claimed), sns.signer, version=used)
-    with pytest.raises(PushRefused, match="signature"):
+def sha1_signed(fields: Fields, signer: Certified) -> Fields:
+    text = "".join(f"{name}\n{fields[name]}\n" for name in SIGNED[fields["Type"]] if name in fields)
+    signature = signer.key.sign(text.encode(), PKCS1v15(), SHA1())
+    return {**fields, "Signature": base64.b64encode(signature).decode()}
+
+
+async def test_version_1_is_refused_with_what_to_do(sns: Sns) -> None:
+    fields = sha1_signed(notification(SignatureVersion="1"), sns.signer)
+    with pytest.raises(PushRefused, match="set SignatureVersion 2 for the topic"):
         await sns.verified(fields)
 
 
+async def test_sha_1_does_not_pass_as_version_2(sns: Sns) -> None:
+    with pytest.raises(PushRefused, match="signature"):
+        await sns.verified(sha1_signed(notification(), sns.signer))
+
+
 @pytest.mark.parametrize("version", ["0", "3", "", "01", "1 ", 1, 2, None, "SHA256"])
-async def test_there_are_two_versions(sns: Sns, version: Any) -> None:
+async def test_there_is_no_other_version(sns: Sns, version: Any) -> None:
     fields = {**signed(notification(), sns.signer), "SignatureVersion": version}
     with pytest.raises(PushRefused, match="form"):
         await sns.verified(fields)

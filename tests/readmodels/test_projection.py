@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eventdemo.facts import FailureCode
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generations import Generation
+from eventdemo.readmodels.generation import Generation
 from eventdemo.readmodels.projection import Contents, ProductView, SalesView
 from eventdemo.readmodels.read_models import ReadModels
 from tests.histories import History, request_id

@@ -10,7 +10,7 @@ import pytest
 from eventdemo import errors
 from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generations import Generation, open_in_thread
+from eventdemo.readmodels.generation import Generation, open_in_thread
 from eventdemo.readmodels.projector import Projector
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.wiring import open_embedded

@@ -11,7 +11,7 @@ import pytest
 from eventdemo import errors
 from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generations import Generation
+from eventdemo.readmodels.generation import Generation
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.readmodels.rebuild import rebuild
 from tests.histories import History, recordings, request_id

@@ -8,6 +8,7 @@ from eventdemo.facts import (
     OrderCreated,
     ProductChanged,
     ProductRegistered,
+    ProductRetired,
     PurchaseApproved,
     PurchaseFailed,
     PurchaseRefused,
@@ -24,6 +25,7 @@ from tests.services.scenario import given
 
 LAMP = ProductRegistered("lamp", "Lamp", 1_299)
 FIVE_LAMPS = StockReceived("lamp", 5)
+RETIRED = ProductRetired("lamp")
 APPROVED = PurchaseApproved("r1", "lamp", 3, 1_299)
 CREATED = OrderCreated("r1", "lamp", 3, order_id("r1"), 1_299)
 SOLD_OUT = PurchaseRefused("r1", "lamp", 3, FailureCode.OUT_OF_STOCK, "3 asked for, 2 left.")
@@ -81,6 +83,17 @@ class TestStockCheck:
             )
         )
 
+    def test_a_retired_product_is_refused_though_it_has_units(self) -> None:
+        refused = PurchaseRefused(
+            "r1", "lamp", 1, FailureCode.PRODUCT_RETIRED, "lamp is not sold any more."
+        )
+        given(LAMP, FIVE_LAMPS, RETIRED).when(StockCheckRequested("r1", "lamp", 1)).then(refused)
+
+    def test_a_product_that_is_on_sale_again_has_the_units_that_it_had(self) -> None:
+        given(LAMP, FIVE_LAMPS, RETIRED, LAMP).when(StockCheckRequested("r1", "lamp", 5)).then(
+            StockFound("r1", "lamp", 5, product_version=4)
+        )
+
 
 class TestProcessOrder:
     def test_units_are_reserved_and_the_purchase_approved_together(self) -> None:
@@ -97,6 +110,12 @@ class TestProcessOrder:
         given(LAMP, FIVE_LAMPS, StockReserved("lamp", 3, "r0")).when(
             StockFound("r1", "lamp", 3, 2)
         ).then(out_of_stock(3, "3 asked for, 2 left when it was their turn."))
+
+    def test_a_product_that_was_retired_meanwhile_is_refused_late(self) -> None:
+        refused = PurchaseRefused(
+            "r1", "lamp", 3, FailureCode.PRODUCT_RETIRED, "lamp was retired meanwhile."
+        )
+        given(LAMP, FIVE_LAMPS, RETIRED).when(StockFound("r1", "lamp", 3, 2)).then(refused)
 
     def test_a_purchase_that_is_approved_takes_nothing_again(self) -> None:
         given(LAMP, FIVE_LAMPS, StockReserved("lamp", 3, "r1"), APPROVED).when(
@@ -123,6 +142,11 @@ class TestOrderFailure:
 
 
 class TestOrderCreation:
+    def test_what_was_reserved_before_its_product_was_retired_becomes_an_order(self) -> None:
+        given(LAMP, FIVE_LAMPS, StockReserved("lamp", 3, "r1"), APPROVED, RETIRED).when(
+            APPROVED
+        ).then(CREATED)
+
     def test_an_approved_purchase_becomes_an_order(self) -> None:
         given(APPROVED).when(APPROVED).then(CREATED)
 

@@ -3,19 +3,22 @@
 from functools import partial
 
 from eventdemo.aggregates import Product
-from eventdemo.facts import ProductChanged, ProductRegistered, StockReceived
+from eventdemo.facts import ProductChanged, ProductRegistered, ProductRetired, StockReceived
 from eventdemo.services.product_management import (
     MAX_RECEIVED_UNITS,
     ProductDetails,
     Restock,
     put,
     restock,
+    retire,
 )
 from tests.services.scenario import given
 
 LAMP = ProductRegistered("lamp", "Lamp", 1_299)
 put_lamp = partial(put, "lamp")
 restock_lamp = partial(restock, "lamp")
+retire_lamp = partial(retire, "lamp")
+RETIRED = ProductRetired("lamp")
 
 
 def test_a_product_is_registered_once() -> None:
@@ -59,3 +62,29 @@ def test_a_shelf_takes_as_many_units_as_can_be_counted() -> None:
     full = Product(registered=True, received=MAX_RECEIVED_UNITS - 5)
     given().commanded(partial(restock_lamp, Restock(5)), full).then(StockReceived("lamp", 5))
     given().commanded(partial(restock_lamp, Restock(6)), full).then()
+
+
+def test_a_product_keeps_its_price_unless_another_is_named() -> None:
+    given(LAMP).commanded(partial(put_lamp, ProductDetails("Big lamp")), Product()).then(
+        ProductChanged("lamp", "Big lamp", 1_299)
+    )
+
+
+def test_a_new_product_needs_a_price() -> None:
+    given().commanded(partial(put_lamp, ProductDetails("Lamp")), Product()).then()
+
+
+def test_a_product_is_retired_once() -> None:
+    given(LAMP).commanded(retire_lamp, Product()).then(RETIRED)
+    given(LAMP, RETIRED).commanded(retire_lamp, Product()).then()
+    given().commanded(retire_lamp, Product()).then()
+
+
+def test_a_retired_product_is_put_on_sale_again_with_its_price_and_units() -> None:
+    given(LAMP, RETIRED).commanded(partial(put_lamp, ProductDetails("Lamp")), Product()).then(LAMP)
+    back = given(LAMP, StockReceived("lamp", 5), RETIRED, LAMP)
+    back.commanded(partial(restock_lamp, Restock(1)), Product()).then(StockReceived("lamp", 1))
+
+
+def test_a_retired_product_takes_no_units() -> None:
+    given(LAMP, RETIRED).commanded(partial(restock_lamp, Restock(5)), Product()).then()

@@ -4,7 +4,7 @@ Each is applied alone, and the simulator has to find it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -22,17 +22,23 @@ from eventdemo.engines.aws.sqs.topics import AwsTopics
 from eventdemo.engines.sqlite import event_pool
 from eventdemo.engines.sqlite.file import value
 from eventdemo.engines.sqlite.task_queue import SqliteTaskQueue
+from eventdemo.errors import HistoryUnreadable
 from eventdemo.messages import (
     Accepted,
     Batch,
     DeadLetter,
     IdempotencyKey,
     Message,
+    PoolEvent,
     Received,
+    RecordedEvent,
     Recording,
     Retry,
     Snapshot,
+    UnreadableEvent,
 )
+from eventdemo.readmodels import set_aside
+from eventdemo.readmodels.intake import Intake
 from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.handler import Handler
 from eventdemo.runtime.retries import RetryPolicy
@@ -270,6 +276,49 @@ def leaves_the_outbox_to_the_dead(patch: Patch) -> None:
     patch.setattr(MessageOutbox, "sweep", nothing)
 
 
+def stops_at_what_it_cannot_read(patch: Patch) -> None:
+    """Whoever reads the whole pool waits before such an event; nothing is set aside."""
+
+    def waits_before(read_all: Any) -> Any:
+        async def read(self: Any, *, after_position: int, limit: int) -> Any:
+            page = await read_all(self, after_position=after_position, limit=limit)
+            for event in page:
+                if isinstance(event, UnreadableEvent):
+                    raise HistoryUnreadable(event.reason)
+            return page
+
+        return read
+
+    for pool in (event_pool.SqliteEventPool, aws_event_pool.DynamoEventPool):
+        patch.setattr(pool, "read_all", waits_before(pool.read_all))
+
+
+def leaves_out_what_it_cannot_read(patch: Patch) -> None:
+    """A single event is kept back; what follows it in its stream is projected."""
+    separate = set_aside.separate
+
+    def without_the_rest(page: Sequence[PoolEvent], streams: Collection[str]) -> Any:
+        kept = separate(page, ())
+        first = {row.position for row in kept.streams}
+        rest = [event for event in page if event.position not in first]
+        return kept._replace(
+            events=[event for event in rest if isinstance(event, RecordedEvent)],
+            kept_back=[row for row in kept.kept_back if row[0] in first],
+            streams=[row for row in kept.streams if row.stream not in streams],
+        )
+
+    patch.setattr(set_aside, "separate", without_the_rest)
+
+
+def never_takes_in_what_it_set_aside(patch: Patch) -> None:
+    """Also the version that can read it does not look again."""
+
+    async def nothing(self: Intake) -> None:
+        """All else goes on."""
+
+    patch.setattr(Intake, "take_turn", nothing)
+
+
 MUTANTS: tuple[Mutant, ...] = (
     skips_the_causation_look_up,
     stays_silent_on_repeats,
@@ -293,4 +342,7 @@ MUTANTS: tuple[Mutant, ...] = (
     overwrites_what_others_appended,
     ends_messages_before_their_retries_are_safe,
     leaves_the_outbox_to_the_dead,
+    stops_at_what_it_cannot_read,
+    leaves_out_what_it_cannot_read,
+    never_takes_in_what_it_set_aside,
 )

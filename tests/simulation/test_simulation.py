@@ -31,6 +31,7 @@ def test_no_seed_breaks_a_promise() -> None:
         "confirmed",
         "out_of_stock",
         "unknown_product",
+        "product_retired",
         "internal_error",
     }
 

@@ -94,7 +94,7 @@ async def _scraped(folder: Path) -> bytes:
     rows, racing = raising("stock_check"), Racing(engine, 1)
     await Instance(racing, rows=rows, observer=Telemetry(worker.meter)).run_dry()
     try:
-        return await exposition(engine, read_models, metrics)
+        return await exposition(engine, read_models, metrics, {"storage": False})
     finally:
         await read_models.close()
         await engine.close()
@@ -164,7 +164,7 @@ async def test_while_the_storage_fails_the_page_says_so_and_shows_the_rest(
 
     monkeypatch.setattr(engine.pool, "head", failing)
     read_models = ReadModels(tmp_path)
-    page = page_of(await exposition(engine, read_models, ApiMetrics()))
+    page = page_of(await exposition(engine, read_models, ApiMetrics(), {"storage": False}))
     await read_models.close()
     assert page.value("eventdemo_storage_up") == 0
     assert page.value("eventdemo_storage_errors_total", part="api") == 1

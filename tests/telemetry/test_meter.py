@@ -96,6 +96,8 @@ def test_names_and_units_are_as_prometheus_wants_them() -> None:
         if instrument.bounds:
             assert instrument.name.endswith(("_seconds", "_messages"))
             assert list(instrument.bounds) == sorted(set(instrument.bounds))
+        elif instrument.is_time:
+            assert instrument.name.endswith("_timestamp_seconds")
         else:
             assert instrument.name.endswith("_total")
     names = {name for name in vars(instruments) if name.isupper() and name[0] != "_"}

@@ -92,11 +92,13 @@ class RateLimit:
         self._token_s = 1 / per_second
         self._burst_s = (burst - 1) / per_second
         self._trusted = networks_in(trusted_proxies) if trusted_proxies else ()
+        self._policy = b'"purchases";q=%d;w=%d' % (burst, ceil(burst / per_second))
         self._clock = clock
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
-    def check(self, scope: Any) -> None:
-        """Takes one token. Raises ``Problem`` 429 if there is none."""
+    def check(self, scope: Any) -> list[tuple[bytes, bytes]]:
+        """Takes one token, and says how many are left until when all are there again
+        (draft-ietf-httpapi-ratelimit-headers). Raises ``Problem`` 429 if there is none."""
         client = client_of(scope, self._trusted)
         now = self._clock()
         full_at = max(self._full_at.get(client, now), now)
@@ -105,12 +107,23 @@ class RateLimit:
             raise Problem(
                 TOO_MANY_REQUESTS,
                 f"More than {round(1 / self._token_s)} purchases per second came from {client}.",
-                headers={"Retry-After": str(ceil(wait_s))},
+                headers={
+                    "Retry-After": str(ceil(wait_s)),
+                    "RateLimit-Policy": self._policy.decode(),
+                    "RateLimit": _state(0, full_at - now).decode(),
+                },
             )
         self._full_at[client] = full_at + self._token_s
         self._full_at.move_to_end(client)
         if len(self._full_at) > MAX_CLIENTS:
             self._full_at.popitem(last=False)
+        used_s = full_at + self._token_s - now
+        left = int((self._burst_s + self._token_s - used_s + _ROUNDING_S) / self._token_s)
+        return [(b"ratelimit-policy", self._policy), (b"ratelimit", _state(left, used_s))]
+
+
+def _state(left: int, full_in_s: float) -> bytes:
+    return b'"purchases";r=%d;t=%d' % (left, ceil(full_in_s))
 
 
 def client_of(scope: Any, trusted: Sequence[Network]) -> str:

@@ -12,6 +12,7 @@ from eventdemo.api.admission import Backpressure, RateLimit
 from eventdemo.api.metrics import ApiMetrics
 from eventdemo.api.problems import BEHIND, UNAUTHORIZED, UNKNOWN_POSITION
 from eventdemo.api.purchase_endpoint import UNTRACED, PurchaseEndpoint, PurchaseTracer
+from eventdemo.api.readiness import Readiness
 from eventdemo.api.views import decode_position, encode_position
 from eventdemo.errors import StorageCorrupt, StorageMissing
 from eventdemo.http.problems import Problem
@@ -21,6 +22,7 @@ from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.runtime.purchase_status import PurchaseStatusReader
 from eventdemo.services.product_management import ProductDetails, Restock
 from eventdemo.settings import Settings, is_loopback
+from eventdemo.settings.readers import origins_in
 
 T = TypeVar("T")
 
@@ -45,9 +47,15 @@ class AppContext:
         self.engine = engine
         self.read_models = read_models
         self.metrics = metrics or ApiMetrics()
+        self.readiness = Readiness(engine, read_models, self.metrics.workers)
         self.statuses = PurchaseStatusReader(engine)
         self.backpressure = Backpressure(engine.flow_status, settings.max_waiting)
-        self.origin_check = OriginCheck(local_only=settings.operator_token is None)
+        local_only = settings.operator_token is None
+        self.origin_check = OriginCheck(local_only=local_only)
+        #: Whose pages may buy, and read what a buyer reads.
+        self.allowed_origins = frozenset(
+            origin.encode() for origin in origins_in(settings.allowed_origins or "")
+        )
         rate_limit = None
         if settings.rate_limit:
             rate_limit = RateLimit(
@@ -57,7 +65,7 @@ class AppContext:
             engine.queue,
             self.statuses,
             self.backpressure,
-            self.origin_check,
+            OriginCheck(local_only=local_only, allowed=self.allowed_origins),
             rate_limit,
             self.metrics,
             tracer or UNTRACED,
@@ -94,8 +102,13 @@ class AppContext:
             return await question()
         except (StorageMissing, StorageCorrupt):
             if not await self.read_models.reach(0, MAX_LAG_S):
-                raise Problem(BEHIND, "The read models are being built.") from None
+                raise Problem(BEHIND, self._why_unbuilt()) from None
             return await question()
+
+    def _why_unbuilt(self) -> str:
+        if self.read_models.projected():
+            return "The read models are being built."
+        return "Nobody builds the read models here: `eventdemo work readmodels` does."
 
     async def find(self, question: Callable[[], Awaitable[T | None]]) -> T | None:
         """The read models' answer; if there is none, that which they have once they have read

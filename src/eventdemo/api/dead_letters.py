@@ -6,14 +6,16 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import get, post
+from litestar import Response, get, post
 from litestar.di import Provide
 from litestar.params import PathParameter, QueryParameter, SkipValidation
 from msgspec import Struct
 from msgspec.structs import replace
 
+from eventdemo.api.conditions import link_to
 from eventdemo.api.context import AppContext, Context, operator_only
-from eventdemo.api.documentation import OPERATOR, problems
+from eventdemo.api.openapi import OPERATOR, UNAVAILABLE, problems
+from eventdemo.api.problems import UNAUTHORIZED
 from eventdemo.api.views import (
     MAX_INTEGER,
     POSITION_PATTERN,
@@ -25,7 +27,7 @@ from eventdemo.api.views import (
     next_address,
 )
 from eventdemo.flow import SERVICES, TOPICS
-from eventdemo.http.problems import NOT_FOUND, Problem
+from eventdemo.http.problems import CROSS_ORIGIN, INVALID, NOT_FOUND, Problem
 from eventdemo.messages import DeadLetter, DeadLetterFilter, DeadLetterState
 
 PATH = "/dead-letters"
@@ -144,7 +146,7 @@ def filter_of(
         service=service or None,
         topic=topic or None,
         reason=reason or None,
-        request_id=request_id or None,
+        request_id=request_id.lower() or None,
         product_id=product_id or None,
         state=None if in_state == "all" else DeadLetterState(in_state),
         up_to_id=None if up_to == MAX_INTEGER else up_to,
@@ -162,27 +164,30 @@ Filter = SkipValidation[DeadLetterFilter]
 
 @get(
     PATH,
-    responses=problems(401, 404, 422, 503),
+    responses=problems(UNAUTHORIZED, NOT_FOUND, INVALID, *UNAVAILABLE),
     guards=[operator_only],
     security=OPERATOR,
     dependencies=FILTER,
     tags=["operations"],
+    operation_id="listDeadLetters",
 )
 async def dead_letters(
     context: Context, filter_: Filter, cursor: Cursor = START, limit: Limit = 100
-) -> DeadLetterPage:
+) -> Response[DeadLetterPage]:
     """What was given up: why, after how many attempts, and what it held. Those that are still to
     be dealt with, unless another state is asked for."""
     page, following = await _page(context, filter_, cursor, limit, PATH)
-    return DeadLetterPage([dead_letter_view(letter) for letter in page], following)
+    view = DeadLetterPage([dead_letter_view(letter) for letter in page], following)
+    return Response(view, headers=link_to(following) if following else None)
 
 
 @get(
     PATH + "/{dead_letter_id:int}",
-    responses=problems(401, 404, 422, 503),
+    responses=problems(UNAUTHORIZED, NOT_FOUND, INVALID, *UNAVAILABLE),
     guards=[operator_only],
     security=OPERATOR,
     tags=["operations"],
+    operation_id="getDeadLetter",
 )
 async def dead_letter(dead_letter_id: DeadLetterId, context: Context) -> DeadLetterView:
     """One dead letter, whatever was done with it."""
@@ -192,10 +197,11 @@ async def dead_letter(dead_letter_id: DeadLetterId, context: Context) -> DeadLet
 @post(
     PATH + "/{dead_letter_id:int}/redrive",
     status_code=202,
-    responses=problems(401, 403, 404, 422, 503),
+    responses=problems(UNAUTHORIZED, CROSS_ORIGIN, NOT_FOUND, INVALID, *UNAVAILABLE),
     guards=[operator_only],
     security=OPERATOR,
     tags=["operations"],
+    operation_id="redriveDeadLetter",
 )
 async def redrive(dead_letter_id: DeadLetterId, context: Context) -> DeadLetterChanged:
     """Hand a dead letter to its service once more; doing it again does nothing."""
@@ -207,11 +213,12 @@ async def redrive(dead_letter_id: DeadLetterId, context: Context) -> DeadLetterC
 @post(
     PATH + "/redrive",
     status_code=202,
-    responses=problems(401, 403, 404, 422, 503),
+    responses=problems(UNAUTHORIZED, CROSS_ORIGIN, NOT_FOUND, INVALID, *UNAVAILABLE),
     guards=[operator_only],
     security=OPERATOR,
     dependencies=FILTER,
     tags=["operations"],
+    operation_id="redriveDeadLetters",
 )
 async def redrive_all(
     context: Context,
@@ -229,10 +236,11 @@ async def redrive_all(
 @post(
     PATH + "/{dead_letter_id:int}/discard",
     status_code=200,
-    responses=problems(401, 403, 404, 422, 503),
+    responses=problems(UNAUTHORIZED, CROSS_ORIGIN, NOT_FOUND, INVALID, *UNAVAILABLE),
     guards=[operator_only],
     security=OPERATOR,
     tags=["operations"],
+    operation_id="discardDeadLetter",
 )
 async def discard(dead_letter_id: DeadLetterId, context: Context) -> DeadLetterChanged:
     """Mark a dead letter as dealt with. It is kept, and can still be redriven."""
@@ -244,11 +252,12 @@ async def discard(dead_letter_id: DeadLetterId, context: Context) -> DeadLetterC
 @post(
     PATH + "/discard",
     status_code=200,
-    responses=problems(401, 403, 404, 422, 503),
+    responses=problems(UNAUTHORIZED, CROSS_ORIGIN, NOT_FOUND, INVALID, *UNAVAILABLE),
     guards=[operator_only],
     security=OPERATOR,
     dependencies=FILTER,
     tags=["operations"],
+    operation_id="discardDeadLetters",
 )
 async def discard_all(
     context: Context,

@@ -4,7 +4,7 @@ import asyncio
 import os
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from prometheus_client import generate_latest
@@ -49,7 +49,7 @@ class ApiMetrics:
     processes count."""
 
     def __init__(self, workers: Sequence[Counted] = ()) -> None:
-        self._workers = workers
+        self.workers = workers
         self._meter = Meter()
         self._answers = Counter(dict.fromkeys(_USUAL_ANSWERS, 0))
         self._buckets = [0] * (len(LATENCY_BUCKETS_S) + 1)
@@ -73,7 +73,7 @@ class ApiMetrics:
             answers.add_metric([str(status)], count)
         yield answers
         yield self._latency()
-        yield from meter_families([self._meter, *(worker.meter for worker in self._workers)])
+        yield from meter_families([self._meter, *(worker.meter for worker in self.workers)])
         yield from self._processes()
 
     def _latency(self) -> Metric:
@@ -90,7 +90,7 @@ class ApiMetrics:
         )
 
     def _processes(self) -> Iterable[Metric]:
-        pids = {worker.name: worker.pid for worker in self._workers}
+        pids = {worker.name: worker.pid for worker in self.workers}
         running = {name: pid for name, pid in pids.items() if pid}
         yield GaugeMetricFamily(
             "eventdemo_workers", "Worker processes that run beside the API.", len(running)
@@ -98,13 +98,18 @@ class ApiMetrics:
         yield CounterMetricFamily(
             "eventdemo_worker_restarts",
             "Worker processes that died and were started again.",
-            sum(worker.restarts for worker in self._workers),
+            sum(worker.restarts for worker in self.workers),
         )
         yield from process_families({API: os.getpid(), **running})
 
 
-async def exposition(engine: Engine, read_models: ReadModels, metrics: ApiMetrics) -> bytes:
-    """All metrics in Prometheus' text format; without those of the storage while it fails."""
+async def exposition(
+    engine: Engine, read_models: ReadModels, metrics: ApiMetrics, amiss: Mapping[str, bool]
+) -> bytes:
+    """All metrics in Prometheus' text format; without those of the storage while it fails.
+
+    ``amiss`` says of each reason not to be ready whether it holds.
+    """
     try:
         async with asyncio.timeout(STORAGE_TIMEOUT_S):
             stored = [*await _hops(engine), *await _positions(engine, read_models)]
@@ -114,7 +119,14 @@ async def exposition(engine: Engine, read_models: ReadModels, metrics: ApiMetric
     up = GaugeMetricFamily(
         "eventdemo_storage_up", "Whether the storage answered this scrape.", bool(stored)
     )
-    return generate_latest(FixedCollector([*metrics.families(), up, *stored]))
+    not_ready = GaugeMetricFamily(
+        "eventdemo_not_ready",
+        "Whether this reason keeps the API from being ready.",
+        labels=["reason"],
+    )
+    for reason, holds in amiss.items():
+        not_ready.add_metric([reason], holds)
+    return generate_latest(FixedCollector([*metrics.families(), up, not_ready, *stored]))
 
 
 async def _positions(engine: Engine, read_models: ReadModels) -> list[Metric]:
@@ -140,6 +152,11 @@ async def _positions(engine: Engine, read_models: ReadModels) -> list[Metric]:
             "eventdemo_read_models_lag_seconds",
             "Age of the first event that the read models do not know.",
             lag_us / 1_000_000,
+        ),
+        GaugeMetricFamily(
+            "eventdemo_read_models_streams_set_aside",
+            "Streams of which the read models cannot read an event.",
+            await read_models.streams_set_aside(),
         ),
     ]
 

@@ -1,6 +1,5 @@
 """What an operator looks at: the flow alive, probes, metrics."""
 
-import asyncio
 from typing import Literal
 
 from litestar import MediaType, Response, get
@@ -8,16 +7,16 @@ from msgspec import Struct, field
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from eventdemo.api.context import Context
-from eventdemo.api.documentation import problems
 from eventdemo.api.metrics import exposition
-from eventdemo.api.problems import STORAGE
+from eventdemo.api.openapi import UNAVAILABLE, problems
+from eventdemo.api.problems import NOT_READY
+from eventdemo.api.readiness import REASONS
 from eventdemo.api.views import PURCHASE_BOX, encode_position, milliseconds
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC, Row
-from eventdemo.http.problems import Problem
+from eventdemo.http.problems import FieldError, Problem
 from eventdemo.ids import now_us
 from eventdemo.messages import HopCounts
 
-PROBE_TIMEOUT_S = 2.0
 _NONE = HopCounts(0, 0, 0, 0)
 
 
@@ -54,12 +53,14 @@ class FlowView(Struct, frozen=True):
 
 
 class Ready(Struct, frozen=True):
-    """The storage answers; the read models have read up to ``read_models_position``."""
+    """Nothing is amiss; the read models have read up to ``read_models_position``, and have set
+    aside the streams that hold an event that can't be read."""
 
     status: Literal["ready"]
     event_pool_head: str
     read_models_position: str
     read_models_lag: int
+    streams_set_aside: int
 
 
 class Live(Struct, frozen=True):
@@ -68,7 +69,7 @@ class Live(Struct, frozen=True):
     status: Literal["live"]
 
 
-@get("/flow", responses=problems(503), tags=["operations"])
+@get("/flow", operation_id="getFlow", responses=problems(*UNAVAILABLE), tags=["operations"])
 async def flow(context: Context) -> FlowView:
     """The table of the flow: who hears what, who says where, and where the messages are."""
     status = context.engine.flow_status
@@ -99,28 +100,42 @@ def _hop(row: Row, counts: HopCounts, oldest_us: int, now: int) -> HopView:
     )
 
 
-@get("/health/live", sync_to_thread=False, tags=["operations"])
+@get("/health/live", operation_id="checkLive", sync_to_thread=False, tags=["operations"])
 def live() -> Live:
     """The process answers."""
     return Live("live")
 
 
-@get("/health/ready", responses=problems(503), tags=["operations"])
+@get(
+    "/health/ready",
+    operation_id="checkReady",
+    responses=problems(*UNAVAILABLE, NOT_READY),
+    tags=["operations"],
+)
 async def ready(context: Context) -> Ready:
-    """The storage answers; how far the read models are behind it."""
-    try:
-        async with asyncio.timeout(PROBE_TIMEOUT_S):
-            head, position = await context.engine.pool.head(), await context.read_models.position()
-    except TimeoutError:
-        raise Problem(STORAGE, f"The storage did not answer in {PROBE_TIMEOUT_S:g} s.") from None
-    lag = max(0, head - position)
-    return Ready("ready", encode_position(head), encode_position(position), lag)
+    """Whether purchases are accepted, decided and seen in the read models; how far these are
+    behind. If not, `errors` has the reasons."""
+    health = await context.readiness.look()
+    if health.amiss:
+        reasons = [FieldError(reason, detail) for reason, detail in health.amiss.items()]
+        raise Problem(NOT_READY, " ".join(health.amiss.values()), reasons)
+    head, position = health.head, health.position
+    lag, set_aside = max(0, head - position), await context.read_models.streams_set_aside()
+    return Ready("ready", encode_position(head), encode_position(position), lag, set_aside)
 
 
-@get("/metrics", media_type=MediaType.TEXT, responses=problems(503), tags=["operations"])
+@get(
+    "/metrics",
+    operation_id="getMetrics",
+    media_type=MediaType.TEXT,
+    responses=problems(*UNAVAILABLE),
+    tags=["operations"],
+)
 async def metrics(context: Context) -> Response[bytes]:
     """Metrics in Prometheus' text format."""
-    text = await exposition(context.engine, context.read_models, context.metrics)
+    amiss = (await context.readiness.look()).amiss
+    reasons = {reason: reason in amiss for reason in REASONS}
+    text = await exposition(context.engine, context.read_models, context.metrics, reasons)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -3,18 +3,21 @@
 from datetime import datetime
 from typing import Annotated
 
-from litestar import get
+from litestar import Request, Response, get
+from litestar.datastructures import State
 from litestar.params import FromPath, QueryParameter
 from msgspec import Struct
 
+from eventdemo.api.conditions import answer, link_to
 from eventdemo.api.context import Context
-from eventdemo.api.documentation import problems
+from eventdemo.api.openapi import AT_POSITION, IF_NONE_MATCH, READING, problems, takes, unchanged
 from eventdemo.api.views import (
     END,
     POSITION_PATTERN,
     START,
     Limit,
     MinPosition,
+    WithRetired,
     at,
     decode_position,
     encode_position,
@@ -57,50 +60,72 @@ Cursor = Annotated[
 ]
 
 
-@get("/orders/{order_id:str}", responses=problems(404, 422, 503), tags=["reads"])
-async def order(order_id: FromPath[str], context: Context) -> Order:
+@get(
+    "/orders/{order_id:str}",
+    operation_id="getOrder",
+    responses=unchanged() | problems(NOT_FOUND, *READING),
+    operation_class=takes(None, IF_NONE_MATCH),
+    tags=["reads"],
+)
+async def order(
+    order_id: FromPath[str], request: Request[None, None, State], context: Context
+) -> Response[Order]:
     """An order. Who holds its id finds it: the read model is waited for if it is behind."""
     view = await context.find(lambda: context.read_models.order(order_id.upper()))
     if view is None:
         raise Problem(NOT_FOUND, f"There is no order {order_id!a}.")
-    return _order(view)
+    return answer(request, _order(view))
 
 
-@get("/orders", responses=problems(409, 422, 503), tags=["reads"])
+@get(
+    "/orders",
+    operation_id="listOrders",
+    responses=unchanged() | problems(*AT_POSITION),
+    operation_class=takes(None, IF_NONE_MATCH),
+    tags=["reads"],
+)
 async def orders(
+    request: Request[None, None, State],
     context: Context,
     product_id: Annotated[str | None, QueryParameter(description="Of this product only.")] = None,
     cursor: Cursor = END,
     limit: Limit = 100,
     min_position: MinPosition = START,
-) -> Orders:
+) -> Response[Orders]:
     """A page of orders, newest first."""
     await context.reach(min_position)
     before = decode_position(cursor)
     views = await context.ask(lambda: context.read_models.orders(product_id, before, limit + 1))
-    page = [_order(view) for view in views[:limit]]
-    if len(views) <= limit:
-        return Orders(page, None)
-    following = next_address(
-        "/orders", product_id=product_id, cursor=page[-1].position, limit=limit
-    )
-    return Orders(page, following)
+    page, next_ = [_order(view) for view in views[:limit]], None
+    if len(views) > limit:
+        next_ = next_address(
+            "/orders", product_id=product_id, cursor=page[-1].position, limit=limit
+        )
+    return answer(request, Orders(page, next_), next_=next_)
 
 
-@get("/sales", responses=problems(409, 422, 503), tags=["reads"])
+@get("/sales", operation_id="listSales", responses=problems(*AT_POSITION), tags=["reads"])
 async def sales(
     context: Context,
     cursor: Annotated[str, QueryParameter(description="Products after this id.")] = "",
     limit: Limit = 100,
+    with_retired: WithRetired = False,
     min_position: MinPosition = START,
-) -> SalesPage:
-    """What was sold of each product, and how many purchases of it failed, by code."""
+) -> Response[SalesPage]:
+    """What was sold of each product on sale, and how many purchases of it failed, by code."""
     await context.reach(min_position)
-    views = await context.ask(lambda: context.read_models.sales(cursor, limit + 1))
-    page = views[:limit]
-    if len(views) <= limit:
-        return SalesPage(page, None)
-    return SalesPage(page, next_address("/sales", cursor=page[-1].product_id, limit=limit))
+    views = await context.ask(
+        lambda: context.read_models.sales(cursor, limit + 1, with_retired=with_retired)
+    )
+    page, next_ = views[:limit], None
+    if len(views) > limit:
+        next_ = next_address(
+            "/sales",
+            cursor=page[-1].product_id,
+            limit=limit,
+            with_retired="true" if with_retired else None,
+        )
+    return Response(SalesPage(page, next_), headers=link_to(next_) if next_ else None)
 
 
 def _order(view: OrderView) -> Order:

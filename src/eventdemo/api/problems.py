@@ -1,6 +1,6 @@
 """What can go wrong with a call of this API, and how any exception is answered."""
 
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 from litestar import Request, Response
@@ -12,15 +12,20 @@ from litestar.exceptions import (
 )
 from structlog.contextvars import bound_contextvars
 
+from eventdemo.api.views import POSITION_PATTERN
 from eventdemo.errors import (
     Conflict,
+    HistoryUnreadable,
     IdempotencyMismatch,
     NotFound,
     OutcomeUnknown,
     StorageBusy,
     StorageError,
     StorageFull,
+    StorageLost,
+    VersionMismatch,
 )
+from eventdemo.facts import ProductId
 from eventdemo.http import problems as http_problems
 from eventdemo.http.problems import (
     INTERNAL,
@@ -35,6 +40,7 @@ from eventdemo.http.problems import (
     ProblemType,
     invalid,
 )
+from eventdemo.http.wording import in_words
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +59,12 @@ UNKNOWN_POSITION = ProblemType(
     "Position not given out yet",
     "Ask for a position that an answer of this API gave you.",
 )
+PRECONDITION_FAILED = ProblemType(
+    "precondition-failed",
+    412,
+    "Changed meanwhile",
+    "Read it again, and send the ETag of what you read as If-Match; nothing was done.",
+)
 IDEMPOTENCY_MISMATCH = ProblemType(
     "idempotency-mismatch",
     422,
@@ -67,6 +79,9 @@ OVERLOADED = ProblemType(
 )
 STORAGE = ProblemType(
     "storage", 503, "Storage unavailable", "Send it again later, with the same Idempotency-Key."
+)
+NOT_READY = ProblemType(
+    "not-ready", 503, "Not ready", "Send purchases elsewhere, or later; 'errors' has the reasons."
 )
 BEHIND = ProblemType(
     "behind", 503, "Read model behind", "Ask again: the read models are catching up."
@@ -85,6 +100,12 @@ PROBLEM_TYPES = {
     )
 }
 
+#: What is said of parameters that don't match these patterns.
+_FORMS = {
+    get_args(ProductId)[1].pattern: get_args(ProductId)[1].description,
+    POSITION_PATTERN: "a text as this API answered it",
+}
+
 #: The types of the framework's own refusals.
 _BY_STATUS = {
     400: MALFORMED_REQUEST,
@@ -99,6 +120,7 @@ _BY_ERROR: dict[type[BaseException], ProblemType] = {
     IdempotencyMismatch: IDEMPOTENCY_MISMATCH,
     NotFound: NOT_FOUND,
     Conflict: CONFLICT,
+    VersionMismatch: PRECONDITION_FAILED,
 }
 
 
@@ -113,7 +135,7 @@ def problem_of(error: BaseException) -> Problem:
             problem = _of_framework(error)
         case StorageError():
             problem = _of_storage(error)
-        case IdempotencyMismatch() | NotFound() | Conflict():
+        case IdempotencyMismatch() | NotFound() | Conflict() | VersionMismatch():
             problem = Problem(_BY_ERROR[type(error)], str(error))
         case _:
             problem = _unexpected(error)
@@ -127,35 +149,53 @@ def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Respons
             error = Problem(NOT_FOUND, f"There is nothing at {request.url.path!a}.")
         case MethodNotAllowedException():
             headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-            allowed = headers.get("allow", "what the Allow header says")
+            methods = {name.strip() for name in headers.get("allow", "").split(",")}
+            if "GET" in methods:
+                methods.add("HEAD")  # answered as GET is
+            allowed = ", ".join(sorted(methods))
             detail = f"{request.method} is not possible here, only {allowed}."
-            error = Problem(METHOD_NOT_ALLOWED, detail, headers=error.headers)
+            error = Problem(METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
     request.app.state.context.metrics.raised(error)
     ids = {"method": request.method, "path": request.url.path, **request.path_params}
     with bound_contextvars(**ids):
         problem = problem_of(error)
+    scope: Any = request.scope
+    body = problem.body(scope["x_request_id"])
     return Response(
-        problem.body, status_code=problem.status, headers=problem.headers, media_type=PROBLEM_JSON
+        body, status_code=problem.status, headers=problem.headers, media_type=PROBLEM_JSON
     )
 
 
 def _of_storage(error: StorageError) -> Problem:
     """Names the kind of trouble. The message names files and is for the operator's log."""
     effect = "outcome unknown" if isinstance(error, OutcomeUnknown) else "nothing was done"
-    log.error("storage trouble", effect=effect, reason=str(error))
+    # Data that is lost is told once, by the process that watches it, and not for every request.
+    report = log.debug if isinstance(error, StorageLost) else log.error
+    report("storage trouble", effect=effect, reason=str(error))
+    return Problem(STORAGE, storage_detail(error))
+
+
+def storage_detail(error: StorageError) -> str:
+    """Names the kind of trouble without names of files."""
     match error:
         case OutcomeUnknown():
-            detail = (
+            return (
                 "The storage's answer was lost: the purchase, or whatever else was sent, may have "
                 "been accepted. Repeating it with the same Idempotency-Key is safe."
             )
+        case HistoryUnreadable():
+            return (
+                "An event of this history is damaged, or a later version wrote it; all other "
+                "histories can be used. The server's log says which event."
+            )
         case StorageFull():
-            detail = "No space is left in the storage."
+            return "No space is left in the storage."
         case StorageBusy():
-            detail = "The storage is locked by another program."
+            return "The storage is locked by another program."
+        case StorageLost():
+            return "The storage was removed, moved or replaced while the server used it."
         case _:
-            detail = "The storage cannot be used; the server's log says why."
-    return Problem(STORAGE, detail)
+            return "The storage cannot be used; the server's log says why."
 
 
 def _unexpected(error: BaseException) -> Problem:
@@ -174,4 +214,7 @@ def _of_framework(error: HTTPException) -> Problem:
 
 def _parameter_errors(extra: Any) -> list[FieldError]:
     items = [item for item in extra or () if isinstance(item, dict)]
-    return [FieldError(str(e.get("key", "")), str(e.get("message", ""))) for e in items]
+    return [
+        FieldError(str(e.get("key", "")), in_words(str(e.get("message", "")), _FORMS))
+        for e in items
+    ]

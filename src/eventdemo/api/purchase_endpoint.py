@@ -12,14 +12,15 @@ from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from eventdemo.api.admission import Backpressure, RateLimit
 from eventdemo.api.metrics import ApiMetrics
 from eventdemo.api.problems import problem_of
 from eventdemo.api.views import purchase_status
-from eventdemo.http import HttpResponse, Receive, Send, send_response
-from eventdemo.http.problems import FieldError, invalid
+from eventdemo.http import Headers, HttpResponse, Receive, Send, send_response
+from eventdemo.http.problems import FieldError, Problem, invalid
+from eventdemo.http.request_ids import HEADER, request_id_of
 from eventdemo.http.requests import JsonBodyReader, OriginCheck, combined_headers, read_body
 from eventdemo.ids import now_us
 from eventdemo.messages import Accepted, IdempotencyKey, Message, Outcome
@@ -33,6 +34,8 @@ MAX_WAIT_S = 30.0
 
 _WAIT = re.compile(rb'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
 _IDEMPOTENCY_KEY = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?\Z")
+_REPLAYED = (b"idempotent-replayed", b"true")
+_WAITED = (b"preference-applied", b"wait")
 _JSON = (b"content-type", b"application/json")
 _PENDING = b'{"request_id":"%b","status":"pending"}'
 _PENDING_LENGTH = (b"content-length", str(len(_PENDING) - 2 + 36).encode())
@@ -95,36 +98,62 @@ class PurchaseEndpoint:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         began = perf_counter()
         with self._tracer.request(scope["headers"]) as answered:
+            headers = combined_headers(scope["headers"])
+            x_request_id = request_id_of(headers)
+            added = [(HEADER, x_request_id)]
             try:
-                response = await self._buy(scope, receive)
+                response = await self._buy(scope, headers, receive, added)
             except Exception as error:  # noqa: BLE001 - the last one who can tell the buyer
                 self._metrics.raised(error)
-                response = problem_of(error).response()
+                with bound_contextvars(x_request_id=x_request_id.decode()):
+                    response = problem_of(error).response(x_request_id)
+            response.headers.extend(added)
             answered(response.status)
         self._metrics.answered(response.status, perf_counter() - began)
         await send_response(send, response)
 
-    async def _buy(self, scope: Any, receive: Receive) -> HttpResponse:
-        headers = combined_headers(scope["headers"])
+    async def _buy(
+        self, scope: Any, headers: Headers, receive: Receive, added: list[tuple[bytes, bytes]]
+    ) -> HttpResponse:
+        """Answers a purchase; ``added`` are headers that the answer has whatever becomes of it."""
         self._origin_check.check(scope, headers)
         if self._rate_limit:
-            self._rate_limit.check(scope)
+            added += self._rate_limit.check(scope)
         self._body.check(headers)
         key, prefer = headers.get(b"idempotency-key"), headers.get(b"prefer")
-        idempotency_key = None if key is None else read_idempotency_key(key)
+        text = None if key is None else read_idempotency_key(key)
         wait_s = _wait_of(prefer) if prefer else 0.0
         buy = self._body.decode(await read_body(receive, self._body.max_bytes))
-        self._backpressure.check()
-        accepted = await self._accept(buy, idempotency_key)
-        if wait_s and (outcome := await self._outcome(accepted, wait_s)):
-            return _decided(accepted.request_id, outcome)
-        return _pending(accepted.request_id)
+        idempotency_key = None if text is None else IdempotencyKey(text, _digest(buy))
+        accepted: Accepted | None = None
+        outcome: Outcome | None = None
+        try:
+            self._backpressure.check()
+        except Problem:
+            # A purchase whose key is known waits already, or is decided.
+            if idempotency_key:
+                accepted = await self._queue.find_by_key(idempotency_key)
+            if accepted is None:
+                raise
+        if accepted is None:
+            accepted = await self._accept(buy, idempotency_key)
+        if accepted.repeated:
+            added.append(_REPLAYED)
+            outcome = await (
+                self._statuses.outcome_within(accepted.request_id, wait_s)
+                if wait_s
+                else self._statuses.outcome(accepted.request_id)
+            )
+        elif wait_s:
+            outcome = await self._statuses.accepted_within(accepted.request_id, wait_s)
+        if outcome is None:
+            return _pending(accepted.request_id)
+        if wait_s:
+            added.append(_WAITED)
+        return _decided(accepted.request_id, outcome)
 
-    async def _accept(self, buy: BuyRequest, idempotency_key: str | None) -> Accepted:
+    async def _accept(self, buy: BuyRequest, key: IdempotencyKey | None) -> Accepted:
         message = new_task(buy, now_us())
-        key = None
-        if idempotency_key is not None:
-            key = IdempotencyKey(idempotency_key, _digest(buy))
         with self._tracer.send(message) as traceparent:
             if traceparent:
                 message = replace(message, traceparent=traceparent)
@@ -134,13 +163,9 @@ class PurchaseEndpoint:
                 # For the log of whoever tells the buyer.
                 bind_contextvars(request_id=message.correlation_id)
                 raise
-        self._backpressure.accepted()
+        if not accepted.repeated:
+            self._backpressure.accepted()
         return accepted
-
-    async def _outcome(self, accepted: Accepted, wait_s: float) -> Outcome | None:
-        if accepted.repeated:
-            return await self._statuses.outcome_within(accepted.request_id, wait_s)
-        return await self._statuses.accepted_within(accepted.request_id, wait_s)
 
 
 def read_idempotency_key(value: bytes) -> str:
@@ -172,7 +197,6 @@ def _decided(request_id: str, outcome: Outcome) -> HttpResponse:
     body = msgspec.json.encode(purchase_status(request_id, outcome))
     headers = [
         (b"location", b"/purchases/" + request_id.encode()),
-        (b"preference-applied", b"wait"),
         _JSON,
         (b"content-length", str(len(body)).encode()),
     ]

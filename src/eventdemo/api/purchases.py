@@ -12,7 +12,17 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
 from eventdemo.api.context import AppContext, Context
-from eventdemo.api.documentation import IDEMPOTENCY_KEY, PREFER, Header, also, problems, takes
+from eventdemo.api.openapi import (
+    IDEMPOTENCY_KEY,
+    PREFER,
+    UNAVAILABLE,
+    WITH_BODY,
+    Header,
+    also,
+    problems,
+    takes,
+)
+from eventdemo.api.problems import IDEMPOTENCY_MISMATCH, OVERLOADED, TOO_MANY_REQUESTS
 from eventdemo.api.purchase_endpoint import MAX_WAIT_S, PATH
 from eventdemo.api.views import (
     FailureView,
@@ -33,6 +43,7 @@ from eventdemo.errors import EventdemoError
 from eventdemo.facts import PurchaseRefused
 from eventdemo.flow import TOPICS
 from eventdemo.http import AsgiApplication, Receive, Send
+from eventdemo.http.problems import CROSS_ORIGIN, INVALID, NOT_FOUND
 from eventdemo.messages import DeadLetterFilter, Message, Outcome
 from eventdemo.ports import Engine
 from eventdemo.services.buy_request import BuyRequest
@@ -70,8 +81,16 @@ def in_plain_asgi(app: AsgiApplication) -> AsgiApplication:
 @post(
     PATH,
     status_code=202,
-    responses=also(200, PurchaseStatus, "The outcome, within the time that was to be waited")
-    | problems(400, 403, 413, 415, 422, 429, 500, 503),
+    responses=also(200, PurchaseStatus, "The outcome: it was waited for, or decided before")
+    | problems(
+        *WITH_BODY,
+        CROSS_ORIGIN,
+        IDEMPOTENCY_MISMATCH,
+        TOO_MANY_REQUESTS,
+        OVERLOADED,
+        *UNAVAILABLE,
+    ),
+    operation_id="createPurchase",
     operation_class=takes(BuyRequest, IDEMPOTENCY_KEY, PREFER),
     middleware=[in_plain_asgi],
     tags=["purchases"],
@@ -84,21 +103,30 @@ async def buy() -> PurchaseStatus:
     raise NotImplementedError  # routed and described here, answered by the purchase endpoint
 
 
-@get("/purchases/{request_id:str}", responses=problems(404, 422, 503), tags=["purchases"])
+@get(
+    "/purchases/{request_id:str}",
+    operation_id="getPurchase",
+    responses=problems(NOT_FOUND, INVALID, *UNAVAILABLE),
+    tags=["purchases"],
+)
 async def purchase(
     request_id: FromPath[str], context: Context, wait: WaitSeconds = 0
 ) -> PurchaseStatus:
-    """Where a purchase stands; waits for its outcome if asked to."""
+    """Where a purchase stands, and of what; waits for its outcome if asked to."""
+    request_id = request_id.lower()  # a UUID, whose letters may be capitals
     statuses = context.statuses
     outcome = await (
         statuses.outcome_within(request_id, wait) if wait else statuses.outcome(request_id)
     )
-    return purchase_status(request_id, outcome)
+    task = None if outcome else await context.engine.queue.find(request_id)
+    return purchase_status(request_id, outcome, task.data if task else None)
 
 
 @get(
     "/purchases/{request_id:str}/stream",
-    responses=problems(404, 503),
+    responses=also(204, None, "The stream had ended with the outcome")
+    | problems(NOT_FOUND, *UNAVAILABLE),
+    operation_id="streamPurchase",
     operation_class=takes(None, LAST_EVENT_ID),
     media_type="text/event-stream",
     tags=["purchases"],
@@ -113,6 +141,7 @@ async def stream(
     The id of a step is the number of its topic, that of the outcome is 6. A stream that is
     resumed after the outcome answers 204, at which browsers stop asking.
     """
+    request_id = request_id.lower()
     outcome = await context.statuses.outcome(request_id)
     last_event_id = _event_id(request.headers.get("last-event-id", ""))
     if last_event_id >= OUTCOME_EVENT_ID:
@@ -168,10 +197,16 @@ def _event(number: int, name: bytes, data: bytes) -> bytes:
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, name, data)
 
 
-@get("/purchases/{request_id:str}/trace", responses=problems(404, 503), tags=["purchases"])
+@get(
+    "/purchases/{request_id:str}/trace",
+    operation_id="tracePurchase",
+    responses=problems(NOT_FOUND, *UNAVAILABLE),
+    tags=["purchases"],
+)
 async def trace(request_id: FromPath[str], context: Context) -> PurchaseTrace:
     """The path of a purchase: each hop, when, how long, what it caused, why it was refused, and
     where a message of it was given up."""
+    request_id = request_id.lower()
     outcome = await context.statuses.outcome(request_id)
     until_us = outcome.decided_at_us if outcome else None
     path = await context.engine.message_log.path_of(request_id, until_us=until_us)

@@ -9,8 +9,9 @@ from litestar.params import QueryParameter
 from msgspec import Struct
 
 from eventdemo.aggregates import Product
-from eventdemo.facts import FailureCode
+from eventdemo.facts import FailureCode, PurchaseMessage
 from eventdemo.flow import CARRIES, FLOW, Row, Topic
+from eventdemo.ids import requested_at_us
 from eventdemo.messages import DeadLetter, DeadLetterState, Message, Outcome, RecordedEvent
 
 #: The largest integer that every JSON reader holds exactly.
@@ -40,6 +41,9 @@ START = encode_position(0)
 #: Behind every position.
 END = encode_position(2**52 - 1)
 
+WithRetired = Annotated[
+    bool, QueryParameter(description="Also the products that were taken off sale.")
+]
 Limit = Annotated[int, QueryParameter(ge=1, le=1_000, description="How many, at most.")]
 MinPosition = Annotated[
     str,
@@ -73,21 +77,38 @@ class FailureView(Struct, frozen=True):
 
 
 class PurchaseStatus(Struct, frozen=True, omit_defaults=True):
-    """Where a purchase stands; once it is not pending, this never changes."""
+    """Where a purchase stands, and of what; once it is not pending, this never changes. The price
+    is the one that it was confirmed at."""
 
     request_id: str
     status: Literal["pending", "confirmed", "failed"]
+    product_id: str | None = None
+    quantity: int | None = None
+    unit_price_cents: int | None = None
+    accepted_at: datetime | None = None
+    decided_at: datetime | None = None
     order_id: str | None = None
     failure: FailureView | None = None
 
 
-def purchase_status(request_id: str, outcome: Outcome | None) -> PurchaseStatus:
-    if outcome is None:
-        return PurchaseStatus(request_id, "pending")
-    if outcome.code is not None:
-        failure = FailureView(outcome.code, outcome.detail)
-        return PurchaseStatus(request_id, "failed", failure=failure)
-    return PurchaseStatus(request_id, "confirmed", outcome.order_id)
+def purchase_status(
+    request_id: str, outcome: Outcome | None, task: PurchaseMessage | None = None
+) -> PurchaseStatus:
+    """A purchase by its outcome, or by its task while it is pending, as far as that is known."""
+    purchase = outcome or task
+    failure = FailureView(outcome.code, outcome.detail) if outcome and outcome.code else None
+    return PurchaseStatus(
+        request_id,
+        "pending" if outcome is None else "failed" if failure else "confirmed",
+        # Of a message that could not be read neither is known.
+        product_id=purchase.product_id or None if purchase else None,
+        quantity=purchase.quantity or None if purchase else None,
+        unit_price_cents=outcome.unit_price_cents if outcome else None,
+        accepted_at=at(requested_at_us(request_id)),
+        decided_at=at(outcome.decided_at_us) if outcome else None,
+        order_id=outcome.order_id if outcome else None,
+        failure=failure,
+    )
 
 
 class TopicView(Struct, frozen=True):
@@ -214,7 +235,9 @@ class PurchaseTrace(Struct, frozen=True, omit_defaults=True):
 
 
 class ProductState(Struct, frozen=True):
-    """A product at one version of its history."""
+    """A product at one version of its history; one that is retired can't be bought. It is damaged
+    as long as an event about it cannot be read: then what was recorded from there on is missing
+    here, and purchases that need it fail."""
 
     product_id: str
     version: int
@@ -223,6 +246,8 @@ class ProductState(Struct, frozen=True):
     received: int
     reserved: int
     available: int
+    retired: bool
+    damaged: bool = False
 
 
 def product_state(product_id: str, product: Product) -> ProductState:
@@ -234,6 +259,7 @@ def product_state(product_id: str, product: Product) -> ProductState:
         product.received,
         product.reserved,
         product.available,
+        product.retired,
     )
 
 

@@ -15,9 +15,15 @@ from msgspec import Struct
 
 from eventdemo.audit.history import History, key_of
 from eventdemo.audit.projections import ReadModelCheck
-from eventdemo.audit.receipt import Findings, ProductReceipt, Receipt
+from eventdemo.audit.receipt import MAX_BROKEN, Findings, ProductReceipt, Receipt
 from eventdemo.facts import OrderCreated
-from eventdemo.messages import DeadLetterFilter, DeadLetterState, Outcome, RecordedEvent
+from eventdemo.messages import (
+    DeadLetterFilter,
+    DeadLetterState,
+    Outcome,
+    PoolEvent,
+    RecordedEvent,
+)
 from eventdemo.ports import DeadLetters, Engine, EventPool
 from eventdemo.readmodels.read_models import ReadModels
 
@@ -32,7 +38,8 @@ async def audit(
     """Checks every promise that can be checked from outside, and returns which are broken.
 
     ``progress`` is called with the position that was checked and the last one to check. Can run
-    beside the system and changes nothing. Raises ``StorageError``.
+    beside the system and changes nothing. What can't be read is named, and everything else
+    checked. Raises ``StorageError``.
     """
     findings = Findings()
     history = History(findings)
@@ -104,13 +111,13 @@ async def _read(
             progress(history.position, head)
 
 
-async def _take(history: History, page: list[RecordedEvent], check: ReadModelCheck | None) -> None:
+async def _take(history: History, page: list[PoolEvent], check: ReadModelCheck | None) -> None:
     """Takes a page; compares the read models' totals after the last event that they hold."""
     held = check.split(page) if check else 0
-    if check:
-        await check.compare_orders(page[:held])
     for event in page[:held]:
         history.take(event)
+    if check:
+        await check.compare_orders(page[:held], history)
     if check and held and history.position == check.position:
         check.compare_totals(history)
     for event in page[held:]:
@@ -168,16 +175,18 @@ async def _name_repeated(pool: EventPool, history: History) -> None:
         position = page[-1].position if page else history.position
 
 
-def _names(event: RecordedEvent) -> tuple[str, ...]:
+def _names(event: PoolEvent) -> tuple[str, ...]:
     """Returns the ids of an event that no other may have."""
-    if isinstance(event.data, OrderCreated):
+    if isinstance(event, RecordedEvent) and isinstance(event.data, OrderCreated):
         return event.id, event.data.order_id
     return (event.id,)
 
 
 def _compare_accepted(history: History, undecided: _Undecided) -> None:
-    """Notes accepted purchases that are neither decided nor waiting anywhere."""
-    dead = sum(key not in history.decided for key in undecided.dead)
+    """Notes accepted purchases that are neither decided, as far as can be read, nor waiting
+    anywhere."""
+    open_ = undecided.dead | history.unreadable_purchases()
+    dead = sum(key not in history.decided for key in open_)
     lost = undecided.accepted - len(history.decided) - undecided.in_topics - dead
     if lost > 0 and undecided.counts_all:
         history.findings.add(
@@ -196,6 +205,8 @@ def _receipt(history: History, accepted: int, check: ReadModelCheck | None) -> R
         pending=pending,
         broken=history.findings.first,
         contradictions=history.findings.count,
+        unreadable=list(history.unreadable.values())[:MAX_BROKEN],
+        unreadable_streams=len(history.unreadable),
         products={
             stock.product_id: ProductReceipt(stock.received, stock.reserved)
             for stock in history.products.values()

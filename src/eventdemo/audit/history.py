@@ -9,20 +9,30 @@ from itertools import pairwise
 from msgspec import Struct, field
 
 from eventdemo.audit.products import SalesLedger, StockLedger, SuspectedRefusal
-from eventdemo.audit.receipt import Findings
+from eventdemo.audit.receipt import Findings, UnreadableStream
 from eventdemo.facts import (
     FailureCode,
     OrderCreated,
     ProductChanged,
     ProductEvent,
     ProductRegistered,
+    ProductRetired,
     PurchaseApproved,
     PurchaseFailed,
     StockReceived,
     StockReserved,
+    product_id_of,
+    product_stream,
+    purchase_stream,
 )
 from eventdemo.ids import is_request_id, requested_at_us
-from eventdemo.messages import Outcome, RecordedEvent, outcome_of
+from eventdemo.messages import (
+    Outcome,
+    PoolEvent,
+    RecordedEvent,
+    UnreadableEvent,
+    outcome_of,
+)
 
 #: How far the clocks of the instances may be apart for a refusal to be called wrong.
 CLOCK_TOLERANCE_US = 1_000_000
@@ -54,12 +64,18 @@ class Fingerprints:
 
 
 class History(Struct):
-    """The state after the events so far. ``approved`` holds the purchases that wait for their
-    order, ``decided`` a digest of each outcome, ``unpaired`` the reservations without an approval
-    and the approvals without a reservation, by what caused them."""
+    """The state after the events so far. ``at_us`` is the latest time of any of them: the next is
+    recorded no earlier, however long ago it was decided or its clock set back. ``approved`` holds
+    the purchases that wait for their order, ``decided`` a digest of each outcome, ``unpaired`` the
+    reservations without an approval and the approvals without a reservation, by their cause,
+    ``refused_as_retired`` the first refusal of each product that is said to be off sale: its
+    retirement may stand behind it, and ``unreadable`` the streams that are checked up to an event
+    that can't be read: what follows it breaks no promise for certain, and neither does what lacks
+    its counterpart there."""
 
     findings: Findings
     position: int = 0
+    at_us: int = 0
     confirmed: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     products: dict[str, StockLedger] = field(default_factory=dict)
@@ -67,22 +83,42 @@ class History(Struct):
     approved: dict[bytes, Terms] = field(default_factory=dict)
     decided: dict[bytes, int] = field(default_factory=dict)
     unpaired: dict[str, tuple[type, Taken]] = field(default_factory=dict)
+    refused_as_retired: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, UnreadableStream] = field(default_factory=dict)
     event_ids: Fingerprints = field(default_factory=Fingerprints)
     order_ids: Fingerprints = field(default_factory=Fingerprints)
 
-    def take(self, event: RecordedEvent) -> None:
+    def take(self, event: PoolEvent) -> None:
         """Takes the next event in the order of positions."""
         if event.position != self.position + 1:
             self.findings.add(f"Position {event.position} follows position {self.position}.")
         self.position = event.position
+        self.at_us = max(self.at_us, event.at_us)
         self.event_ids.add(event.id)
+        if event.stream in self.unreadable:
+            return
+        if isinstance(event, UnreadableEvent):
+            self._set_aside(event)
+        else:
+            self._take_readable(event)
+
+    def _set_aside(self, event: UnreadableEvent) -> None:
+        self.unreadable[event.stream] = UnreadableStream(
+            event.stream, event.version, event.position, event.product_id, event.reason
+        )
+        if stock := self.products.get(product_id_of(event.stream)):
+            stock.suspected = []
+
+    def _take_readable(self, event: RecordedEvent) -> None:
         if event.stream != event.data.stream:
             self.findings.add(f"{_name(event)} is about {event.data.stream}.")
         match event.data:
             case StockReserved() as fact:
                 self._pair(event, StockReserved, fact)
                 self._take_product_event(event, fact)
-            case StockReceived() | ProductRegistered() | ProductChanged() as fact:
+            case (
+                StockReceived() | ProductRegistered() | ProductChanged() | ProductRetired()
+            ) as fact:
                 self._take_product_event(event, fact)
             case PurchaseApproved() as fact:
                 self._pair(event, PurchaseApproved, fact)
@@ -97,16 +133,38 @@ class History(Struct):
         for stock in self.products.values():
             for refusal in stock.suspected:
                 self._add_undersold(stock, refusal)
+        for product_id, name in self.refused_as_retired.items():
+            refused = self.products.get(product_id)
+            if product_stream(product_id) in self.unreadable:
+                continue
+            if refused is None or not refused.ever_retired:
+                self.findings.add(f"{name} refuses a product that was never retired.")
         for causation_id, (kind, (request_id, product_id, quantity)) in self.unpaired.items():
+            approved = kind is PurchaseApproved
+            mate = product_stream(product_id) if approved else purchase_stream(request_id)
+            if mate in self.unreadable:
+                continue
             self.findings.add(
                 f"Purchase {request_id}: {kind.__name__} of {quantity} {product_id}, caused by "
                 f"{causation_id}, has no {_mate(kind).__name__} of the same."
             )
 
     def agrees(self, outcome: Outcome) -> bool | None:
-        """Returns whether a cached outcome is the recorded one; None if none is recorded."""
+        """Returns whether a cached outcome is the recorded one, or may be where that cannot be
+        read; None if none is recorded."""
         recorded = self.decided.get(key_of(outcome.request_id))
-        return None if recorded is None else recorded == _digest(outcome)
+        if recorded is None:
+            return True if purchase_stream(outcome.request_id) in self.unreadable else None
+        return recorded == _digest(outcome)
+
+    def unreadable_purchases(self) -> set[bytes]:
+        """Returns the purchases whose outcome may be recorded and cannot be read."""
+        prefix = purchase_stream("")
+        return {
+            key_of(stream.removeprefix(prefix))
+            for stream in self.unreadable
+            if stream.startswith(prefix)
+        }
 
     def _pair(
         self, event: RecordedEvent, kind: type, fact: StockReserved | PurchaseApproved
@@ -125,7 +183,7 @@ class History(Struct):
         if stock is None:
             stock = self.products[fact.product_id] = StockLedger(fact.product_id)
         self._expect_version(event, stock.version + 1)
-        stock.take(fact, event.at_us)
+        stock.take(fact, self.at_us)
         for refusal in stock.confirm_suspected(event.at_us - CLOCK_TOLERANCE_US):
             self._add_undersold(stock, refusal)
         if stock.available < 0 and type(fact) is StockReserved:
@@ -133,6 +191,8 @@ class History(Struct):
                 f"Oversold: {_name(event)} makes {stock.reserved} units of {fact.product_id} "
                 f"reserved, of {stock.received} received."
             )
+        if stock.retired and type(fact) is StockReserved:
+            self.findings.add(f"{_name(event)} reserves units of a product that was retired.")
 
     def _take_approval(self, event: RecordedEvent, fact: PurchaseApproved) -> None:
         key = key_of(fact.request_id)
@@ -168,6 +228,8 @@ class History(Struct):
         self._decide(key, event)
         if fact.code is FailureCode.OUT_OF_STOCK:
             self._suspect(event, fact)
+        if fact.code is FailureCode.PRODUCT_RETIRED:
+            self.refused_as_retired.setdefault(fact.product_id, _name(event))
 
     def _suspect(self, event: RecordedEvent, fact: PurchaseFailed) -> None:
         """Suspects a refusal if enough units were there all the time between the request and the
@@ -175,6 +237,8 @@ class History(Struct):
         order of events in different streams at one time."""
         stock = self.products.get(fact.product_id)
         if stock is None or not is_request_id(fact.request_id):
+            return
+        if product_stream(fact.product_id) in self.unreadable:
             return
         requested_us = requested_at_us(fact.request_id)
         if requested_us > event.at_us:

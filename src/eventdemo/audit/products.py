@@ -10,6 +10,7 @@ from eventdemo.facts import (
     ProductChanged,
     ProductEvent,
     ProductRegistered,
+    ProductRetired,
     StockReceived,
     StockReserved,
 )
@@ -40,7 +41,8 @@ class StockLedger(Struct):
     price_cents: int = 0
     received: int = 0
     reserved: int = 0
-    last_at_us: int = 0
+    retired: bool = False
+    ever_retired: bool = False
     low_water_marks: list[tuple[int, int]] = field(default_factory=list)
     suspected: list[SuspectedRefusal] = field(default_factory=list)
 
@@ -49,18 +51,19 @@ class StockLedger(Struct):
         return self.received - self.reserved
 
     def take(self, event: ProductEvent, at_us: int) -> None:
+        """Takes the next event, recorded no earlier than ``at_us``, which never falls."""
         self.version += 1
-        # A clock that was set back must not make a restock look older than it is.
-        self.last_at_us = max(self.last_at_us, at_us)
         match event:
             case StockReserved():
                 self.reserved += event.quantity
             case StockReceived():
-                self._add_low_water_mark()
+                self._add_low_water_mark(at_us)
                 self.received += event.quantity
             case ProductRegistered() | ProductChanged():
-                self.registered = True
+                self.registered, self.retired = True, False
                 self.name, self.price_cents = event.name, event.price_cents
+            case ProductRetired():
+                self.retired = self.ever_retired = True
 
     def least_since(self, at_us: int) -> int:
         """Returns the fewest units that were available from then until the last event.
@@ -90,13 +93,14 @@ class StockLedger(Struct):
             self.reserved,
             self.available,
             self.version,
+            self.retired,
         )
 
-    def _add_low_water_mark(self) -> None:
+    def _add_low_water_mark(self, at_us: int) -> None:
         marks = self.low_water_marks
         while marks and marks[-1][1] >= self.available:
             marks.pop()
-        marks.append((self.last_at_us, self.available))
+        marks.append((at_us, self.available))
 
 
 class SalesLedger(Struct):

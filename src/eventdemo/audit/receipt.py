@@ -13,12 +13,24 @@ class ProductReceipt(Struct, frozen=True):
     reserved: int
 
 
+class UnreadableStream(Struct, frozen=True):
+    """A stream that was checked up to an event that cannot be read, and why that can't be."""
+
+    stream: str
+    version: int
+    position: int
+    product_id: str
+    reason: str
+
+
 class Receipt(Struct, frozen=True, kw_only=True):
     """Accepted = confirmed + failed + pending, and every contradiction in words.
 
-    ``broken`` holds at most ``MAX_BROKEN`` of the ``contradictions``. ``position`` is that of the
-    last event that was checked, ``read_models_position`` the one up to which the read models
-    were checked; None if there are none that could be.
+    ``unreadable`` holds at most ``MAX_BROKEN`` of the ``unreadable_streams``, whose purchases may
+    be decided and count as pending. ``broken`` holds at most ``MAX_BROKEN`` of the
+    ``contradictions``. ``position`` is that of the last event that was checked,
+    ``read_models_position`` the one up to which the read models were checked; None if there are
+    none that could be.
     """
 
     accepted: int
@@ -27,6 +39,8 @@ class Receipt(Struct, frozen=True, kw_only=True):
     pending: int
     broken: list[str]
     contradictions: int
+    unreadable: list[UnreadableStream] = field(default_factory=list)
+    unreadable_streams: int = 0
     products: dict[str, ProductReceipt]
     failures: dict[str, int]
     position: int
@@ -36,6 +50,11 @@ class Receipt(Struct, frozen=True, kw_only=True):
     def clean(self) -> bool:
         """Whether every promise that was checked was kept."""
         return not self.contradictions
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that is recorded could be read."""
+        return not self.unreadable_streams
 
 
 class Findings(Struct):

@@ -5,7 +5,7 @@ One process of Lambda serves one service, named by ``EVENTDEMO_SERVICE``, and on
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -15,11 +15,9 @@ from eventdemo.engines.aws.sqs.messaging import QueueMessage
 from eventdemo.engines.aws.sqs.parts import LambdaInvocations
 from eventdemo.errors import Misconfigured, StorageError
 from eventdemo.flow import SERVICES, Row, row_of
-from eventdemo.ids import now_us
 from eventdemo.ports import EventPool, SessionCache
 from eventdemo.runtime.composite import CompositeEngine
 from eventdemo.runtime.handler import Handler
-from eventdemo.runtime.observer import UNOBSERVED, Observer
 from eventdemo.runtime.retries import RetryPolicy
 from eventdemo.runtime.state import StateCache
 from eventdemo.runtime.wiring import Factories
@@ -46,16 +44,12 @@ class Function:
         cache: SessionCache,
         invocations: LambdaInvocations,
         retries: RetryPolicy | None = None,
-        clock: Callable[[], int] = now_us,
-        observer: Observer = UNOBSERVED,
     ) -> None:
         self._row = row
         self._pool = pool
         self._cache = cache
         self._invocations = invocations
         self._retries = retries or RetryPolicy()
-        self._clock = clock
-        self._observer = observer
         self._states = StateCache()
 
     async def __call__(self, event: LambdaEvent) -> dict[str, Any]:
@@ -70,35 +64,40 @@ class Function:
         return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in unsettled]}
 
     async def _handle(self, queue: str, messages: list[QueueMessage]) -> list[str]:
-        invocation = self._invocations.of(queue, messages)
-        messaging = invocation.messaging
+        source, messaging = self._invocations.of(queue, messages)
         engine = CompositeEngine(self._pool, messaging.parts, self._cache, messaging.close)
-        handler = Handler(
-            self._row, engine, self._states, self._retries, self._clock, self._observer
-        )
+        handler = Handler(self._row, engine, self._states, self._retries)
         service = self._row.service
         try:
             while received := await messaging.topics.receive(service, MESSAGES_PER_BATCH):
                 await handler.handle(received)
         except StorageError as error:
-            self._observer.storage_failed(service)
             log.error("storage failed, messages come again", service=service, error=str(error))
         finally:
             await engine.close()
-        return invocation.source.unsettled
+        return source.unsettled
 
 
-async def open_function(settings: Settings, service: str) -> Function:
-    """Opens a service as AWS Lambda calls it, for as long as the process lives. Raises
-    ``Misconfigured`` or a ``StorageError`` if it can't run with the settings."""
+async def open_function() -> Function:
+    """Opens the service of ``EVENTDEMO_SERVICE`` as AWS Lambda calls it, for as long as the process
+    lives. Raises ``Misconfigured`` or a ``StorageError`` if it can't run with the settings."""
+    settings = Settings.load()
+    logs.configure(settings.log_level)
+    service = os.environ.get("EVENTDEMO_SERVICE", "")
+    if service not in SERVICES:
+        raise Misconfigured(
+            f"EVENTDEMO_SERVICE must be one of {', '.join(SERVICES)}, not {service!r}"
+        )
     factories = Factories(must_exist=True)
     factory = factories.of(settings.topics)
     if not isinstance(factory, AwsEngineFactory):
         raise Misconfigured("a function needs topics that call it: set EVENTDEMO_TOPICS to aws://…")
     try:
-        invocations = await factory.lambda_invocations(settings.topics, service)
         pool = await factories.of(settings.event_pool).event_pool(settings.event_pool)
-        cache = await factories.of(settings.session_cache).session_cache(settings.session_cache)
+        pool_id = await pool.identity()
+        invocations = await factory.lambda_invocations(settings.topics, pool_id, service)
+        caches = factories.of(settings.session_cache)
+        cache = await caches.session_cache(settings.session_cache, pool_id)
     except BaseException:
         await factories.close()
         raise
@@ -126,7 +125,7 @@ class _Process:
 
     async def _call(self, event: LambdaEvent) -> dict[str, Any]:
         if self._function is None:
-            self._function = await _open()
+            self._function = await open_function()
         return await self._function(event)
 
 
@@ -136,14 +135,3 @@ _process = _Process()
 def handle(event: LambdaEvent, context: object) -> dict[str, Any]:
     """Handles messages of SQS as Lambda passes them; returns those that have to come again."""
     return _process.call(event)
-
-
-async def _open() -> Function:
-    settings = Settings.load()
-    logs.configure(settings.log_level)
-    service = os.environ.get("EVENTDEMO_SERVICE", "")
-    if service not in SERVICES:
-        raise Misconfigured(
-            f"EVENTDEMO_SERVICE must be one of {', '.join(SERVICES)}, not {service!r}"
-        )
-    return await open_function(settings, service)

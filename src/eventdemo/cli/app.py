@@ -1,10 +1,11 @@
 """The application: all commands in the order of ``--help``, exit codes, and errors in one line."""
 
-import os
+import errno
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from inspect import cleandoc
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -13,19 +14,21 @@ from eventdemo import __version__
 from eventdemo.cli import (
     aws,
     compare,
+    config,
     dead_letters,
+    live_flow,
     lookups,
     maintenance,
     processes,
+    purchase_steps,
     shop,
     simulate,
     soak,
 )
+from eventdemo.cli.exit_codes import DONE, EXIT_CODES, FAILED, INTERRUPTED
 from eventdemo.cli.options import Commands
 from eventdemo.cli.output import printable
-from eventdemo.errors import EventdemoError
-
-INTERRUPTED = 130
+from eventdemo.errors import EventdemoError, Misconfigured
 
 
 def _print_version(requested: bool) -> None:
@@ -36,7 +39,7 @@ def _print_version(requested: bool) -> None:
 
 def eventdemo(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=_print_version, help="Print the version.")
     ] = False,
 ) -> None:
     """An event-driven order-processing system: take purchases, decide them behind a queue, and
@@ -44,16 +47,19 @@ def eventdemo(
 
     Start with [bold]eventdemo up[/bold]; then, in another terminal, [bold]eventdemo buy
     sku-1 --wait 5[/bold].
-
-    Exit codes: 0 done, 1 failed, 2 wrong input or settings, 3 port in use, 4 storage trouble,
-    5 nothing answers at the URL, 6 the purchase failed, 130 interrupted.
     """
 
 
+#: What standard output answers on a full disk, or when its terminal is gone.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
+#: What the help says of an option's type; a flag has no value.
+SHORT_TYPES = {"bool": "", "int": "N", "float": "N", "str": "TEXT"}
+
 PANELS: tuple[tuple[str, Commands], ...] = (
-    ("Run", processes.COMMANDS),
-    ("Buy", shop.BUYER_COMMANDS),
-    ("Look", lookups.COMMANDS),
+    ("Run", {**processes.COMMANDS, **config.COMMANDS}),
+    ("Buy", {**shop.BUYER_COMMANDS, **purchase_steps.COMMANDS}),
+    ("Look", {**lookups.COMMANDS, **live_flow.COMMANDS}),
     ("Operate", {**shop.OPERATOR_COMMANDS, **dead_letters.COMMANDS}),
     (
         "Maintain and prove",
@@ -67,9 +73,27 @@ GROUPS: tuple[tuple[str, str, str, Commands], ...] = (
 )
 
 
-def _application() -> typer.Typer:
+def _application() -> Any:
+    """The command of all commands, as Typer makes it."""
+    command = typer.main.get_command(_described())
+    _shorten_types(command)
+    return command
+
+
+def _shorten_types(command: Any, parent: typer.Context | None = None) -> None:
+    """Leaves more room for the help of options than the names of Python's types do."""
+    context = typer.Context(command, parent, **command.context_settings)
+    for parameter in command.get_params(context):
+        if parameter.metavar is None:
+            parameter.metavar = SHORT_TYPES.get(parameter.bare_type())
+    for sub_command in getattr(command, "commands", {}).values():
+        _shorten_types(sub_command, context)
+
+
+def _described() -> typer.Typer:
     app = _typer()
-    app.callback(help=_reflowed(eventdemo.__doc__))(eventdemo)
+    codes = ", ".join(f"{row.code} {row.name}" for row in EXIT_CODES)
+    app.callback(help=f"{_reflowed(eventdemo.__doc__)}\n\nExit codes: {codes}.")(eventdemo)
     for panel, commands in PANELS:
         for name, command in commands.items():
             app.command(name, help=_reflowed(command.__doc__), rich_help_panel=panel)(command)
@@ -99,6 +123,7 @@ def _reflowed(text: str | None) -> str:
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code."""
     try:
+        check_encoding(arguments)
         code = _application()(list(arguments), prog_name="eventdemo", standalone_mode=False)
         sys.stdout.flush()
     except EventdemoError as error:
@@ -107,16 +132,29 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(_usage(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has seen enough; Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return code if isinstance(code, int) else 0
+    except OSError as error:
+        return _fail_by_system(error)
+    return code if isinstance(code, int) else DONE
 
 
-def main() -> None:
-    """The entry point of the ``eventdemo`` script."""
-    sys.exit(run(sys.argv[1:]))
+def check_encoding(arguments: Sequence[str]) -> None:
+    """Raises ``Misconfigured`` for arguments that are no text: nothing could be sent of them."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise Misconfigured(f"an argument is not text in this encoding: {argument!a}") from None
+
+
+def _fail_by_system(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
+        return FAILED
+    if error.errno in UNWRITABLE and not error.filename:  # the storage has errors of its own
+        return _fail(f"eventdemo: the output cannot be written: {error.strerror}", FAILED)
+    if error.errno == errno.EMFILE:
+        return _fail("eventdemo: too many open files: allow more with `ulimit -n 1024`", FAILED)
+    place = f": {error.filename}" if error.filename else ""
+    return _fail(f"eventdemo: {error.strerror or error}{place}", FAILED)
 
 
 def _usage(error: TyperException) -> str:
@@ -127,5 +165,6 @@ def _usage(error: TyperException) -> str:
 
 
 def _fail(line: str, code: int) -> int:
-    print(printable(" ".join(line.split())), file=sys.stderr)
+    with suppress(OSError):  # a standard error that is full
+        print(printable(" ".join(line.split())), file=sys.stderr)
     return code

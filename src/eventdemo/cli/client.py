@@ -4,19 +4,23 @@ import http.client
 import json
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from eventdemo.cli.options import settings_of
 from eventdemo.errors import EventdemoError, Misconfigured
+from eventdemo.settings import Settings
 
 TIMEOUT_S = 30.0
+HOW_TO_REACH = "start it with `eventdemo up`, or say where it is with --url or EVENTDEMO_URL"
 #: How long one request may wait for an outcome; a longer wait is several requests.
 LONGEST_WAIT_S = 10.0
 #: The problem type of an answer that the read models cannot give yet, and how it is retried.
 BEHIND = "/problems/behind"
 CATCHING_UP_S = 10.0
 RETRY_S = 0.1
+#: The statuses of problems with what was typed, not with the state of things.
+REFUSED_INPUT = (400, 413, 414, 415, 422, 431)
 
 
 class Unreachable(EventdemoError):
@@ -28,28 +32,33 @@ class Unreachable(EventdemoError):
 class ApiProblem(EventdemoError):
     """The API answered with a problem: its detail is the message."""
 
-    def __init__(self, message: str, type_: str) -> None:
+    def __init__(self, message: str, type_: str, status: int) -> None:
         super().__init__(message)
         self.type = type_
+        self.status = status
+        if status in REFUSED_INPUT:
+            self.exit_code = Misconfigured.exit_code
+
+
+class ServerSentEvent(NamedTuple):
+    """One event of a stream, with its JSON."""
+
+    id: str
+    name: str
+    data: Any
 
 
 class Client:
     """Calls one API. Every call raises ``ApiProblem`` or ``Unreachable``."""
 
-    def __init__(self, url: str | None = None) -> None:
-        settings = settings_of({})
-        self.url = (url or settings.url).rstrip("/")
+    def __init__(self, url: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        settings = Settings.load({"url": url})
+        self.url = settings.api_url
         self._token = settings.operator_token
         parts = urlsplit(self.url)
-        try:
-            port = parts.port
-        except ValueError:
-            port = 0
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-            raise Misconfigured(f"--url must be like http://127.0.0.1:8000, not {self.url!r}")
         secure = parts.scheme == "https"
         connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        self._connection = connect(parts.hostname, port, timeout=TIMEOUT_S)
+        self._connection = connect(parts.hostname or "", parts.port, timeout=timeout_s)
         self._base = parts.path
 
     def get(self, path: str, **parameters: str | float | None) -> Any:
@@ -84,26 +93,55 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """The JSON of the answer to one request."""
-        fields = {"Accept": "application/json", **(headers or {})}
-        if self._token:
-            fields["Authorization"] = f"Bearer {self._token}"
+        fields = dict(headers or {})
         if body is not None:
             fields["Content-Type"] = "application/json"
         encoded = None if body is None else json.dumps(body).encode()
-        try:
-            self._connection.request(method, self._base + path, encoded, fields)
-            response = self._connection.getresponse()
+        with self._answered():
+            response = self._request(method, path, encoded, fields)
             answer = response.read()
+        return self._read(response, answer)
+
+    def stream(self, path: str, last_event_id: str = "") -> Iterator[ServerSentEvent]:
+        """The events of a stream after one of them, until the server ends it."""
+        fields = {"Accept": "text/event-stream, application/problem+json"}
+        if last_event_id:
+            fields["Last-Event-ID"] = last_event_id
+        with self._answered():
+            response = self._request("GET", path, None, fields)
+            if response.status != http.HTTPStatus.OK:
+                self._read(response, response.read())
+                return
+            event: dict[str, str] = {}
+            for line in response:
+                name, _, value = line.decode().rstrip("\r\n").partition(":")
+                if name:
+                    event[name] = value.removeprefix(" ")
+                elif event.keys() >= {"id", "event", "data"}:
+                    data = json.loads(event["data"])
+                    yield ServerSentEvent(event["id"], event["event"], data)
+                    event = {}
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, fields: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        authorization = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        sent = {"Accept": "application/json", **fields, **authorization}
+        self._connection.request(method, self._base + path, body, sent)
+        return self._connection.getresponse()
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        """Closes the connection at the end; raises ``Unreachable`` when it fails."""
+        try:
+            yield
         except ConnectionRefusedError:
-            raise Unreachable(
-                f"nothing answers at {self.url}: start it with `eventdemo up`"
-            ) from None
+            raise Unreachable(f"nothing answers at {self.url}: {HOW_TO_REACH}") from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise Unreachable(f"{self.url} did not answer: {reason}") from None
         finally:
             self._connection.close()  # between two looks of a watcher the server would close it
-        return self._read(response, answer)
 
     def _read(self, response: http.client.HTTPResponse, answer: bytes) -> Any:
         try:
@@ -115,7 +153,9 @@ class Client:
         if not isinstance(value, dict) or "detail" not in value:
             raise Unreachable(f"what answers at {self.url} is not eventdemo")
         message = f"{value.get('title', 'refused')}: {value['detail']}"
-        raise ApiProblem(message, str(value.get("type", "")))
+        if response.status == http.HTTPStatus.UNAUTHORIZED:
+            message = f"{message} Set EVENTDEMO_OPERATOR_TOKEN to it."
+        raise ApiProblem(message, str(value.get("type", "")), response.status)
 
 
 def path_of(*segments: str | int) -> str:

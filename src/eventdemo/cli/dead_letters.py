@@ -8,8 +8,9 @@ from urllib.parse import urlencode
 import msgspec
 import typer
 
+from eventdemo.cli import completion
 from eventdemo.cli.client import Client, path_of
-from eventdemo.cli.options import Commands, Json, Url
+from eventdemo.cli.options import Commands, Json, ProductOption, Url
 from eventdemo.cli.output import moment, print_json, print_table, say
 from eventdemo.errors import Misconfigured
 from eventdemo.flow import SERVICES, TOPICS
@@ -41,18 +42,27 @@ _DONE = {LetterAction.REDRIVE: "sent again", LetterAction.DISCARD: "discarded"}
 
 Action = Annotated[
     LetterAction,
-    typer.Argument(metavar="[list|show|redrive|discard]", help="What to do with them."),
+    typer.Argument(metavar="ACTION", help="What to do with them."),
 ]
 LetterId = Annotated[
-    int | None, typer.Argument(metavar="[ID]", min=1, help="Which one.", show_default=False)
+    int | None, typer.Argument(metavar="ID", min=1, help="Which one.", show_default=False)
 ]
 Every = Annotated[bool, typer.Option("--all", help="Redrive or discard all that meet the filter.")]
 Service = Annotated[
-    str | None, typer.Option("--service", help=f"Only those of one: {', '.join(SERVICES)}.")
+    str | None,
+    typer.Option(
+        "--service",
+        help=f"Only those of one: {', '.join(SERVICES)}.",
+        autocompletion=completion.services,
+    ),
 ]
 Topic = Annotated[
     str | None,
-    typer.Option("--topic", help=f"Only those of one: {', '.join(t.name for t in TOPICS)}."),
+    typer.Option(
+        "--topic",
+        help=f"Only those of one: {', '.join(t.name for t in TOPICS)}.",
+        autocompletion=completion.topics,
+    ),
 ]
 Reason = Annotated[
     str | None, typer.Option("--reason", metavar="TEXT", help="Only with this in the reason.")
@@ -60,14 +70,18 @@ Reason = Annotated[
 Request = Annotated[
     str | None, typer.Option("--request", metavar="REQUEST_ID", help="Only of one purchase.")
 ]
-Product = Annotated[
-    str | None, typer.Option("--product", metavar="PRODUCT", help="Only of one product.")
+State = Annotated[
+    LetterState,
+    typer.Option(
+        "--state",
+        metavar="STATE",
+        help=f"What was done with them so far: {', '.join(LetterState)}.",
+    ),
 ]
-State = Annotated[LetterState, typer.Option("--state", help="What was done with them so far.")]
 Limit = Annotated[
     int, typer.Option("--limit", min=1, max=1_000, help="How many are listed, at most.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing before --all.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --all.")]
 
 
 def dead_letters(
@@ -78,7 +92,7 @@ def dead_letters(
     topic: Topic = None,
     reason: Reason = None,
     request: Request = None,
-    product: Product = None,
+    product: ProductOption = None,
     state: State = LetterState.DEAD,
     limit: Limit = LISTED,
     yes: Yes = False,
@@ -107,7 +121,7 @@ def dead_letters(
     elif action is LetterAction.SHOW:
         _show(client.get(path_of("dead-letters", dead_letter_id or 0)), as_json)
     elif every:
-        if not yes and sys.stdin.isatty():
+        if not yes:
             _confirm(client, filter_, action)
         _print_changed(action, _change_all(client, filter_, action), as_json)
     else:
@@ -130,7 +144,9 @@ def _check(action: LetterAction, dead_letter_id: int | None, every: bool) -> Non
 
 
 def _confirm(client: Client, filter_: dict[str, str | None], action: LetterAction) -> None:
-    """Asks on the terminal; raises ``typer.Abort`` at a no."""
+    """Asks on the terminal; raises ``typer.Abort`` at a no, ``Misconfigured`` if there is none."""
+    if not sys.stdin.isatty():
+        raise Misconfigured(f"say --yes to {action.value} all without being asked")
     page = client.get(PATH, **filter_, limit=COUNTED)
     count = f"{'more than ' if page['next'] else ''}{len(page['dead_letters']):,}"
     typer.confirm(f"{action.value} {count} dead letters?", abort=True)

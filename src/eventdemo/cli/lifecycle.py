@@ -5,20 +5,23 @@ import asyncio
 import gc
 import os
 import signal
+import stat
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
 
-from eventdemo.errors import EventdemoError
-from eventdemo.ports import Engine
+from eventdemo.errors import EventdemoError, StorageError, StorageLost, StorageReadOnly
+from eventdemo.flow import SERVICES
+from eventdemo.ports import Engine, EventPool
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
-from eventdemo.telemetry.instruments import Meter, shared_memory
+from eventdemo.telemetry.instruments import LOOKED, Meter, shared_memory
 
 #: The promise is 5 s from SIGTERM to the end of the process; the rest is for closing files.
 STOP_WITHIN_S = 4.5
@@ -27,6 +30,8 @@ DRAIN_S = 4.0
 QUICK_DEATH_S = 5.0
 MAX_QUICK_DEATHS = 5
 FIRST_BACKOFF_S = 0.1
+#: How often it is looked whether the data is in its place.
+LOOK_FOR_DATA_EVERY_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -36,13 +41,29 @@ class WorkersKeepDying(EventdemoError):
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, must_exist: bool = False) -> AsyncIterator[Engine]:
-    """Opens the engine that the settings name, and closes it. Raises a ``StorageError``."""
-    engine = await open_engine(settings, must_exist=must_exist)
+async def opened(
+    settings: Settings, *, must_exist: bool = False, read_only: bool = False, pool_id: str = ""
+) -> AsyncIterator[Engine]:
+    """Opens the engine that the settings name, and closes it; see ``open_engine``."""
+    engine = await open_engine(
+        settings, must_exist=must_exist, read_only=read_only, pool_id=pool_id
+    )
     try:
         yield engine
     finally:
         await engine.close()
+
+
+async def folder_of_read_models(settings: Settings, pool: EventPool) -> Path:
+    """Makes the folder of an event pool's read models. Raises ``StorageReadOnly``."""
+    folder = settings.read_models / await pool.identity()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageReadOnly(
+            f"{folder} cannot be made ({error.strerror}): give another folder with --data"
+        ) from None
+    return folder
 
 
 async def together(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None:
@@ -85,18 +106,25 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
-class _StopAtEof(asyncio.Protocol):
-    def __init__(self, stop: asyncio.Event) -> None:
-        self._stop = stop
+def stop_on_eof(stop: asyncio.Event) -> None:
+    """Sets ``stop`` when the process at the other end of standard input ends, even by kill -9.
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop.set()
+    At the other end of a file or the null device there is none: they have ended.
+    """
+    loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
+    kind = os.fstat(descriptor).st_mode
+    if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or os.isatty(descriptor)):
+        stop.set()
+        return
 
+    def read() -> None:
+        with suppress(OSError):  # a terminal that is gone
+            if os.read(descriptor, 65_536):
+                return
+        loop.remove_reader(descriptor)
+        stop.set()
 
-async def stop_on_eof(stop: asyncio.Event) -> None:
-    """Sets ``stop`` when the process at the other end of standard input ends, even by kill -9."""
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: _StopAtEof(stop), sys.stdin)
+    loop.add_reader(descriptor, read)
 
 
 class Worker:
@@ -109,6 +137,11 @@ class Worker:
         self.restarts = 0
         self.process: Process | None = None
 
+    def forget_looks(self) -> None:
+        """Notes that no service runs until the successor looks for messages."""
+        for service in SERVICES:
+            self.meter.set(LOOKED, service, 0)
+
     @property
     def name(self) -> str:
         return f"worker-{self.number}"
@@ -120,18 +153,23 @@ class Worker:
         return self.process.pid if self.process and alive else None
 
 
-async def supervise(settings: Settings, worker: Worker, stop: asyncio.Event) -> None:
-    """Keeps one worker process running until ``stop``; raises ``WorkersKeepDying``."""
+async def supervise(
+    settings: Settings, worker: Worker, stop: asyncio.Event, pool: EventPool
+) -> None:
+    """Keeps one worker process running on an event pool until ``stop``, and none while that is
+    gone from its place; raises ``WorkersKeepDying``."""
     quick_deaths = 0
+    pool_id = await pool.identity()
     while not stop.is_set():
         started = time.monotonic()
-        process = worker.process = await _start(settings, worker)
+        process = worker.process = await _start(settings, worker, pool_id)
         try:
             await _ended_or_stopped(process, stop)
         finally:
             await _end(process)
-        if stop.is_set():
-            return
+            worker.forget_looks()
+        if stop.is_set() or await _data_was_lost(pool, stop):
+            continue
         quick_deaths = quick_deaths + 1 if time.monotonic() - started < QUICK_DEATH_S else 1
         code = process.returncode or 0
         ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
@@ -147,15 +185,53 @@ async def supervise(settings: Settings, worker: Worker, stop: asyncio.Event) -> 
             ended=ended,
             backoff_s=backoff_s,
         )
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), backoff_s)
+        await _sleep_unless(stop, backoff_s)
         worker.restarts += 1
 
 
-async def _start(settings: Settings, worker: Worker) -> Process:
+async def watch_data(pool: EventPool, stop: asyncio.Event) -> None:
+    """Says once that the data is gone from its place, and once that it is back, until ``stop``."""
+    lost = ""
+    while not stop.is_set():
+        reason = await _loss(pool)
+        if reason and not lost:
+            log.error("the data is lost, all is refused until it is back", reason=reason)
+        elif lost and not reason:
+            log.info("the data is back")
+        lost = reason
+        await _sleep_unless(stop, LOOK_FOR_DATA_EVERY_S)
+
+
+async def _data_was_lost(pool: EventPool, stop: asyncio.Event) -> bool:
+    """Returns at once False if the data is where it was; if not, waits until it is back."""
+    lost = False
+    while not stop.is_set() and await _loss(pool):
+        lost = True
+        await _sleep_unless(stop, LOOK_FOR_DATA_EVERY_S)
+    return lost
+
+
+async def _loss(pool: EventPool) -> str:
+    """Returns why the data is not where it was; empty if it is."""
+    try:
+        await pool.head()
+    except StorageLost as error:
+        return str(error)
+    except StorageError:
+        pass  # any other trouble is for whoever needs the data
+    return ""
+
+
+async def _sleep_unless(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def _start(settings: Settings, worker: Worker, pool_id: str) -> Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "eventdemo", "work", "--all", "--stop-on-eof", "--count-into", str(worker.memory)),
+        *("--only-on", pool_id),
         stdin=PIPE,
         pass_fds=[worker.memory],
         env={**os.environ, **settings.environment()},

@@ -1,25 +1,30 @@
-"""Commands that query: products as they are or were, histories, traces, the live flow."""
+"""Commands that query: products as they are or were, histories, orders, sales."""
 
-import time
 from typing import Annotated, Any
 
 import typer
-from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
+from eventdemo.cli import completion
 from eventdemo.cli.client import Client, path_of
-from eventdemo.cli.options import Commands, Json, ProductArgument, RequestArgument, Url
-from eventdemo.cli.output import moment, money, out, print_json, print_table, say, table
+from eventdemo.cli.options import Commands, Json, ProductArgument, ProductOption, Url
+from eventdemo.cli.output import moment, money, print_json, print_table, say
 from eventdemo.errors import Misconfigured
 
 #: The history of a product grows for ever: without --limit, this much of it is shown.
 HISTORY_EVENTS = 100
+ORDERS_SHOWN = 20
 
 
 def products(
     product: Annotated[
         str | None,
-        typer.Argument(metavar="[PRODUCT]", help="One product only.", show_default=False),
+        typer.Argument(
+            metavar="PRODUCT",
+            help="One product only.",
+            show_default=False,
+            autocompletion=completion.products,
+        ),
     ] = None,
     at_version: Annotated[
         int | None, typer.Option("--at-version", min=1, help="As it was after N events.")
@@ -28,6 +33,9 @@ def products(
         str | None,
         typer.Option("--at", metavar="TIME", help="As it was at a time: 2026-01-31T12:00:00Z."),
     ] = None,
+    retired: Annotated[
+        bool, typer.Option("--retired", help="List also those that were taken off sale.")
+    ] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -39,27 +47,14 @@ def products(
     if product is None:
         if at_version is not None or at is not None:
             raise Misconfigured("--at-version and --at need a product: `eventdemo products ID`")
-        rows = list(client.pages("/products", "products", limit=1_000))
+        with_retired = "true" if retired else None
+        rows = list(client.pages("/products", "products", limit=1_000, with_retired=with_retired))
     else:
         rows = [client.get(path_of("products", product), at_version=at_version, at=at)]
     if as_json:
         print_json(rows if product is None else rows[0])
         return
-    print_table(
-        ("product", "name", "price#", "received#", "reserved#", "available#", "version#"),
-        (
-            (
-                row["product_id"],
-                row["name"],
-                money(row["price_cents"]),
-                row["received"],
-                row["reserved"],
-                row["available"],
-                row["version"],
-            )
-            for row in rows
-        ),
-    )
+    _print_products(rows)
 
 
 def history(
@@ -93,107 +88,109 @@ def history(
         say(f"there is more: --after-version {page['events'][-1]['version']}")
 
 
-def trace(
-    request_id: RequestArgument,
+def orders(
+    order_id: Annotated[
+        str | None,
+        typer.Argument(metavar="ORDER_ID", help="One order only.", show_default=False),
+    ] = None,
+    product: ProductOption = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=1_000, help="How many, at most.")
+    ] = ORDERS_SHOWN,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Show the path of one purchase: each hop, how long it took, and what it recorded.
+    """List orders, newest first, or show one.
 
-    Example: [bold]eventdemo trace 0190f6a1-7c4e-7b1a-9d7e-3f8f2f0c5a11[/bold]
-    """
-    purchase = Client(url).get(path_of("purchases", request_id, "trace"))
-    if as_json:
-        print_json(purchase)
-        return
-    print_table(
-        ("topic", "heard by", "at", "after ms#", "recorded"),
-        (
-            (
-                f"TOPIC-{hop['topic']['number']} {hop['topic']['name']}",
-                hop["service"],
-                moment(hop["at"]),
-                float(hop["since_previous_ms"]),
-                _recorded(hop),
-            )
-            for hop in purchase["path"]
-        ),
-    )
-    for letter in purchase.get("given_up", ()):
-        say(
-            f"given up by {letter['service']} at attempt {letter['attempts']}: {letter['reason']} "
-            f"(dead letter {letter['id']}, {letter['state']})"
-        )
-    say(_outcome(purchase))
-
-
-def flow(
-    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
-    every_s: Annotated[
-        float, typer.Option("--every", min=0.1, max=3_600, help="Seconds between two looks.")
-    ] = 1.0,
-    url: Url = None,
-    as_json: Json = False,
-) -> None:
-    """Show the flow with live counts: what waits, is in flight, done and dead at each hop.
-
-    Example: [bold]eventdemo flow --watch[/bold]
+    Example: [bold]eventdemo orders --product sku-1 --limit 5[/bold]
     """
     client = Client(url)
-    view = client.get("/flow")
-    if as_json:
-        print_json(view)
-        while watch:
-            time.sleep(every_s)
-            print_json(client.get("/flow"))
-    elif not watch:
-        out.print(_flow_table(view))
+    page: dict[str, Any] = {"next": None}
+    if order_id is None:
+        page = client.get("/orders", product_id=product, limit=limit)
+        rows = page["orders"]
+    elif product is not None:
+        raise Misconfigured("an order id and --product are two ways to choose: give one of them")
     else:
-        with Live(_flow_table(view), console=out, auto_refresh=False) as live:
-            while True:
-                time.sleep(every_s)
-                live.update(_flow_table(client.get("/flow")), refresh=True)
+        rows = [client.get(path_of("orders", order_id))]
+    if as_json:
+        print_json(rows if order_id is None else rows[0])
+        return
+    print_table(
+        ("order", "product", "units#", "price#", "total#", "at"),
+        (
+            (
+                row["order_id"],
+                row["product_id"],
+                row["quantity"],
+                money(row["unit_price_cents"]),
+                money(row["total_cents"]),
+                moment(row["created_at"]),
+            )
+            for row in rows
+        ),
+    )
+    if page["next"]:
+        say("there is more: ask for more with --limit")
 
 
-COMMANDS: Commands = {"products": products, "history": history, "trace": trace, "flow": flow}
+def sales(url: Url = None, as_json: Json = False) -> None:
+    """Show what was sold of each product, and why purchases of it failed.
+
+    Example: [bold]eventdemo sales[/bold]
+    """
+    rows = list(Client(url).pages("/sales", "sales", limit=1_000))
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ("product", "orders#", "units#", "revenue#", "failed#", "why"),
+        (
+            (
+                row["product_id"],
+                row["orders"],
+                row["units"],
+                money(row["revenue_cents"]),
+                sum(row["failed"].values()),
+                ", ".join(f"{count:,} {code}" for code, count in row["failed"].items()),
+            )
+            for row in rows
+        ),
+    )
+
+
+COMMANDS: Commands = {"products": products, "history": history, "orders": orders, "sales": sales}
+
+
+def _print_products(rows: list[dict[str, Any]]) -> None:
+    states = [_state(row) for row in rows]
+    state = ("state",) if any(states) else ()
+    print_table(
+        ("product", "name", "price#", "received#", "reserved#", "available#", "version#", *state),
+        (
+            (
+                row["product_id"],
+                row["name"],
+                money(row["price_cents"]),
+                row["received"],
+                row["reserved"],
+                row["available"],
+                row["version"],
+                *([unusual] if state else []),
+            )
+            for row, unusual in zip(rows, states, strict=True)
+        ),
+    )
+
+
+def _state(product: dict[str, Any]) -> Text | None:
+    """What is unusual about a product."""
+    if product.get("damaged"):
+        return Text("damaged", "bold red")
+    return Text("retired", "yellow") if product.get("retired") else None
 
 
 def _fields(data: dict[str, Any]) -> str:
-    return "  ".join(f"{name}={value}" for name, value in data.items() if name != "product_id")
-
-
-def _recorded(hop: dict[str, Any]) -> str:
-    lines = [f"{event['type']} {event['stream']}@{event['version']}" for event in hop["caused"]]
-    if refused := hop.get("refused"):
-        lines.append(f"refused: {refused['code']}")
-    return "\n".join(lines)
-
-
-def _outcome(purchase: dict[str, Any]) -> str:
-    latency = f" after {purchase['total_ms']} ms" if purchase.get("total_ms") is not None else ""
-    if failure := purchase.get("failure"):
-        return f"failed{latency}: {failure['code']}: {failure['detail']}"
-    if order_id := purchase.get("order_id"):
-        return f"confirmed{latency}: order {order_id}"
-    return "pending"
-
-
-def _flow_table(view: dict[str, Any]) -> Table:
-    hops = (
-        (
-            hop["hears"],
-            hop["service"],
-            ", ".join(hop["says"]),
-            hop["waiting"],
-            hop["in_flight"],
-            hop["done"],
-            hop["dead"],
-            float(hop["oldest_waiting_ms"]),
-        )
-        for hop in view["hops"]
-    )
-    return table(
-        ("hears", "service", "says", "waiting#", "in flight#", "done#", "dead#", "oldest ms#"),
-        hops,
-        title=f"{view['door']}: {view['totals']['accepted']:,} accepted",
-    )
+    """The fields of an event, the longest last: where there is little room it gets a line."""
+    pairs = [f"{name} {value}" for name, value in data.items() if name != "product_id"]
+    return ", ".join(sorted(pairs, key=len))

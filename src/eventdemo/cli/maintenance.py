@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from eventdemo.cli.exit_codes import DONE, FAILED, INTERRUPTED, UNREADABLE
 from eventdemo.cli.options import (
     Commands,
     Data,
@@ -27,7 +28,8 @@ def audit(
 ) -> int:
     """Check the promises against all that is stored, and print the receipt.
 
-    Reads the data itself, so the system may run or not. Exits with 1 if a promise is broken.
+    Reads the data itself, so the system may run or not. Exits with 1 if a promise is broken, else
+    with 8 if events cannot be read: the receipt names their streams, and all others are checked.
 
     Example: [bold]eventdemo audit --json[/bold]
     """
@@ -36,7 +38,9 @@ def audit(
 
     receipt = run_async(reports.audit_of(settings))
     print_json(receipt) if as_json else reports.print_receipt(receipt)
-    return 0 if receipt.clean else 1
+    if not receipt.clean:
+        return FAILED
+    return DONE if receipt.complete else UNREADABLE
 
 
 def rebuild(
@@ -46,13 +50,16 @@ def rebuild(
 ) -> None:
     """Build the read models again from the first event, while the system runs or not.
 
-    Readers see the old ones until the new ones are complete.
+    Readers see the old ones until the new ones are complete. Streams of which an event cannot be
+    read are set aside, and named on standard error.
 
     Example: [bold]eventdemo rebuild --data /var/lib/eventdemo[/bold]
     """
     settings = settings_of(locals())
     from eventdemo.cli import reports
+    from eventdemo.telemetry import logs
 
+    logs.configure(settings.log_level)
     position = run_async(reports.rebuild(settings))
     if as_json:
         print_json({"position": position})
@@ -121,7 +128,8 @@ def load(
 
     Accepted: from when a purchase was due to its 202. Decided: from when it was due until its
     outcome could be read, followed for a sample. Refusals and confirmations are counted apart.
-    Exits with 1 if a purchase that got its 202 was lost, or a promise is broken.
+    Its products are called load-…, and taken off sale at the end. Exits with 1 if a purchase that
+    got its 202 was lost, or a promise is broken. Ctrl-C ends it early, with what was measured.
 
     Example: [bold]eventdemo load --rate 2000 --duration 30 --products 1000 --hot 0.5[/bold]
     """
@@ -140,9 +148,11 @@ def load(
         drain_s=drain_s,
         check=check,
     )
-    report = run_async(reports.load(settings, url or settings.url, workload, audited=audited))
+    report = run_async(reports.load(settings, settings.api_url, workload, audited=audited))
     print_json(report) if as_json else reports.print_report(report)
-    return 0 if report.promises_kept else 1
+    if report.interrupted:
+        return INTERRUPTED
+    return DONE if report.promises_kept else FAILED
 
 
 COMMANDS: Commands = {"rebuild": rebuild, "audit": audit, "load": load}

@@ -8,6 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from eventdemo.cli import completion
+from eventdemo.cli.limits import FEWEST_FILES, allow_files
+from eventdemo.errors import Misconfigured
 from eventdemo.settings import SETTINGS, Settings
 
 T = TypeVar("T")
@@ -20,7 +23,7 @@ Commands = Mapping[str, Callable[..., object]]
 _ROWS = {setting.name: setting for setting in SETTINGS}
 
 
-def _option(name: str) -> Any:
+def _option(name: str, completer: Callable[[str], list[str]] | None = None) -> Any:
     """The option of a setting. It has no default of its own: the setting's other sources follow."""
     row = _ROWS[name]
     return typer.Option(
@@ -29,6 +32,7 @@ def _option(name: str) -> Any:
         help=f"{row.help} [dim]\\[env: {row.environment}; default: {row.default}][/dim]",
         show_default=False,
         rich_help_panel="Settings",
+        autocompletion=completer,
     )
 
 
@@ -47,22 +51,30 @@ ClientTimeout = Annotated[str | None, _option("client_timeout_s")]
 RateLimit = Annotated[str | None, _option("rate_limit")]
 RateBurst = Annotated[str | None, _option("rate_burst")]
 TrustedProxies = Annotated[str | None, _option("trusted_proxies")]
+AllowedOrigins = Annotated[str | None, _option("allowed_origins")]
 MessageRetention = Annotated[str | None, _option("message_retention_s")]
 PushTopic = Annotated[str | None, _option("push_topic")]
 PushListen = Annotated[str | None, _option("push_listen")]
-LogLevel = Annotated[str | None, _option("log_level")]
+LogLevel = Annotated[str | None, _option("log_level", completion.levels)]
 
-Url = Annotated[
-    str | None,
-    typer.Option(
-        "--url",
-        metavar="URL",
-        help="Where the API answers. [dim]\\[default: host and port of the settings][/dim]",
+Url = Annotated[str | None, _option("url")]
+ProductArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="PRODUCT",
+        help="Its id.",
         show_default=False,
+        autocompletion=completion.products,
     ),
 ]
-ProductArgument = Annotated[
-    str, typer.Argument(metavar="PRODUCT", help="Its id.", show_default=False)
+ProductOption = Annotated[
+    str | None,
+    typer.Option(
+        "--product",
+        metavar="PRODUCT",
+        help="Only of one product.",
+        autocompletion=completion.products,
+    ),
 ]
 RequestArgument = Annotated[
     str, typer.Argument(metavar="REQUEST_ID", help="What `buy` answered with.", show_default=False)
@@ -79,7 +91,12 @@ def settings_of(parameters: Mapping[str, object]) -> Settings:
 
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a command's coroutine, on uvloop where it is installed."""
+    """Runs a command's coroutine, on uvloop where it is installed. Raises ``Misconfigured``."""
+    try:
+        allow_files(FEWEST_FILES)
+    except Misconfigured:
+        coroutine.close()
+        raise
     # A thread that wrote to the disk waits at most this long for the interpreter lock; with
     # Python's default of 5 ms it would wait longer for the lock than for the disk.
     sys.setswitchinterval(THREAD_SWITCH_S)

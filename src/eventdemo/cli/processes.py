@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
+from eventdemo.cli import completion
 from eventdemo.cli.options import (
+    AllowedOrigins,
     ClientTimeout,
     Commands,
     Data,
@@ -48,6 +50,7 @@ def up(
     rate_limit: RateLimit = None,
     rate_burst: RateBurst = None,
     trusted_proxies: TrustedProxies = None,
+    allowed_origins: AllowedOrigins = None,
     message_retention_s: MessageRetention = None,
     push_topic: PushTopic = None,
     log_level: LogLevel = None,
@@ -90,6 +93,7 @@ def serve(
     rate_limit: RateLimit = None,
     rate_burst: RateBurst = None,
     trusted_proxies: TrustedProxies = None,
+    allowed_origins: AllowedOrigins = None,
     push_topic: PushTopic = None,
     log_level: LogLevel = None,
 ) -> None:
@@ -103,18 +107,20 @@ def serve(
     run_async(api_process.serve(settings))
 
 
+AllServices = Annotated[bool, typer.Option("--all", help="All services and the read models.")]
+
+
 def work(
     services: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SERVICE]...",
+            metavar="SERVICE",
             help=f"Rows of the flow to run: {', '.join((*SERVICES, READ_MODELS))}.",
             show_default=False,
+            autocompletion=completion.parts,
         ),
     ] = None,
-    all_services: Annotated[
-        bool, typer.Option("--all", help="All services and the read models.")
-    ] = False,
+    all_services: AllServices = False,
     data: Data = None,
     event_pool: EventPool = None,
     topics: Topics = None,
@@ -141,6 +147,7 @@ def work(
         typer.Option("--metrics-host", metavar="HOST", help="Address of --metrics-port."),
     ] = "127.0.0.1",
     count_into: Annotated[int | None, typer.Option("--count-into", hidden=True)] = None,
+    only_on: Annotated[str, typer.Option("--only-on", metavar="POOL", hidden=True)] = "",
 ) -> None:
     """Run some services, or all, without the API. Several instances may run at once.
 
@@ -151,7 +158,7 @@ def work(
     from eventdemo.cli import worker_process
 
     target = worker_process.MetricsTarget(metrics_host, metrics_port, count_into)
-    run_async(worker_process.work(settings, names, target, until_eof=stop_on_eof))
+    run_async(worker_process.work(settings, names, target, until_eof=stop_on_eof, pool_id=only_on))
 
 
 COMMANDS: Commands = {"up": up, "serve": serve, "work": work}

@@ -3,18 +3,20 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from eventdemo.audit import Receipt, audit
-from eventdemo.cli.client import Unreachable
-from eventdemo.cli.lifecycle import opened
+from eventdemo.cli.client import HOW_TO_REACH, Unreachable
+from eventdemo.cli.lifecycle import folder_of_read_models, opened
+from eventdemo.cli.limits import FEWEST_FILES, allow_files
 from eventdemo.cli.output import err, print_table, say
 from eventdemo.engines.registry import file_of
 from eventdemo.errors import Misconfigured
-from eventdemo.lab.load.load import Load
+from eventdemo.lab.load.load import FOLLOWERS, Load
 from eventdemo.lab.load.measures import Latency, LoadResult, Workload
 from eventdemo.readmodels.read_models import ReadModels
 from eventdemo.readmodels.rebuild import rebuild as rebuild_read_models
@@ -31,6 +33,7 @@ class LoadReport(Struct, frozen=True):
     load: LoadResult
     receipt: Receipt | None
     no_receipt: str | None
+    interrupted: bool = False
 
     @property
     def promises_kept(self) -> bool:
@@ -40,8 +43,10 @@ class LoadReport(Struct, frozen=True):
 
 async def audit_of(settings: Settings) -> Receipt:
     """Audits the data that the settings name. Raises a ``StorageError``."""
-    async with opened(settings, must_exist=True) as engine:
-        read_models = ReadModels(settings.read_models)
+    async with opened(settings, read_only=True) as engine:
+        read_models = ReadModels(
+            settings.read_models / await engine.pool.identity(), read_only=True
+        )
         try:
             with err.status("auditing"):
                 return await audit(engine, read_models)
@@ -55,28 +60,36 @@ async def rebuild(settings: Settings) -> int:
         with _progress("events") as (progress, bar):
             return await rebuild_read_models(
                 engine.pool,
-                settings.read_models,
+                await folder_of_read_models(settings, engine.pool),
                 lambda position, head: progress.update(bar, completed=position, total=head),
             )
 
 
 async def load(settings: Settings, url: str, workload: Workload, *, audited: bool) -> LoadReport:
-    """Runs a load with live progress, then the audit where the data is at hand."""
+    """Runs a load with live progress, then the audit where the data is at hand.
+
+    Ctrl-C ends it early, with what was measured until then.
+    """
     host, port = _address(url)
+    allow_files(FEWEST_FILES + FOLLOWERS + workload.connections)
     run = Load(host, port, workload, settings.operator_token)
     with _progress("sent") as (progress, bar):
         updates = asyncio.ensure_future(_show_progress(run, progress, bar))
         try:
             result = await run.run()
+        except asyncio.CancelledError:
+            if not run.sent:
+                raise
+            return LoadReport(run.result, None, "the load was interrupted", interrupted=True)
         except OSError as error:
-            reason = "start it with `eventdemo up`" if _refused(error) else str(error)
+            reason = HOW_TO_REACH if _refused(error) else str(error)
             raise Unreachable(f"nothing answers at {url}: {reason}") from None
         finally:
             updates.cancel()
     if not audited:
         return LoadReport(result, None, "it was not asked for")
     file = file_of(settings.event_pool)
-    if not is_loopback(host) or (file and not file.exists()):
+    if not is_loopback(host) or (file and not _is_here(file)):
         return LoadReport(result, None, "the data is not here: run `eventdemo audit` where it is")
     if not await _accepted_here(settings, run.request_ids[0]):
         return LoadReport(result, None, f"{url} keeps its data elsewhere: name it with --data")
@@ -98,8 +111,20 @@ def print_receipt(receipt: Receipt) -> None:
         say(f"and {more:,} more products: --json lists all")
     for line in receipt.broken:
         say(f"BROKEN: {line}")
-    if receipt.clean:
+    for row in receipt.unreadable:
+        say(
+            f"UNREADABLE: {row.stream} from version {row.version} (position {row.position}) on: "
+            f"{row.reason}"
+        )
+    if not receipt.complete:
+        say(
+            f"{receipt.unreadable_streams:,} streams are damaged, or hold events of a later "
+            "eventdemo: restore them from a backup, or upgrade eventdemo"
+        )
+    if receipt.clean and receipt.complete:
         say("every promise was kept")
+    elif receipt.clean:
+        say("every promise was kept, as far as can be read")
     else:
         say(f"{receipt.contradictions:,} contradictions")
 
@@ -139,9 +164,16 @@ def print_report(report: LoadReport) -> None:
         say(f"no receipt: {report.no_receipt}")
 
 
+def _is_here(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # no such path is possible
+        return False
+
+
 async def _accepted_here(settings: Settings, request_id: str) -> bool:
     """Returns whether the data is that of the system which accepted this purchase."""
-    async with opened(settings, must_exist=True) as engine:
+    async with opened(settings, read_only=True) as engine:
         return await engine.queue.find(request_id) is not None
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eventdemo.cli.exit_codes import INTERRUPTED
 from eventdemo.cli.options import Commands, Json, run_async
 from eventdemo.cli.output import err, print_json, print_table, say
 from eventdemo.errors import Misconfigured
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from eventdemo.lab.soak.plan import FaultKind, SoakPlan
     from eventdemo.lab.soak.report import FaultReport, SoakReport, Spread
 
-INTERRUPTED = 130
 ALL_FAULTS = "kill,pause,disk,lock,clock,wipe"
 
 

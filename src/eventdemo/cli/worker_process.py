@@ -6,13 +6,20 @@ On AWS a worker can sleep until a notification of SNS wakes it, instead of polli
 import asyncio
 import os
 from collections.abc import Coroutine, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import structlog
 from msgspec import Struct
 
-from eventdemo.cli.lifecycle import freeze_gc, opened, stop_on_eof, stop_on_signals, together
+from eventdemo.cli.lifecycle import (
+    folder_of_read_models,
+    freeze_gc,
+    opened,
+    stop_on_eof,
+    stop_on_signals,
+    together,
+)
 from eventdemo.engines.registry import scheme_of
 from eventdemo.errors import Misconfigured
 from eventdemo.ports import Engine
@@ -40,19 +47,35 @@ class MetricsTarget(Struct, frozen=True):
 
 
 async def work(
-    settings: Settings, names: Sequence[str], target: MetricsTarget, *, until_eof: bool
+    settings: Settings,
+    names: Sequence[str],
+    target: MetricsTarget,
+    *,
+    until_eof: bool,
+    pool_id: str = "",
 ) -> None:
-    """Runs the named parts until a signal, or until standard input ends if ``until_eof``."""
+    """Runs the named parts until a signal, or until standard input ends if ``until_eof``. With a
+    ``pool_id`` it works on that event pool, which is there already, or ends."""
     if settings.push_listen:
         check_push(settings)
     meter = Meter(target.count_into)
     stop = stop_on_signals()
     if until_eof:
-        await stop_on_eof(stop)
+        stop_on_eof(stop)
         _lower_priority()
     with _metrics_page(target, meter):
-        async with opened(settings) as engine, tracing() as tracer:
-            parts = _parts(settings, names, engine, stop, Telemetry(meter, tracer))
+        async with (
+            opened(settings, must_exist=bool(pool_id), pool_id=pool_id) as engine,
+            tracing() as tracer,
+        ):
+            observer = Telemetry(meter, tracer)
+            projector = None
+            if READ_MODELS in names:
+                folder = await folder_of_read_models(settings, engine.pool)
+                projector = Projector(engine.pool, folder, observer)
+            parts = _parts(settings, names, engine, stop, observer)
+            if projector:
+                parts.append(projector.run(stop))
             freeze_gc()
             log.info("working", services=list(names))
             await together(stop, *parts)
@@ -101,8 +124,6 @@ def _parts(
                 observer=observer,
             )
         )
-    if READ_MODELS in names:
-        parts.append(Projector(engine.pool, settings.read_models, observer).run(stop))
     return parts
 
 
@@ -130,5 +151,6 @@ def _lower_priority() -> None:
     """Leaves the terminal's Ctrl-C and the first turn on the processors to the API beside it."""
     # Not a session of its own: Linux gives each session an equal part of the processors, however
     # nice its processes are.
-    os.setpgid(0, 0)
+    with suppress(PermissionError):  # the leader of a session leads a group of its own already
+        os.setpgid(0, 0)
     os.nice(NICENESS_BESIDE_THE_API)

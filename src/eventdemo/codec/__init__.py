@@ -9,7 +9,7 @@ import msgspec
 
 from eventdemo.aggregates import Product
 from eventdemo.codec.upcasters import StoredEvent
-from eventdemo.facts import Event
+from eventdemo.facts import Event, product_id_of
 from eventdemo.messages import Message, Outcome, Undecodable
 
 
@@ -22,6 +22,12 @@ class _Envelope(msgspec.Struct, array_like=True):
     at_us: int
 
 
+class _NamesProduct(msgspec.Struct):
+    """The one field of an event that other versions of this program keep."""
+
+    product_id: str = ""
+
+
 #: The errors of a decoder for bytes of another form; lists without end hit the recursion limit.
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -31,6 +37,7 @@ _message = msgspec.json.Decoder(Message)
 _raw_messages = msgspec.json.Decoder(list[msgspec.Raw])
 _envelope = msgspec.json.Decoder(_Envelope)
 _events = msgspec.json.Decoder(list[StoredEvent])
+_names_product = msgspec.json.Decoder(_NamesProduct)
 _outcome = msgspec.json.Decoder(Outcome)
 _product = msgspec.json.Decoder(Product)
 
@@ -91,6 +98,17 @@ def _undecodable(body: bytes, name: str, reason: str) -> Undecodable:
 def decode_events(bodies: Sequence[str]) -> list[StoredEvent]:
     """Events in the shapes in which they were stored."""
     return _events.decode("[" + ",".join(bodies) + "]")
+
+
+def product_named(stream: str, body: bytes) -> str:
+    """Returns the product that an event is about which can't be read as a whole: by its stream, or
+    by its body as far as that can be read; empty if by neither."""
+    if product_id := product_id_of(stream):
+        return product_id
+    try:
+        return _names_product.decode(body).product_id
+    except UNDECODABLE:
+        return ""
 
 
 def decode_outcome(body: str) -> Outcome:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from msgspec import Struct
 
-from eventdemo.facts import Event, ProductRegistered
+from eventdemo.facts import MAX_COUNT, Event, ProductRegistered
 
 
 class ProductRegisteredV1(Struct, frozen=True, tag_field="type", tag="ProductRegistered"):
@@ -23,9 +23,10 @@ class ProductRegisteredV1(Struct, frozen=True, tag_field="type", tag="ProductReg
 
 
 def _price_in_cents(old: ProductRegisteredV1) -> ProductRegistered:
-    return ProductRegistered(
-        product_id=old.product_id, name=old.name, price_cents=int(Decimal(old.price) * 100)
-    )
+    price_cents = int(Decimal(old.price) * 100)
+    if not 0 <= price_cents <= MAX_COUNT:
+        raise ValueError(f"a price of {old.price[:20]} was never written by us")
+    return ProductRegistered(product_id=old.product_id, name=old.name, price_cents=price_cents)
 
 
 UPCASTERS: dict[type, Callable[[Any], Event]] = {ProductRegisteredV1: _price_in_cents}

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, NamedTuple, TypeVar
 
+from eventdemo.errors import IdempotencyMismatch
 from eventdemo.messages import Accepted, IdempotencyKey, Message
 
 T = TypeVar("T")
@@ -63,3 +64,10 @@ class PendingPurchase(NamedTuple):
             self.accepted.set_exception(result)
         else:
             self.accepted.set_result(result)
+
+
+def repeated(key: IdempotencyKey, digest: str, request_id: str) -> Accepted | IdempotencyMismatch:
+    """The answer to a purchase whose key was used before, with this digest, by this purchase."""
+    if digest != key.digest:
+        return IdempotencyMismatch(f"the key {key.key!r} was used for another purchase")
+    return Accepted(request_id, repeated=True)

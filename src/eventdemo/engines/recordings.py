@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 
+from eventdemo.codec import product_named
 from eventdemo.errors import Conflict, HistoryUnreadable
-from eventdemo.messages import Recording
+from eventdemo.messages import Recording, UnreadableEvent
+
+#: The reason of an event that cannot be read has at most so many characters.
+MAX_REASON_CHARS = 300
 
 
 def expected_versions(recordings: Sequence[Recording]) -> dict[str, int]:
@@ -32,4 +36,22 @@ def unreadable(event: str, reason: object) -> HistoryUnreadable:
     return HistoryUnreadable(
         f"event {event} is damaged, or was written by a later eventdemo ({reason}): restore it "
         "from a backup, or upgrade eventdemo"
+    )
+
+
+def unreadable_event(
+    position: int,
+    stream: str,
+    version: int,
+    causation_id: str,
+    ordinal: int,
+    at_us: int,
+    body: bytes,
+    error: Exception,
+) -> UnreadableEvent:
+    """Returns what is known of an event whose body cannot be read."""
+    reason = " ".join(str(error).split())[:MAX_REASON_CHARS] or type(error).__name__
+    product_id = product_named(stream, body)
+    return UnreadableEvent(
+        position, stream, version, causation_id, ordinal, at_us, product_id, reason
     )

@@ -28,17 +28,19 @@ class EngineFactory(Protocol):
     """Opens the parts that its schemes hold; parts that live in one place share what is opened.
 
     A factory lacks the methods for what its schemes do not hold. All others raise a
-    ``StorageError`` if a part can't be used.
+    ``StorageError`` if a part can't be used, a ``StorageForeign`` if it belongs to another event
+    pool than ``pool_id`` names. A part that belongs to none belongs to that one from then on; an
+    empty id, of a pool that is only read, fits every part.
     """
 
     async def event_pool(self, url: str) -> EventPool:
         """Opens the event pool."""
 
-    async def messaging(self, url: str, *, wake_ups: bool) -> MessagingParts:
+    async def messaging(self, url: str, pool_id: str, *, wake_ups: bool) -> MessagingParts:
         """Opens the task queue, the topics and what belongs to them; ``wake_ups`` tells workers
         that sleep of new messages."""
 
-    async def session_cache(self, url: str) -> SessionCache:
+    async def session_cache(self, url: str, pool_id: str) -> SessionCache:
         """Opens the session cache."""
 
     def transactional(self, event_pool: str, topics: str) -> Engine | None:
@@ -50,12 +52,13 @@ class EngineFactory(Protocol):
 
 
 class FactoryOptions(Struct, frozen=True):
-    """The arguments of every factory: each service's topic, the topic of the task queue, and
-    whether data has to be there already."""
+    """The arguments of every factory: each service's topic, the topic of the task queue, whether
+    data has to be there already, and whether it is only read."""
 
     subscriptions: Mapping[str, str]
     queue_topic: str
     must_exist: bool = False
+    read_only: bool = False
 
 
 class Scheme(Struct, frozen=True):

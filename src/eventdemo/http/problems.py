@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventdemo.http import HttpResponse
 
@@ -74,10 +75,16 @@ HEAD_TOO_LARGE = ProblemType(
 INTERNAL = ProblemType(
     "internal", 500, "Internal error", "Try again; if it stays, see the server's log."
 )
+NOT_IMPLEMENTED = ProblemType(
+    "not-implemented", 501, "Not implemented", "Send it without what the detail names."
+)
 TOO_MANY_CONNECTIONS = ProblemType(
     "too-many-connections", 503, "Too many connections", "Connect again later."
 )
 STOPPING = ProblemType("stopping", 503, "Server stopping", "Ask again in a moment.")
+VERSION_NOT_SUPPORTED = ProblemType(
+    "version-not-supported", 505, "HTTP version not supported", "Speak HTTP/1.1."
+)
 
 
 class FieldError(Struct, frozen=True):
@@ -88,13 +95,15 @@ class FieldError(Struct, frozen=True):
 
 
 class ProblemDetails(Struct, frozen=True, omit_defaults=True):
-    """RFC 9457. ``type`` is a reference to a page of this API that says what to do."""
+    """RFC 9457. ``type`` is a reference to a page of this API that says what to do,
+    ``x_request_id`` the answer's ``X-Request-Id``."""
 
     type: str
     title: str
     status: int
     detail: str
     errors: list[FieldError] = []
+    x_request_id: str = ""
 
 
 class Problem(Exception):
@@ -113,14 +122,19 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         if self.status == 503:
             self.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
-        details = ProblemDetails(type_.type, type_.title, self.status, detail, list(errors))
-        self.body = msgspec.json.encode(details)
+        self._details = ProblemDetails(type_.type, type_.title, self.status, detail, list(errors))
 
-    def response(self) -> HttpResponse:
+    def body(self, x_request_id: bytes) -> bytes:
+        """The problem details in the answer to a request."""
+        return msgspec.json.encode(replace(self._details, x_request_id=x_request_id.decode()))
+
+    def response(self, x_request_id: bytes = b"") -> HttpResponse:
+        """The whole answer to a request, but for its ``X-Request-Id``."""
+        body = self.body(x_request_id)
         headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in self.headers.items()]
         headers.append((b"content-type", PROBLEM_JSON.encode()))
-        headers.append((b"content-length", str(len(self.body)).encode()))
-        return HttpResponse(self.status, headers, self.body)
+        headers.append((b"content-length", str(len(body)).encode()))
+        return HttpResponse(self.status, headers, body)
 
 
 def invalid(errors: Sequence[FieldError]) -> Problem:

@@ -4,12 +4,12 @@ CSRF, DNS rebinding), and its body, which is bounded and strict."""
 import ipaddress
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar, get_args
 
 import msgspec
-from msgspec import NODEFAULT, Struct
+from msgspec import NODEFAULT, Meta, Struct
 from msgspec.inspect import Metadata, StrType, StructType, type_info
 
 from eventdemo.http import Headers, Receive
@@ -18,12 +18,14 @@ from eventdemo.http.problems import (
     MALFORMED_JSON,
     MALFORMED_REQUEST,
     MISDIRECTED,
+    NOT_IMPLEMENTED,
     TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
     FieldError,
     Problem,
     invalid,
 )
+from eventdemo.http.wording import in_words
 
 T = TypeVar("T", bound=Struct)
 
@@ -36,6 +38,7 @@ _MAX_INT_CHARS = 400
 _MAX_LENGTH_DIGITS = 20
 _MAX_NAME_CHARS = 64
 _JSON = b"application/json"
+_IDEMPOTENCY_KEY = b"idempotency-key"
 
 
 def combined_headers(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
@@ -49,14 +52,15 @@ def combined_headers(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
 
 
 class OriginCheck:
-    """Refuses what another site makes a browser send.
+    """Refuses what another site makes a browser send, unless its origin is an allowed one.
 
     ``local_only`` is for a server that trusts whoever is on its machine: a page that gets its own
     name resolved to this machine (DNS rebinding) would be such a one, but for the name in ``Host``.
     """
 
-    def __init__(self, *, local_only: bool) -> None:
+    def __init__(self, *, local_only: bool, allowed: Collection[bytes] = ()) -> None:
         self._local_only = local_only
+        self._allowed = allowed
 
     def check(self, scope: Any, headers: Headers) -> None:
         """Raises ``Problem`` 400, 403 or 421."""
@@ -68,8 +72,20 @@ class OriginCheck:
             raise Problem(MALFORMED_REQUEST, "A request has one Host.")
         elif self._local_only and not _is_this_machine(host):
             raise Problem(MISDIRECTED, "Without an operator token only localhost is answered here.")
-        if scope["method"] not in _SAFE_METHODS and _is_cross_origin(headers, host):
+        if len(headers) < len(scope["headers"]):
+            _check_repeats(scope["headers"])
+        if (
+            scope["method"] not in _SAFE_METHODS
+            and _is_cross_origin(headers, host)
+            and headers.get(b"origin") not in self._allowed
+        ):
             raise Problem(CROSS_ORIGIN, "Pages of other sites may not change anything here.")
+
+
+def _check_repeats(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    keys = [value for name, value in headers if name == _IDEMPOTENCY_KEY]
+    if len(keys) > 1:
+        raise Problem(MALFORMED_REQUEST, "A request has one Idempotency-Key.")
 
 
 def _is_cross_origin(headers: Headers, host: bytes | None) -> bool:
@@ -142,7 +158,7 @@ class JsonBodyReader(Generic[T]):
         """Names all that is wrong with a body that was refused; the decoder stops at the first."""
         fields = _parse(body)
         if not isinstance(fields, dict):
-            raise invalid([FieldError("$", "Expected `object`")]) from None
+            raise invalid([FieldError("$", "has to be a JSON object")]) from None
         errors = list(_field_errors(self.type, fields))
         if not errors:
             raise Problem(MALFORMED_JSON, str(error)) from None
@@ -150,15 +166,22 @@ class JsonBodyReader(Generic[T]):
 
 
 def check_body_headers(headers: Headers, max_bytes: int) -> None:
-    """Refuses a body that its headers say is too large or compressed. Raises ``Problem`` 400, 413
-    or 415."""
+    """Refuses a body that its headers say is too large or compressed. Raises ``Problem`` 400, 413,
+    415 or 501."""
     length = headers.get(b"content-length", b"0")
     if not length.isdigit():
         raise Problem(MALFORMED_REQUEST, "The Content-Length is not a number of bytes.")
     if len(length) > _MAX_LENGTH_DIGITS or int(length) > max_bytes:
         raise _too_large(max_bytes)
     if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "The body has to be sent uncompressed.")
+        raise Problem(
+            UNSUPPORTED_MEDIA_TYPE,
+            "The body has to be sent uncompressed.",
+            headers={"Accept-Encoding": "identity"},
+        )
+    # The parser refuses any whose last coding is another one, or that is chunked twice.
+    if b"transfer-encoding" in headers and headers[b"transfer-encoding"].lower() != b"chunked":
+        raise Problem(NOT_IMPLEMENTED, "A body may be sent in chunks, but not compressed.")
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes:
@@ -227,9 +250,15 @@ def _field_errors(type_: type[Struct], values: dict[str, Any]) -> Iterable[Field
         try:
             msgspec.convert(values[name], field.type, strict=True)
         except (msgspec.ValidationError, OverflowError) as error:
-            yield FieldError(name, str(error))
+            yield FieldError(name, in_words(str(error), _forms_of(field.type)))
     for name in values.keys() - fields.keys():
         yield FieldError(_printable(name), "is not a field of this request")
+
+
+def _forms_of(type_: Any) -> dict[str, str]:
+    """The descriptions of the patterns that a type's texts have to match."""
+    metas = (arg for arg in get_args(type_) if isinstance(arg, Meta))
+    return {meta.pattern: meta.description for meta in metas if meta.pattern and meta.description}
 
 
 def _printable(name: str) -> str:

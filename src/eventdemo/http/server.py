@@ -14,6 +14,7 @@ import uvicorn
 
 from eventdemo.errors import Misconfigured, PortInUse
 from eventdemo.http import AsgiApplication
+from eventdemo.http.dates import DatedHeaders
 from eventdemo.http.protocol import SPARE_CONNECTIONS, Limits, Protocol
 
 BACKLOG = 2_048
@@ -43,13 +44,15 @@ async def serve(
 ) -> None:
     """Answers requests until ``stop`` is set, then drains for at most ``DRAIN_S`` and returns.
 
-    ``headers`` are in every response, also to what is no HTTP. ``listening`` is called once with
-    the port, before the first request; ``stopping`` is awaited before draining. Signals are the
-    caller's. Raises ``PortInUse`` or ``Misconfigured`` before anything is served.
+    ``headers`` and a ``Date`` are in every response, also to what is no HTTP. ``listening`` is
+    called once with the port, before the first request; ``stopping`` is awaited before draining.
+    Signals are the caller's. Raises ``PortInUse`` or ``Misconfigured`` before anything is served.
     """
     listener = bind(host, port)
-    server = HttpServer(configured(application, limits), stopping, stop)
-    server.server_state.default_headers = list(headers)
+    config = configured(application, limits)
+    config.load()  # else the first request would wait for it
+    server = HttpServer(config, stopping, stop)
+    server.server_state.default_headers = DatedHeaders(headers)
     listening(listener.getsockname()[1])
     await server.serve(sockets=[listener])
 
@@ -131,7 +134,7 @@ def configured(application: AsgiApplication, limits: Limits) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        date_header=False,
+        date_header=False,  # uvicorn's is written by a timer that ticks
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,

@@ -14,6 +14,7 @@ from eventdemo.facts import (
     ProductChanged,
     ProductEvent,
     ProductRegistered,
+    ProductRetired,
     PurchaseApproved,
     PurchaseFailed,
     StockReceived,
@@ -23,7 +24,8 @@ from eventdemo.messages import RecordedEvent
 
 
 class ProductView(Struct, frozen=True, gc=False):
-    """A product of the catalogue; ``version`` is that of the last event it was projected from."""
+    """A product of the catalogue; ``version`` is that of the last event it was projected from.
+    It is ``damaged`` while an event about it cannot be read: what follows that is missing."""
 
     product_id: str
     name: str
@@ -32,6 +34,8 @@ class ProductView(Struct, frozen=True, gc=False):
     reserved: int
     available: int
     version: int
+    retired: bool = False
+    damaged: bool = False
 
 
 class OrderView(Struct, frozen=True, gc=False):
@@ -56,17 +60,29 @@ class SalesView(Struct):
     failed: dict[str, int] = field(default_factory=dict)
 
 
+class StreamSetAside(Struct, frozen=True):
+    """A stream that is projected up to an event that cannot be read, and the place of that."""
+
+    stream: str
+    product_id: str
+    position: int
+    version: int
+    reason: str
+
+
 class Contents(Struct, frozen=True):
     """All totals as they were at one position, for the audit."""
 
     position: int
+    set_aside: list[StreamSetAside]
     products: list[ProductView]
     sales: list[SalesView]
     orders: int
 
 
 class ProductRowChange(Struct):
-    """The change of a product's row by a page; None leaves the name or price as it is."""
+    """The change of a product's row by a page; None leaves the name, the price or whether it is
+    retired as it is."""
 
     product_id: str
     name: str | None = None
@@ -74,6 +90,7 @@ class ProductRowChange(Struct):
     received: int = 0
     reserved: int = 0
     version: int = 0
+    retired: bool | None = None
 
 
 OrderRow = tuple[int, str, str, str, int, int, int]
@@ -103,7 +120,11 @@ def project(page: Sequence[RecordedEvent]) -> Changes:
                 if failure.product_id:  # unknown where the message could not be read
                     changes.failed[failure.product_id, failure.code.value] += 1
             case (
-                StockReserved() | StockReceived() | ProductRegistered() | ProductChanged()
+                StockReserved()
+                | StockReceived()
+                | ProductRegistered()
+                | ProductChanged()
+                | ProductRetired()
             ) as fact:
                 _change_product(changes, fact, event.version)
     return changes
@@ -130,3 +151,6 @@ def _change_product(changes: Changes, fact: ProductEvent, version: int) -> None:
             change.received += fact.quantity
         case ProductRegistered() | ProductChanged():
             change.name, change.price_cents = fact.name, fact.price_cents
+            change.retired = False
+        case ProductRetired():
+            change.retired = True

@@ -8,17 +8,17 @@ from time import perf_counter
 import structlog
 
 from eventdemo import errors
-from eventdemo.messages import RecordedEvent
+from eventdemo.messages import PoolEvent
 from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generations import Generation, open_in_thread
+from eventdemo.readmodels.generation import Generation, open_in_thread
+from eventdemo.readmodels.intake import Intake
 from eventdemo.readmodels.rebuild import PAGE_EVENTS, rebuild
 from eventdemo.runtime.observer import UNOBSERVED, Observer
 
 #: The name of the projector among the services.
 NAME = "readmodels"
 
-_LOCK = "projector.lock"
 #: The delay before a projector that stands by, or that met trouble, tries again.
 _RETRY_S = 0.5
 #: The longest wait for events before the pointer is read again.
@@ -44,14 +44,17 @@ class Projector:
         self._observer = observer
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Projects until ``stop`` is set. Trouble is logged once and tried again."""
+        """Projects until ``stop`` is set. Trouble is logged once and tried again, but for
+        ``StorageLost``: the events are gone from their place."""
         while not stop.is_set():
             try:
-                with generations.hold(self._folder / _LOCK):
+                with generations.hold(self._folder / generations.LOCK):
                     await self._project(stop)
                     self._trouble = ""
             except generations.LockHeld:
                 await _pause(stop, _RETRY_S)
+            except errors.StorageLost:
+                raise
             except (errors.StorageError, OSError) as trouble:
                 self._observer.storage_failed(NAME)
                 self._log_once(str(trouble))
@@ -61,8 +64,7 @@ class Projector:
         """Builds a model if there is none, and follows the pool until it is replaced or lost."""
         path = generations.current(self._folder)
         if path is None:
-            log.info("read models: building from position 0", folder=str(self._folder))
-            await rebuild(self._pool, self._folder, lambda position, head: None)
+            await self._build()
             return
         try:
             generation = await open_in_thread(lambda: Generation.open(path))
@@ -73,12 +75,20 @@ class Projector:
         except errors.StorageCorrupt as damage:
             log.warning("read models: starting again from position 0", reason=str(damage))
             generations.discard_corrupt(path)
+        except errors.StorageTooNew:
+            await self._build()  # a later version was rolled back
+
+    async def _build(self) -> None:
+        log.info("read models: building from position 0", folder=str(self._folder))
+        await rebuild(self._pool, self._folder, lambda position, head: None)
 
     async def _follow(self, generation: Generation, stop: asyncio.Event) -> None:
         def is_current() -> bool:
             return generations.current(self._folder) == generation.path
 
+        intake = Intake(self._pool, generation, is_current)
         while is_current() and not stop.is_set():
+            await intake.take_turn()
             page = await self._pool.read_all(
                 after_position=max(generation.position - 1, 0), limit=PAGE_EVENTS + 1
             )
@@ -93,7 +103,7 @@ class Projector:
     async def _apply(
         self,
         generation: Generation,
-        events: Sequence[RecordedEvent],
+        events: Sequence[PoolEvent],
         is_current: Callable[[], bool],
     ) -> bool:
         began_s = perf_counter()

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import apsw
 
 from eventdemo import errors
-from eventdemo.readmodels import generations
+from eventdemo.codec import encode_text
+from eventdemo.readmodels import generations, set_aside
 from eventdemo.readmodels.generations import SQL, open_file, translated
 from eventdemo.readmodels.projection import Contents, OrderView, ProductView, SalesView
 
@@ -31,8 +32,10 @@ class ReadModels:
     meanwhile.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        """What is opened ``read_only`` is not touched, not even where it is damaged."""
         self._folder = folder
+        self._read_only = read_only
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-models")
         self._connection: apsw.Connection | None = None
         self._closed = False
@@ -45,12 +48,14 @@ class ReadModels:
     async def product(self, product_id: str) -> ProductView | None:
         """Returns one product of the catalogue, or None."""
         rows = await self._query(lambda db: _rows(db, "product", product_id))
-        return ProductView(*rows[0]) if rows else None
+        return _product(rows[0]) if rows else None
 
-    async def products(self, after: str = "", limit: int = 100) -> list[ProductView]:
+    async def products(
+        self, after: str = "", limit: int = 100, *, with_retired: bool = False
+    ) -> list[ProductView]:
         """A page of the catalogue in the order of product ids."""
-        rows = await self._query(lambda db: _rows(db, "products", after, limit))
-        return [ProductView(*row) for row in rows]
+        rows = await self._query(lambda db: _rows(db, "products", after, with_retired, limit))
+        return [_product(row) for row in rows]
 
     async def order(self, order_id: str) -> OrderView | None:
         """Returns one order, or None."""
@@ -75,9 +80,20 @@ class ReadModels:
         rows = await self._query(lambda db: _rows(db, "orders_between", after, up_to))
         return [OrderView(*row) for row in rows]
 
-    async def sales(self, after: str = "", limit: int = 100) -> list[SalesView]:
-        """A page of what was sold, in the order of product ids."""
-        return await self._query(lambda db: _sales(db, after, limit))
+    async def sales(
+        self, after: str = "", limit: int = 100, *, with_retired: bool = False
+    ) -> list[SalesView]:
+        """A page of what was sold of the catalogue's products, in the order of their ids."""
+        return await self._query(
+            lambda db: _sales(db, "products_tried", after, with_retired, limit)
+        )
+
+    async def streams_set_aside(self) -> int:
+        """The number of streams of which an event cannot be read; 0 when nothing is built yet."""
+        try:
+            return await self._query(set_aside.count)
+        except errors.StorageError:
+            return 0
 
     async def contents(self) -> Contents:
         """All totals as they are at one position."""
@@ -86,6 +102,10 @@ class ReadModels:
     async def position(self) -> int:
         """The position of the last event that the model holds; 0 when nothing is built yet."""
         return max(await self._reached(), 0)
+
+    def projected(self) -> bool:
+        """Returns whether anybody keeps the models up to date, or builds them, at present."""
+        return generations.is_held(self._folder / generations.LOCK)
 
     async def reach(self, position: int, timeout_s: float) -> bool:
         """Waits until a model has come as far as a position; False after ``timeout_s``."""
@@ -144,7 +164,7 @@ class ReadModels:
                 return query(connection)
         except errors.StorageCorrupt:
             self._close_file()
-            generations.discard_corrupt(self._path)
+            self._discard(self._path)
             raise
 
     def _opened(self) -> apsw.Connection:
@@ -166,16 +186,20 @@ class ReadModels:
         self._path = path
         try:
             with translated(path):
-                self._connection = open_file(path)
+                self._connection = open_file(path, read_only=self._read_only)
                 self._connection.pragma("query_only", True)
                 _position(self._connection)
         except errors.StorageMissing:
             return
         except errors.StorageCorrupt:
             self._close_file()
-            generations.discard_corrupt(path)
+            self._discard(path)
             raise
         self._signature = signature
+
+    def _discard(self, path: Path) -> None:
+        if not self._read_only:
+            generations.discard_corrupt(path)
 
     def _close_file(self) -> None:
         if self._connection is not None:
@@ -192,27 +216,34 @@ def _position(connection: apsw.Connection) -> int:
     return int(position)
 
 
-def _sales(connection: apsw.Connection, after: str, limit: int) -> list[SalesView]:
-    """Sums up in Python, whose integers hold any revenue."""
+def _product(row: tuple[Any, ...]) -> ProductView:
+    *columns, retired, damaged = row
+    return ProductView(*[*columns, bool(retired), bool(damaged)])
+
+
+def _sales(connection: apsw.Connection, name: str, *bindings: str | int) -> list[SalesView]:
+    """Sums up the sales of the products that a query names, in Python, whose integers hold any
+    revenue."""
     sales: dict[str, SalesView] = {}
     with connection:  # one transaction: all rows belong to one position
-        for (product_id,) in _rows(connection, "sold_or_failed", after, limit):
+        for (product_id,) in _rows(connection, name, *bindings):
             sales[product_id] = SalesView(product_id)
-        ends = (min(sales, default=""), max(sales, default=""))
-        for product_id, price_cents, orders, units in _rows(connection, "sales", *ends):
+        product_ids = encode_text(list(sales))
+        for product_id, price_cents, orders, units in _rows(connection, "sales", product_ids):
             view = sales[product_id]
             view.orders += orders
             view.units += units
             view.revenue_cents += price_cents * units
-        for product_id, code, purchases in _rows(connection, "failures", *ends):
+        for product_id, code, purchases in _rows(connection, "failures", product_ids):
             sales[product_id].failed[code] = purchases
     return list(sales.values())
 
 
 def _contents(connection: apsw.Connection) -> Contents:
     with connection:  # likewise
-        products = [ProductView(*row) for row in _rows(connection, "products", "", _NO_BOUND)]
-        sales = _sales(connection, "", _NO_BOUND)
+        products = [_product(row) for row in _rows(connection, "products", "", True, _NO_BOUND)]
+        sales = _sales(connection, "sold_or_failed")
         ((orders,),) = _rows(connection, "count_orders")
         position = _position(connection)
-    return Contents(position, products, sales, orders)
+        streams = set_aside.all_set_aside(connection)
+    return Contents(position, streams, products, sales, orders)

@@ -25,7 +25,8 @@ CREATE TABLE products (
     price_cents INTEGER NOT NULL,
     received INTEGER NOT NULL,
     reserved INTEGER NOT NULL,
-    version INTEGER NOT NULL
+    version INTEGER NOT NULL,
+    retired INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE orders (
     position INTEGER PRIMARY KEY,
@@ -62,15 +63,16 @@ UPDATE state SET position = :position, last_event_id = :last_event_id
 WHERE position = :from_position;
 
 -- name: change_product
--- Adds a page's changes to a product: its id, name, price, units received and reserved, version.
--- A null name or price leaves what stands.
-INSERT INTO products VALUES (?1, coalesce(?2, ''), coalesce(?3, 0), ?4, ?5, ?6)
+-- Adds a page's changes to a product: its id, name, price, units received and reserved, version,
+-- whether it is retired. What is null leaves what stands.
+INSERT INTO products VALUES (?1, coalesce(?2, ''), coalesce(?3, 0), ?4, ?5, ?6, coalesce(?7, 0))
 ON CONFLICT (product_id) DO UPDATE SET
     name = coalesce(?2, name),
     price_cents = coalesce(?3, price_cents),
     received = received + ?4,
     reserved = reserved + ?5,
-    version = ?6;
+    version = ?6,
+    retired = coalesce(?7, retired);
 
 -- name: add_order
 -- One order.
@@ -88,13 +90,16 @@ INSERT INTO failures VALUES (?, ?, ?)
 ON CONFLICT (product_id, code) DO UPDATE SET purchases = purchases + excluded.purchases;
 
 -- name: products
--- A page of the catalogue in the order of ids.
-SELECT product_id, name, price_cents, received, reserved, received - reserved, version
-FROM products WHERE product_id > ? ORDER BY product_id LIMIT ?;
+-- A page of the catalogue in the order of ids, with the retired products if asked for.
+SELECT product_id, name, price_cents, received, reserved, received - reserved, version, retired,
+    EXISTS (SELECT 1 FROM set_aside WHERE set_aside.product_id = products.product_id)
+FROM products WHERE product_id > :after AND (:with_retired OR NOT retired)
+ORDER BY product_id LIMIT :limit;
 
 -- name: product
 -- One product of the catalogue.
-SELECT product_id, name, price_cents, received, reserved, received - reserved, version
+SELECT product_id, name, price_cents, received, reserved, received - reserved, version, retired,
+    EXISTS (SELECT 1 FROM set_aside WHERE set_aside.product_id = products.product_id)
 FROM products WHERE product_id = ?;
 
 -- name: order
@@ -123,14 +128,23 @@ FROM orders WHERE position > ? AND position <= ? ORDER BY position;
 SELECT count(*) FROM orders;
 
 -- name: sold_or_failed
--- A page of the products that anyone tried to buy.
-SELECT product_id FROM (SELECT product_id FROM sales UNION SELECT product_id FROM failures)
-WHERE product_id > ? ORDER BY product_id LIMIT ?;
+-- All ids that anyone tried to buy, also those that no product has.
+SELECT product_id FROM sales UNION SELECT product_id FROM failures ORDER BY product_id;
+
+-- name: products_tried
+-- A page of the products of the catalogue that anyone tried to buy.
+SELECT product_id FROM products
+WHERE product_id > :after AND (:with_retired OR NOT retired) AND (
+    EXISTS (SELECT 1 FROM sales WHERE sales.product_id = products.product_id)
+    OR EXISTS (SELECT 1 FROM failures WHERE failures.product_id = products.product_id))
+ORDER BY product_id LIMIT :limit;
 
 -- name: sales
--- What was sold of a range of products, by price.
-SELECT product_id, unit_price_cents, orders, units FROM sales WHERE product_id BETWEEN ? AND ?;
+-- What was sold of some products, by price.
+SELECT product_id, unit_price_cents, orders, units FROM sales
+WHERE product_id IN (SELECT value FROM json_each(?));
 
 -- name: failures
--- The failed purchases of a range of products, by code.
-SELECT product_id, code, purchases FROM failures WHERE product_id BETWEEN ? AND ?;
+-- The failed purchases of some products, by code.
+SELECT product_id, code, purchases FROM failures
+WHERE product_id IN (SELECT value FROM json_each(?));

@@ -7,7 +7,7 @@ from pathlib import Path
 from eventdemo import errors
 from eventdemo.ports import EventPool
 from eventdemo.readmodels import generations
-from eventdemo.readmodels.generations import Generation, open_in_thread
+from eventdemo.readmodels.generation import Generation, open_in_thread
 
 Progress = Callable[[int, int], None]
 
@@ -31,6 +31,7 @@ async def rebuild(pool: EventPool, folder: Path, progress: Progress) -> int:
 
 
 async def _rebuild(pool: EventPool, folder: Path, progress: Progress) -> int:
+    generations.remove_unowned(folder.parent)
     generations.remove_all_but(folder, generations.current(folder))
     generation = await open_in_thread(lambda: Generation.create(generations.following(folder)))
     try:
@@ -86,5 +87,5 @@ def _open_current(folder: Path) -> Generation | None:
     path = generations.current(folder)
     try:
         return Generation.open(path) if path else None
-    except (errors.StorageCorrupt, errors.StorageMissing):
+    except (errors.StorageCorrupt, errors.StorageMissing, errors.StorageTooNew):
         return None

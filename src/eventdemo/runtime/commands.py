@@ -6,7 +6,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from eventdemo.aggregates import Product
-from eventdemo.errors import Conflict, NotFound
+from eventdemo.errors import Conflict, NotFound, VersionMismatch
 from eventdemo.facts import ProductEvent, product_stream
 from eventdemo.flow import TASK_QUEUE_TOPIC
 from eventdemo.ids import message_id, new_request_id, now_us
@@ -20,6 +20,14 @@ from eventdemo.slots import slot_of
 
 #: A command that loses this many races in a row gives up; each is lost to a batch that succeeded.
 MAX_CONFLICTS = 50
+
+#: What has to hold of a product for a command on it to be carried out.
+Precondition = Callable[[Product], bool]
+
+
+def at_any_version(product: Product) -> bool:
+    """Holds of every product."""
+    return True
 
 
 class ProductChange(Struct, frozen=True):
@@ -48,15 +56,17 @@ async def put_product(
     product_id: str,
     details: ProductDetails,
     *,
+    at: Precondition = at_any_version,
     causation_id: str | None = None,
     clock: Callable[[], int] = now_us,
 ) -> ProductChange:
-    """Registers a product, or changes its name and price. A repeat under the same
-    ``causation_id`` records nothing."""
+    """Registers a product, puts it on sale again, or changes its name and price. A new product
+    without a price is not registered."""
     return await _command(
         pool,
         product_id,
         lambda product: product_management.put(product_id, details, product),
+        at,
         causation_id,
         clock,
     )
@@ -67,27 +77,49 @@ async def restock_product(
     product_id: str,
     restock: Restock,
     *,
+    at: Precondition = at_any_version,
     causation_id: str | None = None,
     clock: Callable[[], int] = now_us,
 ) -> ProductChange:
-    """Puts units on the shelf; raises ``NotFound`` for a product nobody registered. A repeat
-    under the same ``causation_id`` records nothing, nor do more units than can be counted."""
+    """Puts units on the shelf; records nothing for a retired product, or if there were more units
+    than can be counted. Raises ``NotFound`` for a product nobody registered."""
 
     def decide(product: Product) -> tuple[ProductEvent, ...]:
         if not product.registered:
             raise NotFound(f"there is no product {product_id}: register it first")
         return product_management.restock(product_id, restock, product)
 
-    return await _command(pool, product_id, decide, causation_id, clock)
+    return await _command(pool, product_id, decide, at, causation_id, clock)
+
+
+async def retire_product(
+    pool: EventPool,
+    product_id: str,
+    *,
+    at: Precondition = at_any_version,
+    causation_id: str | None = None,
+    clock: Callable[[], int] = now_us,
+) -> ProductChange:
+    """Takes a product off sale. Raises ``NotFound`` for one that nobody registered."""
+
+    def decide(product: Product) -> tuple[ProductEvent, ...]:
+        if not product.registered:
+            raise NotFound(f"There is no product {product_id}.")
+        return product_management.retire(product_id, product)
+
+    return await _command(pool, product_id, decide, at, causation_id, clock)
 
 
 async def _command(
     pool: EventPool,
     product_id: str,
     decide: Callable[[Product], tuple[ProductEvent, ...]],
+    at: Precondition,
     causation_id: str | None,
     clock: Callable[[], int],
 ) -> ProductChange:
+    """Carries out a command. A repeat under the same ``causation_id`` records nothing. Raises
+    ``VersionMismatch`` for a product that does not meet the precondition."""
     stream = product_stream(product_id)
     causation_id = causation_id or f"command-{uuid.uuid4()}"
     loader = StateLoader(pool, StateCache())
@@ -95,6 +127,8 @@ async def _command(
         product = await loader.load_product(product_id)
         if await pool.caused_by(causation_id):
             return ProductChange(product, await pool.head(), recorded=False)
+        if not at(product):
+            raise VersionMismatch(f"{product_id} is at version {product.version}.")
         events = decide(product)
         if not events:
             return ProductChange(product, await pool.head(), recorded=False)

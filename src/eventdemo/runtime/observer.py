@@ -30,6 +30,9 @@ class Observer(Protocol):
     def received(self, received: Received) -> Observation:
         """Notes that a batch is about to be handled, and returns its observation."""
 
+    def looked(self, service: str) -> None:
+        """Notes that an instance of a service looks for messages."""
+
     def storage_failed(self, part: str) -> None:
         """Notes that a part of the system could not use the storage."""
 
@@ -42,6 +45,9 @@ class Unobserved:
 
     def received(self, received: Received) -> Observation:
         return self
+
+    def looked(self, service: str) -> None:
+        pass
 
     def storage_failed(self, part: str) -> None:
         pass

@@ -26,7 +26,9 @@ class PurchaseStatusReader:
         accepted."""
         if not is_request_id(request_id):
             raise _never_accepted(request_id)
-        if outcome := await self._engine.cache.get(request_id) or await self._recorded(request_id):
+        if outcome := await self._engine.cache.get(request_id):
+            return await self._with_price(outcome)
+        if outcome := await self._recorded(request_id):
             return outcome
         if await self._engine.queue.find(request_id):
             return None
@@ -63,7 +65,8 @@ class PurchaseStatusReader:
         wait = asyncio.ensure_future(self._engine.cache.wait(request_id, timeout_s))
         self._waits.add(wait)
         try:
-            return await wait
+            outcome = await wait
+            return await self._with_price(outcome) if outcome else None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self.stopping and not (task and task.cancelling()):
@@ -86,6 +89,12 @@ class PurchaseStatusReader:
             await engine.message_log.path_of(request_id)
             or await engine.dead_letters.find(dead, limit=1)
         )
+
+    async def _with_price(self, outcome: Outcome) -> Outcome:
+        """Reads the price of an order that was cached without it."""
+        if outcome.order_id is None or outcome.unit_price_cents is not None:
+            return outcome
+        return await self._recorded(outcome.request_id) or outcome
 
     async def _recorded(self, request_id: str) -> Outcome | None:
         stream = await self._engine.pool.read_stream(purchase_stream(request_id))

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from eventdemo.errors import Conflict
+from eventdemo.facts import product_stream
 from eventdemo.ports import EventPool
 from eventdemo.runtime.commands import first_stock
 from eventdemo.services.product_management import ProductDetails
@@ -41,3 +42,9 @@ async def add_samples(pool: EventPool) -> bool:
     except Conflict:
         return False  # Another process, started at the same moment, was first.
     return True
+
+
+async def first_sample(pool: EventPool) -> str | None:
+    """Returns the id of the first sample product if the pool has it."""
+    product_id = SAMPLES[0].product_id
+    return product_id if await pool.read_stream(product_stream(product_id), limit=1) else None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from eventdemo.errors import StorageError
+from eventdemo.errors import StorageError, StorageLost
 from eventdemo.flow import FLOW, Row
 from eventdemo.ids import now_us
 from eventdemo.ports import Engine
@@ -43,7 +43,8 @@ async def run_services(
 ) -> None:
     """Runs rows of the flow until ``stop`` is set; each finishes the batch it is in.
 
-    Messages settled longer than ``message_retention_s`` ago are forgotten.
+    Messages settled longer than ``message_retention_s`` ago are forgotten. Raises ``StorageLost``,
+    in a group, if the data is gone from its place; any other trouble is waited out.
     """
     cache = cache or StateCache()
     policy = retries or RetryPolicy()
@@ -64,12 +65,15 @@ async def _consume(
     failing = False
     while not stop.is_set():
         try:
+            observer.looked(service)
             received = await engine.topics.receive(service, MESSAGES_PER_BATCH)
             if received is None:
                 await engine.topics.wait(service, LOOK_ANYWAY_S)
             else:
                 await handler.handle(received)
                 log.debug("batch handled", service=service, messages=len(received.messages))
+        except StorageLost:
+            raise  # what is at its path belongs to others
         except StorageError as error:
             observer.storage_failed(service)
             if not failing:

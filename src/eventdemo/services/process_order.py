@@ -17,12 +17,14 @@ def decide(
     request_id, product_id, quantity = message.request_id, message.product_id, message.quantity
     if purchase.decided:
         return ()
-    if quantity > product.available:
+    if product.retired:
+        code, detail = FailureCode.PRODUCT_RETIRED, f"{product_id} was retired meanwhile."
+    elif quantity > product.available:
         detail = f"{quantity} asked for, {product.available} left when it was their turn."
+        code = FailureCode.OUT_OF_STOCK
+    else:
         return (
-            PurchaseRefused(request_id, product_id, quantity, FailureCode.OUT_OF_STOCK, detail),
+            StockReserved(product_id, quantity, request_id),
+            PurchaseApproved(request_id, product_id, quantity, product.price_cents),
         )
-    return (
-        StockReserved(product_id, quantity, request_id),
-        PurchaseApproved(request_id, product_id, quantity, product.price_cents),
-    )
+    return (PurchaseRefused(request_id, product_id, quantity, code, detail),)

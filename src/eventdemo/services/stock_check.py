@@ -11,6 +11,8 @@ def decide(
     request_id, product_id, quantity = message.request_id, message.product_id, message.quantity
     if not product.registered:
         code, detail = FailureCode.UNKNOWN_PRODUCT, f"There is no product {product_id}."
+    elif product.retired:
+        code, detail = FailureCode.PRODUCT_RETIRED, f"{product_id} is not sold any more."
     elif quantity > product.available:
         code, detail = FailureCode.OUT_OF_STOCK, f"{quantity} asked for, {product.available} left."
     else:

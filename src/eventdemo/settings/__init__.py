@@ -2,8 +2,7 @@
 
 import ipaddress
 import os
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,24 @@ from eventdemo.settings.readers import (
     folder,
     host,
     host_and_port,
+    http_url,
     log_level,
     networks,
+    origins,
     text,
     token,
     url,
     whole_number,
 )
+from eventdemo.settings.setting import Setting
+from eventdemo.settings.sources import check_names, read_toml
+
+__all__ = ["MIN_TOKEN_CHARACTERS", "SETTINGS", "TOML_PATH", "Setting", "Settings", "is_loopback"]
 
 TOML_PATH = Path("eventdemo.toml")
+
+#: The shortest operator token that cannot be guessed from other machines.
+MIN_TOKEN_CHARACTERS = 16
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -33,6 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 8000
+    url: str | None = None
     data: Path = Path("eventdemo-data")
     event_pool: str = ""
     topics: str = ""
@@ -46,6 +55,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate_limit: int = 0
     rate_burst: int = 20
     trusted_proxies: str | None = None
+    allowed_origins: str | None = None
     message_retention_s: int = 86_400
     push_topic: str | None = None
     push_listen: str | None = None
@@ -62,11 +72,16 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.data / "readmodels"
 
     @property
-    def url(self) -> str:
-        """The address at which a client on this machine reaches the API."""
+    def local_url(self) -> str:
+        """The address at which a client on this machine reaches the API of this host and port."""
         every_address = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
         host = every_address.get(self.host, self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def api_url(self) -> str:
+        """The address at which clients call the API."""
+        return self.url or self.local_url
 
     def environment(self) -> dict[str, str]:
         """These settings as the environment of another process."""
@@ -82,24 +97,30 @@ class Settings(Struct, frozen=True, kw_only=True):
     ) -> "Settings":
         """The settings in force: an option that is not None beats the environment, a variable
         that is not empty beats the file. Raises ``Misconfigured`` naming the source at fault."""
+        settings, _ = cls.load_with_sources(options, environ, toml_path)
+        return settings
+
+    @classmethod
+    def load_with_sources(
+        cls,
+        options: Mapping[str, object] | None = None,
+        environ: Mapping[str, str] = os.environ,
+        toml_path: Path = TOML_PATH,
+    ) -> "tuple[Settings, dict[str, str]]":
+        """The settings in force, and for each that has not its default where it comes from."""
+        check_names(environ, [setting.name.upper() for setting in SETTINGS])
+        from_file = read_toml(toml_path, [setting.toml for setting in SETTINGS])
         values: dict[str, Any] = {}
-        options, from_file = options or {}, _read_toml(toml_path)
+        sources: dict[str, str] = {}
         for setting in SETTINGS:
-            if (option := options.get(setting.name)) is not None:
-                source, value = setting.option or setting.name, option
-            elif variable := environ.get(setting.environment):
-                source, value = setting.environment, variable
-            elif setting.toml in from_file:
-                source, value = f"{setting.toml} in {toml_path}", from_file[setting.toml]
-                if setting.is_number and isinstance(value, str):
-                    raise Misconfigured(f"{source} must be a number without quotes: {value!r}")
-            else:
+            if (given := setting.given(options or {}, environ, from_file, toml_path)) is None:
                 continue
+            value, source = given
             try:
-                values[setting.name] = setting.read(value)
+                values[setting.name], sources[setting.name] = setting.read(value), source
             except ValueError as error:
                 raise Misconfigured(f"{source} {error}") from None
-        return _guarded(cls(**values))
+        return _guarded(cls(**values), sources), sources
 
 
 def is_loopback(host: str) -> bool:
@@ -112,12 +133,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _guarded(settings: Settings) -> Settings:
-    if not is_loopback(settings.host) and not settings.operator_token:
-        raise Misconfigured(
-            f"host {settings.host} can be reached from other machines, where anyone could restock: "
-            "set EVENTDEMO_OPERATOR_TOKEN to a secret, or use --host 127.0.0.1"
-        )
+def _guarded(settings: Settings, sources: Mapping[str, str]) -> Settings:
+    if not is_loopback(settings.host):
+        token = settings.operator_token or ""
+        open_to_all = f"host {settings.host} can be reached from other machines, where anyone could"
+        if not token:
+            raise Misconfigured(
+                f"{open_to_all} restock: set EVENTDEMO_OPERATOR_TOKEN to a secret, or use "
+                "--host 127.0.0.1"
+            )
+        if len(token) < MIN_TOKEN_CHARACTERS:
+            raise Misconfigured(
+                f"{open_to_all} guess {sources.get('operator_token', 'the operator token')}: it "
+                f"must have at least {MIN_TOKEN_CHARACTERS} characters, as `openssl rand -hex 16` "
+                "makes them"
+            )
     if scheme_of(settings.topics).shared:
         for part in (Part.EVENT_POOL, Part.SESSION_CACHE):
             if file_of(getattr(settings, part)):
@@ -128,58 +158,16 @@ def _guarded(settings: Settings) -> Settings:
     return settings
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise Misconfigured(f"{path} cannot be read: {reason}") from None
-    known = [setting.toml for setting in SETTINGS]
-    for key in content:
-        if key not in known:
-            raise Misconfigured(f"{path} has no setting {key!r}: it may hold {', '.join(known)}")
-    return content
-
-
-class Setting(Struct, frozen=True):
-    """One row of the table: the sources of a setting, its default and its purpose.
-
-    ``option`` is None for a secret, which the list of processes would show.
-    """
-
-    name: str
-    read: Callable[[object], Any]
-    metavar: str
-    default: str
-    help: str
-    has_option: bool = True
-
-    @property
-    def option(self) -> str | None:
-        return f"--{self.toml}" if self.has_option else None
-
-    @property
-    def environment(self) -> str:
-        return f"EVENTDEMO_{self.name.upper()}"
-
-    @property
-    def toml(self) -> str:
-        return self.name.replace("_", "-")
-
-    @property
-    def is_number(self) -> bool:
-        """Whether TOML holds it as a number; the other sources hold text."""
-        return isinstance(getattr(_DEFAULTS, self.name), int)
-
-
-_DEFAULTS = Settings()
-
-
 SETTINGS = (
     Setting("host", host, "HOST", "127.0.0.1", "Address that the API listens on."),
     Setting("port", whole_number(1, 65_535), "PORT", "8000", "Port that the API listens on."),
+    Setting(
+        "url",
+        http_url,
+        "URL",
+        "host and port of the settings",
+        "Where commands that call the API find it, such as https://shop.example.",
+    ),
     Setting(
         "data", folder, "DIR", "eventdemo-data", "Folder of all that the embedded engine keeps."
     ),
@@ -267,6 +255,14 @@ SETTINGS = (
         "NETWORKS",
         "none",
         "Proxies whose X-Forwarded-For tells who the client is, such as 10.0.0.0/8,::1.",
+    ),
+    Setting(
+        "allowed_origins",
+        origins,
+        "ORIGINS",
+        "none",
+        "Origins whose pages may buy here and read products and orders, such as "
+        "https://shop.example.",
     ),
     Setting(
         "message_retention_s",

@@ -8,6 +8,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from eventdemo.engines.registry import Part, schemes_of
 
@@ -58,6 +59,19 @@ def split_address(address: str) -> tuple[str, int]:
     return host(name), int(port)
 
 
+def http_url(value: object) -> str:
+    """The address of an API, without a slash at its end; there may be a path before it."""
+    address = text(value).rstrip("/")
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or re.search(r"[^!-~]|[@?#]", address):
+        raise ValueError(f"must be like http://127.0.0.1:8000, not {value!r}")
+    return address
+
+
 def folder(value: object) -> Path:
     return value if isinstance(value, Path) else Path(text(value))
 
@@ -85,6 +99,25 @@ def log_level(value: object) -> str:
     if not isinstance(value, str) or value.lower() not in LOG_LEVELS:
         raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}, not {value!r}")
     return value.lower()
+
+
+def origins(value: object) -> str:
+    """Origins of pages, as ``origins_in`` reads them."""
+    listed = text(value)
+    for origin in origins_in(listed):
+        if not re.fullmatch(
+            r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+](:[0-9]{1,5})?", origin
+        ):
+            example = "https://shop.example,http://localhost:3000"
+            raise ValueError(
+                f"must be origins as browsers name them, like {example}, not {origin!r}"
+            )
+    return listed
+
+
+def origins_in(listed: str) -> list[str]:
+    """The origins of a list, in the letters that browsers send."""
+    return [origin.strip().lower() for origin in listed.split(",") if origin.strip()]
 
 
 def networks(value: object) -> str:

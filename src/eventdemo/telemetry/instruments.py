@@ -31,18 +31,24 @@ _FLOAT_BYTES = 8
 
 
 class Instrument(Struct, frozen=True):
-    """A counter, or a histogram where it has ``bounds``; one series for each of ``values``."""
+    """A counter, or a histogram where it has ``bounds``, or a time; one series for each of
+    ``values``."""
 
     name: str
     help: str
     label: str = ""
     values: Sequence[str] = ("",)
     bounds: Sequence[float] = ()
+    is_time: bool = False
 
     @property
     def slots_per_series(self) -> int:
-        """1 for a counter; for a histogram its buckets, the one beyond them, and the sum."""
+        """1 for a counter or a time; for a histogram its buckets, the one beyond, and the sum."""
         return len(self.bounds) + 2 if self.bounds else 1
+
+
+def _by_service(name: str, help_: str, bounds: Sequence[float] = ()) -> Instrument:
+    return Instrument(name, help_, "service", SERVICES, bounds)
 
 
 DECIDED = Instrument(
@@ -51,62 +57,42 @@ DECIDED = Instrument(
     "outcome",
     (CONFIRMED, *(code.value for code in FailureCode)),
 )
-BATCH_MESSAGES = Instrument(
-    "eventdemo_batch_messages",
-    "Messages in a batch that was committed.",
-    "service",
-    SERVICES,
-    _POWERS_OF_4,
+BATCH_MESSAGES = _by_service(
+    "eventdemo_batch_messages", "Messages in a batch that was committed.", _POWERS_OF_4
 )
-HANDLING = Instrument(
+HANDLING = _by_service(
     "eventdemo_batch_handling_seconds",
     "Time from receiving a batch to its commit, conflicts included.",
-    "service",
-    SERVICES,
     _SHORT_S,
 )
-COMMIT = Instrument(
-    "eventdemo_batch_commit_seconds",
-    "Time that the commit of a batch took.",
-    "service",
-    SERVICES,
-    _SHORT_S,
+COMMIT = _by_service(
+    "eventdemo_batch_commit_seconds", "Time that the commit of a batch took.", _SHORT_S
 )
-CONFLICTS = Instrument(
+CONFLICTS = _by_service(
     "eventdemo_conflicts_total",
     "Commits that conflicted with another writer of a stream and were retried.",
-    "service",
-    SERVICES,
 )
-OVERTAKEN = Instrument(
-    "eventdemo_overtaken_batches_total",
-    "Batches that another instance settled first.",
-    "service",
-    SERVICES,
+OVERTAKEN = _by_service(
+    "eventdemo_overtaken_batches_total", "Batches that another instance settled first."
 )
-REPEATED = Instrument(
+REPEATED = _by_service(
     "eventdemo_messages_repeated_total",
     "Messages that had been recorded before: what they caused was published again.",
-    "service",
-    SERVICES,
 )
-RETRIED = Instrument(
-    "eventdemo_messages_retried_total",
-    "Messages that failed and are retried.",
-    "service",
-    SERVICES,
-)
-DIED = Instrument(
-    "eventdemo_dead_letters_total",
-    "Messages that became dead letters.",
-    "service",
-    SERVICES,
-)
+RETRIED = _by_service("eventdemo_messages_retried_total", "Messages that failed and are retried.")
+DIED = _by_service("eventdemo_dead_letters_total", "Messages that became dead letters.")
 STORAGE_ERRORS = Instrument(
     "eventdemo_storage_errors_total",
     "Times that the storage failed a part of the system.",
     "part",
     (API, *SERVICES, READ_MODELS),
+)
+LOOKED = Instrument(
+    "eventdemo_last_look_timestamp_seconds",
+    "When an instance of a service last looked for messages; 0 if none ever did.",
+    "service",
+    SERVICES,
+    is_time=True,
 )
 APPLIED = Instrument(
     "eventdemo_read_models_apply_seconds",
@@ -125,6 +111,7 @@ INSTRUMENTS = (
     RETRIED,
     DIED,
     STORAGE_ERRORS,
+    LOOKED,
     APPLIED,
 )
 
@@ -158,6 +145,10 @@ class Meter:
         """Adds to the series of one label's value."""
         self._values[_SLOTS[counter.name, value]] += amount
 
+    def set(self, time: Instrument, value: str, seconds: float) -> None:
+        """Replaces a time in the series of one label's value."""
+        self._values[_SLOTS[time.name, value]] = seconds
+
     def observe(self, histogram: Instrument, value: str, measured: float) -> None:
         """Records one measurement in the series of one label's value."""
         first = _SLOTS[histogram.name, value]
@@ -165,7 +156,7 @@ class Meter:
         self._values[first + len(histogram.bounds) + 1] += measured
 
     def read(self, instrument: Instrument, value: str) -> Sequence[float]:
-        """The values of one series: a counter's, or a histogram's buckets and sum."""
+        """The values of one series: a counter's, a time's, or a histogram's buckets and sum."""
         first = _SLOTS[instrument.name, value]
         return self._values[first : first + instrument.slots_per_series].tolist()
 

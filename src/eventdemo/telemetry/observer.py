@@ -1,7 +1,7 @@
 """Counts and times every batch, and makes spans of its sampled messages where tracing is on."""
 
 from collections import Counter
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING
 
 from eventdemo.errors import AlreadyHandled, Conflict
@@ -29,6 +29,9 @@ class Telemetry:
     def received(self, received: Received) -> Observation:
         spans = self._tracing.batch(received) if self._tracing else None
         return _BatchObservation(self._meter, received, spans)
+
+    def looked(self, service: str) -> None:
+        self._meter.set(instruments.LOOKED, service, time())
 
     def storage_failed(self, part: str) -> None:
         self._meter.add(instruments.STORAGE_ERRORS, part)

@@ -23,8 +23,11 @@ from eventdemo.telemetry.instruments import INSTRUMENTS, Instrument, Meter
 
 
 def meter_families(meters: Sequence[Meter]) -> Iterable[Metric]:
-    """One family per instrument, with the sums of all meters."""
+    """One family per instrument, with the sums of all meters, of times the latest."""
     for instrument in INSTRUMENTS:
+        if instrument.is_time:
+            yield _latest(meters, instrument)
+            continue
         series = {value: _sums(meters, instrument, value) for value in instrument.values}
         yield _histogram(instrument, series) if instrument.bounds else _counter(instrument, series)
 
@@ -95,6 +98,14 @@ class _WorkerCollector(Collector):
 def _sums(meters: Sequence[Meter], instrument: Instrument, value: str) -> list[float]:
     values = [meter.read(instrument, value) for meter in meters]
     return [sum(slot) for slot in zip(*values, strict=True)]
+
+
+def _latest(meters: Sequence[Meter], instrument: Instrument) -> Metric:
+    family = GaugeMetricFamily(instrument.name, instrument.help, labels=[instrument.label])
+    for value in instrument.values:
+        times = [meter.read(instrument, value)[0] for meter in meters]
+        family.add_metric([value], max(times))
+    return family
 
 
 def _counter(instrument: Instrument, series: dict[str, list[float]]) -> Metric:

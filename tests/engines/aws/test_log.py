@@ -16,7 +16,7 @@ from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.errors import Conflict, HistoryUnreadable, StorageError
 from eventdemo.messages import RecordedEvent
 from eventdemo.ports import EventPool
-from tests.conformance.samples import received, recording
+from tests.conformance.samples import readable, received, recording
 from tests.engines.aws.torn_table import TornModel, TornTable
 
 pytestmark = pytest.mark.anyio
@@ -108,7 +108,7 @@ async def follow(town: Town, until: int) -> list[RecordedEvent]:
                 before = 2 * town.returned
                 assert await pool.head() >= before, "what was appended has a position"
             limit = town.chance.choice((1, 3, 50))
-            seen += await pool.read_all(after_position=len(seen), limit=limit)
+            seen += readable(await pool.read_all(after_position=len(seen), limit=limit))
     return seen
 
 

@@ -187,10 +187,10 @@ async def test_what_is_called_with_tasks_leaves_the_outbox_to_the_clock(world: W
             world.new_id,
         )
     )
-    call = calls.of(NAMES.queue(TASKS), [])
-    await call.messaging.topics.receive(TASKS, 10)
+    _, messaging = calls.of(NAMES.queue(TASKS), [])
+    await messaging.topics.receive(TASKS, 10)
     await asyncio.sleep(1)
     assert world.table.item(entry)
-    await call.messaging.close()
+    await messaging.close()
     await calls.sweep()
     assert world.table.item(entry) is None

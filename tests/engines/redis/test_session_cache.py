@@ -15,6 +15,7 @@ from eventdemo.errors import (
     StorageBusy,
     StorageDenied,
     StorageError,
+    StorageForeign,
     StorageFull,
     StorageReadOnly,
     StorageUnreachable,
@@ -55,6 +56,13 @@ class TestKeeping:
     async def test_outcomes_expire(self, cache: RedisSessionCache, redis: Redis) -> None:
         await cache.put([confirmed("r1")])
         assert KEEP_S - 60 < await redis.ttl(f"{PREFIX}r1") <= KEEP_S
+
+    async def test_the_first_event_pool_has_it(self, cache: RedisSessionCache) -> None:
+        await cache.claim("one", only_check=True)  # by who only looks it is not taken
+        for pool_id in ("other", "other", ""):
+            await cache.claim(pool_id)
+        with pytest.raises(StorageForeign, match="of the event pool other, not of one"):
+            await cache.claim("one")
 
     async def test_other_keys_are_left_alone(self, cache: RedisSessionCache, redis: Redis) -> None:
         await redis.set("r1", "someone else's")

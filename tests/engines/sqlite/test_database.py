@@ -14,7 +14,8 @@ from eventdemo.engines.sqlite.database import (
     ThreadedDatabase,
     WriteLock,
 )
-from eventdemo.engines.sqlite.file import Schema, Unit, rows
+from eventdemo.engines.sqlite.file import Unit, rows
+from eventdemo.engines.sqlite.opening import Schema
 from eventdemo.errors import StorageBusy, StorageError, StorageFull
 
 pytestmark = pytest.mark.anyio

@@ -37,6 +37,13 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(folder)
 
 
+def peers_on(path: Path) -> SocketPeers:
+    """The membership of another process on a file."""
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    return SocketPeers(path)
+
+
 def folder_of(peers: Peers) -> Path:
     assert isinstance(peers, SocketPeers)
     assert peers._folder
@@ -44,7 +51,7 @@ def folder_of(peers: Peers) -> Path:
 
 
 async def test_instances_of_a_service_share_by_place(tmp_path: Path) -> None:
-    all_three = [SocketPeers(tmp_path / "eventdemo.db") for _ in range(3)]
+    all_three = [peers_on(tmp_path / "eventdemo.db") for _ in range(3)]
     for one in all_three:
         one.join(SERVICE)
     assert sorted(one.rank(SERVICE) for one in all_three) == [(0, 3), (1, 3), (2, 3)]
@@ -59,8 +66,8 @@ async def test_instances_of_a_service_share_by_place(tmp_path: Path) -> None:
 
 async def test_one_that_died_does_not_count(tmp_path: Path) -> None:
     died, lives = (
-        SocketPeers(tmp_path / "eventdemo.db"),
-        SocketPeers(tmp_path / "eventdemo.db"),
+        peers_on(tmp_path / "eventdemo.db"),
+        peers_on(tmp_path / "eventdemo.db"),
     )
     for one in (died, lives):
         one.join(SERVICE)
@@ -75,8 +82,8 @@ async def test_one_that_died_does_not_count(tmp_path: Path) -> None:
 
 async def test_data_in_other_folders_has_other_peers(tmp_path: Path) -> None:
     one, other = (
-        SocketPeers(tmp_path / "a" / "x.db"),
-        SocketPeers(tmp_path / "b" / "x.db"),
+        peers_on(tmp_path / "a" / "x.db"),
+        peers_on(tmp_path / "b" / "x.db"),
     )
     for each in (one, other):
         each.join(SERVICE)
@@ -85,8 +92,31 @@ async def test_data_in_other_folders_has_other_peers(tmp_path: Path) -> None:
         each.close()
 
 
+async def test_a_file_has_the_same_peers_by_every_path(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    one, other = (peers_on(tmp_path / name / "x.db") for name in ("data", "link"))
+    for each in (one, other):
+        each.join(SERVICE)
+    assert sorted(each.rank(SERVICE) for each in (one, other)) == [(0, 2), (1, 2)]
+    for each in (one, other):
+        each.close()
+
+
+async def test_a_file_that_was_made_anew_at_a_path_has_other_peers(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    forgotten = peers_on(path)
+    path.rename(tmp_path / "moved.db")
+    new = peers_on(path)
+    for each in (forgotten, new):
+        each.join(SERVICE)
+        assert each.rank(SERVICE) == (0, 1)
+    for each in (forgotten, new):
+        each.close()
+
+
 async def test_their_folder_belongs_to_this_user_alone(tmp_path: Path) -> None:
-    peers = SocketPeers(tmp_path / "eventdemo.db")
+    peers = peers_on(tmp_path / "eventdemo.db")
     peers.join(SERVICE)
     assert folder_of(peers).stat().st_mode & 0o077 == 0
     peers.close()
@@ -96,13 +126,13 @@ async def test_a_link_in_the_place_of_their_folder_is_refused(
     tmp_path: Path, temporary: Path
 ) -> None:
     """Whoever may write to the temporary folder could have it lead to a folder of the user's."""
-    folder = folder_of(SocketPeers(tmp_path / "eventdemo.db"))
+    folder = folder_of(peers_on(tmp_path / "eventdemo.db"))
     folder.symlink_to(tmp_path)
     with pytest.raises(Misconfigured, match="belongs to another user"):
-        SocketPeers(tmp_path / "eventdemo.db")
-    other = SocketPeers(tmp_path / "other.db")
+        peers_on(tmp_path / "eventdemo.db")
+    other = peers_on(tmp_path / "other.db")
     other.join(SERVICE)  # which sweeps
-    assert list(tmp_path.iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"eventdemo.db", "other.db"}
     other.close()
 
 
@@ -112,7 +142,7 @@ async def test_however_long_the_temporary_folder_is_called(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", f"/tmp/{'t' * (length - 5)}")
     Path(tempfile.gettempdir()).mkdir()
-    peers = SocketPeers(tmp_path / "eventdemo.db")
+    peers = peers_on(tmp_path / "eventdemo.db")
     folder = folder_of(peers)
     peers.join(SERVICE)
     assert folder.exists()
@@ -148,16 +178,18 @@ asyncio.run(main())
 def kill_one(*paths: Path) -> list[Path]:
     """The folders in which a process that ran a service on each of the data was killed."""
     command = [sys.executable, "-c", KILLED, *map(str, paths)]
+    for path in paths:
+        path.touch()
     environment = {**os.environ, "TMPDIR": tempfile.gettempdir()}
     assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
-    folders = [folder_of(SocketPeers(path)) for path in paths]
+    folders = [folder_of(peers_on(path)) for path in paths]
     assert all(len(list(folder.iterdir())) >= 2 for folder in folders)
     return folders
 
 
 async def test_what_a_killed_one_left_goes_with_the_next_on_its_data(tmp_path: Path) -> None:
     (folder,) = kill_one(tmp_path / "eventdemo.db")
-    peers = SocketPeers(tmp_path / "eventdemo.db")
+    peers = peers_on(tmp_path / "eventdemo.db")
     peers.close()
     assert not folder.exists()
 
@@ -166,12 +198,12 @@ async def test_the_next_on_other_data_sweeps_too_but_not_the_living(
     tmp_path: Path, temporary: Path
 ) -> None:
     """The data of the killed may be deleted, so that nobody would ever come again."""
-    lives = SocketPeers(tmp_path / "lives.db")
+    lives = peers_on(tmp_path / "lives.db")
     lives.join(SERVICE)
     left = kill_one(tmp_path / "lives.db", tmp_path / "killed.db")
     others = temporary / "eventdemo-0-not-ours"
     others.mkdir()
-    comes = SocketPeers(tmp_path / "comes.db")
+    comes = peers_on(tmp_path / "comes.db")
     comes.join(SERVICE)
     assert {*temporary.iterdir()} == {folder_of(lives), folder_of(comes), others}
     assert folder_of(lives) == left[0]
@@ -183,7 +215,7 @@ async def test_the_next_on_other_data_sweeps_too_but_not_the_living(
 
 
 async def test_one_whose_folder_was_swept_goes_on(tmp_path: Path, temporary: Path) -> None:
-    one, other = (SocketPeers(tmp_path / "eventdemo.db") for _ in range(2))
+    one, other = (peers_on(tmp_path / "eventdemo.db") for _ in range(2))
     news = one.subscribe("news")
     for peers in (one, other):
         peers.join(SERVICE)
@@ -205,7 +237,7 @@ def test_comings_and_goings_at_the_same_time_leave_nothing(tmp_path: Path, tempo
 
     async def come_and_go() -> None:
         for _ in range(100):
-            peers = SocketPeers(tmp_path / "eventdemo.db")
+            peers = peers_on(tmp_path / "eventdemo.db")
             peers.join(SERVICE)
             assert (folder_of(peers) / peers._name).is_socket()
             place, instances = peers.rank(SERVICE)
@@ -220,7 +252,7 @@ def test_comings_and_goings_at_the_same_time_leave_nothing(tmp_path: Path, tempo
 
 async def test_who_speaks_for_the_first_time_when_it_is_lost_does_no_harm(tmp_path: Path) -> None:
     engine = await open_embedded(tmp_path / "eventdemo.db")
-    other = SocketPeers(tmp_path / "eventdemo.db")
+    other = peers_on(tmp_path / "eventdemo.db")
     other.join(SERVICE)
     shutil.rmtree(folder_of(engine._peers))
     await stock(engine, "lamp", 1)

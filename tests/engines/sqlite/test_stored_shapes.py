@@ -9,7 +9,7 @@ from eventdemo.aggregates import Product
 from eventdemo.facts import ProductRegistered
 from eventdemo.messages import Snapshot
 from eventdemo.runtime.wiring import open_embedded
-from tests.conformance.samples import restocks
+from tests.conformance.samples import readable, restocks
 from tests.flow.driving import Instance, buy, clean_receipt, outcome
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +34,7 @@ async def test_an_event_of_version_1_is_sold_from_at_its_price_in_cents(tmp_path
         (OLD,),
     )
     for events in (
-        await engine.pool.read_all(after_position=0, limit=10),
+        readable(await engine.pool.read_all(after_position=0, limit=10)),
         await engine.pool.read_stream("product-lamp"),
         await engine.pool.read_streams({"product-lamp": 0}),
         await engine.pool.caused_by("old"),

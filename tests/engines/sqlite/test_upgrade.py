@@ -5,7 +5,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from eventdemo.engines.sqlite import file
+from eventdemo.engines.sqlite import opening
 from eventdemo.messages import DeadLetterFilter, DeadLetterState
 from eventdemo.runtime.wiring import open_embedded
 from tests.conformance.samples import SERVICE, TOPIC, check, dead, receive
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 #: What schema 1 called a retry and a dead letter.
 VERSION_1 = """
-DROP TABLE retry; DROP TABLE dead_letter;
+DROP TABLE retry; DROP TABLE dead_letter; DROP TABLE identity;
 CREATE TABLE retry (
     id INTEGER PRIMARY KEY, service TEXT NOT NULL, due_at_us INTEGER NOT NULL,
     attempt INTEGER NOT NULL, reason TEXT NOT NULL, body TEXT NOT NULL
@@ -63,5 +63,5 @@ async def test_retries_and_dead_letters_of_schema_1_are_kept(tmp_path: Path) -> 
     await engine.close()
     for name in ("eventdemo.db", "eventdemo.queue.db"):
         upgraded = apsw.Connection(str(tmp_path / name))
-        assert upgraded.pragma("user_version") == file.SCHEMA_VERSION
+        assert upgraded.pragma("user_version") == opening.SCHEMA_VERSION
         upgraded.close()

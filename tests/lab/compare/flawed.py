@@ -3,9 +3,13 @@
 import os
 from itertools import count
 
-from eventdemo.lab.compare.contenders.shapes import Decision, PlacedOrder, StockedProduct
+from eventdemo.lab.compare.contenders.shapes import (
+    Decision,
+    NewProduct,
+    PlacedOrder,
+    StockedProduct,
+)
 from eventdemo.lab.compare.contenders.web import application
-from eventdemo.services.product_management import ProductDetails
 
 FLAW = os.environ["FLAW"]
 
@@ -50,7 +54,7 @@ class FlawedShop:
     async def product(self, product_id: str) -> StockedProduct | None:
         return self._products.get(product_id)
 
-    async def put_product(self, product_id: str, details: ProductDetails) -> None:
+    async def put_product(self, product_id: str, details: NewProduct) -> None:
         self._stock(product_id, 0, 0)
 
     async def restock(self, product_id: str, quantity: int) -> bool:

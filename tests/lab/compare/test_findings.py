@@ -11,7 +11,7 @@ from eventdemo.lab.compare.intervals import ratio, variation
 from eventdemo.lab.compare.measures import Clock, RunMeasures
 from eventdemo.lab.compare.meter import Cost
 from eventdemo.lab.compare.report.page import answer, write_report
-from eventdemo.lab.compare.results import Results, Run, RunKey, this_machine
+from eventdemo.lab.compare.results import ComparedRun, Results, RunKey, this_machine
 from eventdemo.lab.compare.rows import CONTENDERS
 from eventdemo.lab.compare.scenarios import SCENARIOS, scenario
 from eventdemo.lab.compare.state import RunReceipt
@@ -21,7 +21,7 @@ HOT = CAPACITY.points[0].label
 TITLES = {contender.name: contender.title for contender in CONTENDERS}
 
 
-def run_of(contender: str, round_: int, decided_per_s: float, **counts: int) -> Run:
+def run_of(contender: str, round_: int, decided_per_s: float, **counts: int) -> ComparedRun:
     measures = RunMeasures(
         loop="closed",
         offered_per_s=None,
@@ -43,7 +43,7 @@ def run_of(contender: str, round_: int, decided_per_s: float, **counts: int) -> 
         ),
     )
     key = RunKey(CAPACITY.name, HOT, contender, "as written", round_)
-    return Run(key=key, at="2026-01-01T00:00:00+00:00", measures=measures)
+    return ComparedRun(key=key, at="2026-01-01T00:00:00+00:00", measures=measures)
 
 
 def test_the_interval_of_a_ratio_holds_its_median_and_narrows_with_agreement() -> None:
@@ -85,7 +85,7 @@ def test_failed_runs_and_anomalies_are_kept_and_shown(tmp_path: Path) -> None:
     runs = [
         run_of(OURS, 1, 6_000),
         run_of("monolith", 1, 300, oversold=2),
-        Run(key=key, at="", failed="redis-server is <not> installed"),
+        ComparedRun(key=key, at="", failed="redis-server is <not> installed"),
     ]
     found = {finding.contender: finding for finding in findings([CAPACITY], runs)}
     assert found["monolith"].anomalies == {"oversold": 2}

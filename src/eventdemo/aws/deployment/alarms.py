@@ -9,6 +9,7 @@ from eventdemo.aws.deployment.cloudformation import (
     Resources,
     either,
     logical_id,
+    metric,
     ref,
     resource,
     sub,
@@ -30,16 +31,12 @@ def alarms(flow: Sequence[Row]) -> Resources:
         queue, retries = NAMES.queue(row.service), NAMES.retries(row.service)
         made[logical_id(row.service, "waits")] = _alarm(
             f"messages wait for {row.service} for too long",
-            [_oldest("queue", queue), _oldest("retries", retries), _most("queue", "retries")],
+            _of_both("ApproximateAgeOfOldestMessage", queue, retries),
             ref("OldestMessageS"),
         )
         made[logical_id(row.service, "dead")] = _alarm(
             f"messages of {row.service} kill whoever takes them",
-            [
-                _held("queue", NAMES.dead(queue)),
-                _held("retries", NAMES.dead(retries)),
-                _most("queue", "retries"),
-            ],
+            _of_both("ApproximateNumberOfMessagesVisible", NAMES.dead(queue), NAMES.dead(retries)),
             0,
         )
         made |= _given_up(row.service)
@@ -49,17 +46,17 @@ def alarms(flow: Sequence[Row]) -> Resources:
 def _given_up(service: str) -> Resources:
     """Returns an alarm that counts lines of log, because a dead letter is an item of a table."""
     name = f"given-up-{service}"
-    metric = {"MetricNamespace": sub(PREFIX), "MetricName": name, "MetricValue": "1"}
+    count = {"MetricNamespace": sub(PREFIX), "MetricName": name, "MetricValue": "1"}
     made = resource(
         "Logs::MetricFilter",
         {
             "LogGroupName": ref(log_group_id(service)),
             "FilterPattern": f'{{ $.event = "{GIVEN_UP}" }}',
-            "MetricTransformations": [metric],
+            "MetricTransformations": [count],
         },
         Condition="Running",
     )
-    given_up = _metric("given", sub(PREFIX), name, "Sum", [])
+    given_up = metric("given", sub(PREFIX), name, {}, Period=60, Stat="Sum")
     alarm = _alarm(f"{service} gave messages up", [{**given_up, "ReturnData": True}], 0)
     return {
         logical_id(service, "given-up"): made,
@@ -83,32 +80,11 @@ def _alarm(reason: str, metrics: list[dict[str, Any]], threshold: object) -> dic
     )
 
 
-def _oldest(label: str, queue: str) -> dict[str, Any]:
-    return _of_queue(label, "ApproximateAgeOfOldestMessage", queue)
-
-
-def _held(label: str, queue: str) -> dict[str, Any]:
-    return _of_queue(label, "ApproximateNumberOfMessagesVisible", queue)
-
-
-def _of_queue(label: str, name: str, queue: str) -> dict[str, Any]:
-    dimensions = [{"Name": "QueueName", "Value": sub(queue)}]
-    return _metric(label, "AWS/SQS", name, "Maximum", dimensions)
-
-
-def _metric(
-    label: str, namespace: object, name: str, stat: str, dimensions: list[dict[str, Any]]
-) -> dict[str, Any]:
-    metric: dict[str, Any] = {"Namespace": namespace, "MetricName": name}
-    if dimensions:
-        metric["Dimensions"] = dimensions
-    return {
-        "Id": label,
-        "MetricStat": {"Metric": metric, "Period": 60, "Stat": stat},
-        "ReturnData": False,
-    }
-
-
-def _most(*labels: str) -> dict[str, Any]:
-    operands = ", ".join(f"FILL({label}, 0)" for label in labels)
-    return {"Id": "most", "Expression": f"MAX([{operands}])", "ReturnData": True}
+def _of_both(name: str, queue: str, retries: str) -> list[dict[str, Any]]:
+    """Returns the larger value of two queues; one that is idle has none."""
+    metrics = [
+        metric(label, "AWS/SQS", name, {"QueueName": sub(of)}, Period=60, Stat="Maximum")
+        for label, of in (("queue", queue), ("retries", retries))
+    ]
+    most = "MAX([FILL(queue, 0), FILL(retries, 0)])"
+    return [*metrics, {"Id": "most", "Expression": most, "ReturnData": True}]

@@ -43,6 +43,16 @@ def resource(kind: str, properties: Properties, **attributes: object) -> dict[st
     return {"Type": f"AWS::{kind}", **attributes, "Properties": dict(properties)}
 
 
+def metric(
+    label: str, namespace: object, name: str, dimensions: Mapping[str, object], **statistic: object
+) -> dict[str, Any]:
+    """Returns a metric that an expression reads; ``statistic`` is its ``Stat`` and ``Period``."""
+    identity: dict[str, Any] = {"Namespace": namespace, "MetricName": name}
+    if dimensions:
+        identity["Dimensions"] = [{"Name": k, "Value": value} for k, value in dimensions.items()]
+    return {"Id": label, "MetricStat": {"Metric": identity, **statistic}, "ReturnData": False}
+
+
 def allow(
     actions: Sequence[str], resources: Sequence[object], condition: Properties | None = None
 ) -> dict[str, Any]:

@@ -69,6 +69,12 @@ def dead_id(queue: str) -> str:
     return f"{queue}Dead"
 
 
+def queues_of(service: str) -> list[str]:
+    """Returns the logical ids of all queues that a service receives from."""
+    queue, retries = queue_id(service), retries_id(service)
+    return [queue, dead_id(queue), retries, dead_id(retries)]
+
+
 def topics() -> Resources:
     """Returns the flow's topics, and the one that wakes subscribers over HTTP."""
     fifo = {

@@ -1,6 +1,6 @@
 """Containers of the template: the API and each service as a Fargate service that scales."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from eventdemo.aws.deployment.cloudformation import (
@@ -8,6 +8,7 @@ from eventdemo.aws.deployment.cloudformation import (
     Resources,
     arn,
     logical_id,
+    metric,
     ref,
     resource,
     sub,
@@ -57,16 +58,12 @@ def _worker(service: str) -> Resources:
         task: _task(service, WORKER_SIZE, [_container(service, service, command)], "Fargate"),
         running: _service(service, task, WORKERS_SECURITY, "Fargate"),
     }
-    queue = {"Fn::GetAtt": [queue_id(service), "QueueName"]}
-    waiting = _metric(
-        "waiting", "AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": queue}
+    queue = {"QueueName": {"Fn::GetAtt": [queue_id(service), "QueueName"]}}
+    instances = {"ClusterName": ref(CLUSTER), "ServiceName": {"Fn::GetAtt": [running, "Name"]}}
+    waiting = metric(
+        "waiting", "AWS/SQS", "ApproximateNumberOfMessagesVisible", queue, Stat="Average"
     )
-    tasks = _metric(
-        "tasks",
-        "ECS/ContainerInsights",
-        "RunningTaskCount",
-        {"ClusterName": ref(CLUSTER), "ServiceName": {"Fn::GetAtt": [running, "Name"]}},
-    )
+    tasks = metric("tasks", "ECS/ContainerInsights", "RunningTaskCount", instances, Stat="Average")
     per_task = {"Id": "each", "Expression": "waiting / tasks", "ReturnData": True}
     backlog = {
         "CustomizedMetricSpecification": {"Metrics": [waiting, tasks, per_task]},
@@ -204,14 +201,3 @@ def _scaling(name: str, service: str, tracked: Properties, condition: str) -> Re
             Condition=condition,
         ),
     }
-
-
-def _metric(
-    label: str, namespace: str, name: str, dimensions: Mapping[str, object]
-) -> dict[str, Any]:
-    metric = {
-        "Namespace": namespace,
-        "MetricName": name,
-        "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
-    }
-    return {"Id": label, "MetricStat": {"Metric": metric, "Stat": "Average"}, "ReturnData": False}

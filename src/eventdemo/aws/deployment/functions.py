@@ -10,7 +10,7 @@ from eventdemo.aws.deployment.cloudformation import (
     resource,
     sub,
 )
-from eventdemo.aws.deployment.data_plane import FUNCTION_TIMEOUT_S, dead_id, queue_id, retries_id
+from eventdemo.aws.deployment.data_plane import FUNCTION_TIMEOUT_S, queues_of
 from eventdemo.aws.deployment.hosting import ENVIRONMENT, IMAGE, log_group_id, role_id
 from eventdemo.flow import TASK_QUEUE_TOPIC, Row
 
@@ -79,8 +79,6 @@ def _function(service: str) -> Resources:
         },
         Condition="Lambda",
     )
-    queue, retries = queue_id(service), retries_id(service)
-    sources = (queue, dead_id(queue), retries, dead_id(retries))
     return {function: made} | {
         f"{source}Source": resource(
             "Lambda::EventSourceMapping",
@@ -93,5 +91,5 @@ def _function(service: str) -> Resources:
             },
             Condition="Lambda",
         )
-        for source in sources
+        for source in queues_of(service)
     }

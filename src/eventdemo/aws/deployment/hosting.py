@@ -6,6 +6,7 @@ from typing import Any
 from eventdemo.aws.deployment.cloudformation import (
     NOTHING,
     PREFIX,
+    Properties,
     Resources,
     allow,
     arn,
@@ -44,11 +45,8 @@ CLUSTER, EXECUTION = "Cluster", "execution"
 TOKEN = "OperatorToken"  # noqa: S105 - its name
 
 BALANCER, TARGETS, LISTENER = "LoadBalancer", "ApiTargets", "ApiListener"
-BALANCER_SECURITY, API_SECURITY, WORKERS_SECURITY = (
-    "BalancerSecurity",
-    "ApiSecurity",
-    "WorkersSecurity",
-)
+BALANCER_SECURITY, API_SECURITY = "BalancerSecurity", "ApiSecurity"
+WORKERS_SECURITY = "WorkersSecurity"
 
 #: A buyer's long-poll or stream may be silent for this long.
 IDLE_TIMEOUT_S = 120
@@ -133,36 +131,23 @@ def _cluster(services: Sequence[str]) -> Resources:
 
 
 def _security_groups() -> Resources:
-    vpc = {"VpcId": ref("VpcId")}
-    public = {"IpProtocol": "tcp", "FromPort": _PUBLIC_PORT, "ToPort": _PUBLIC_PORT}
-    behind = {"IpProtocol": "tcp", "FromPort": API_PORT, "ToPort": API_PORT}
+    public = _ingress(_PUBLIC_PORT, CidrIp=ref("Clients"))
+    behind = _ingress(API_PORT, SourceSecurityGroupId=ref(BALANCER_SECURITY))
     return {
-        BALANCER_SECURITY: resource(
-            "EC2::SecurityGroup",
-            {
-                **vpc,
-                "GroupDescription": "Clients reach the load balancer",
-                "SecurityGroupIngress": [{**public, "CidrIp": ref("Clients")}],
-            },
-            Condition="Api",
-        ),
-        API_SECURITY: resource(
-            "EC2::SecurityGroup",
-            {
-                **vpc,
-                "GroupDescription": "The load balancer reaches the API",
-                "SecurityGroupIngress": [
-                    {**behind, "SourceSecurityGroupId": ref(BALANCER_SECURITY)}
-                ],
-            },
-            Condition="Api",
-        ),
-        WORKERS_SECURITY: resource(
-            "EC2::SecurityGroup",
-            {**vpc, "GroupDescription": "Nobody reaches a worker"},
-            Condition="Fargate",
-        ),
+        BALANCER_SECURITY: _security_group("Api", "Clients reach the load balancer", public),
+        API_SECURITY: _security_group("Api", "The load balancer reaches the API", behind),
+        WORKERS_SECURITY: _security_group("Fargate", "Nobody reaches a worker", {}),
     }
+
+
+def _ingress(port: object, **source: object) -> dict[str, Any]:
+    rule = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, **source}
+    return {"SecurityGroupIngress": [rule]}
+
+
+def _security_group(condition: str, description: str, ingress: Properties) -> dict[str, Any]:
+    properties = {"VpcId": ref("VpcId"), "GroupDescription": description, **ingress}
+    return resource("EC2::SecurityGroup", properties, Condition=condition)
 
 
 def _load_balancer() -> Resources:

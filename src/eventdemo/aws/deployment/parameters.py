@@ -73,20 +73,13 @@ CONDITIONS: dict[str, Any] = {
     "Notified": _is_given("AlarmTopicArn"),
 }
 
+
+def _needs(parameter: str, description: str, condition: dict[str, Any]) -> dict[str, Any]:
+    assertion = {"Assert": _is_given(parameter), "AssertDescription": description}
+    return {"RuleCondition": condition, "Assertions": [assertion]}
+
+
 RULES: dict[str, Any] = {
-    "ImageIsGiven": {
-        "RuleCondition": {"Fn::Not": [_compute_is("none")]},
-        "Assertions": [
-            {"Assert": _is_given("Image"), "AssertDescription": "Compute needs an Image"}
-        ],
-    },
-    "NetworkIsGiven": {
-        "RuleCondition": _compute_is("fargate"),
-        "Assertions": [
-            {
-                "Assert": _is_given("VpcId"),
-                "AssertDescription": "fargate needs VpcId and Subnets",
-            }
-        ],
-    },
+    "ImageIsGiven": _needs("Image", "Compute needs an Image", {"Fn::Not": [_compute_is("none")]}),
+    "NetworkIsGiven": _needs("VpcId", "fargate needs VpcId and Subnets", _compute_is("fargate")),
 }

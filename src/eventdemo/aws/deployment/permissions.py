@@ -1,6 +1,6 @@
 """The permissions of each service and of the API: made from the flow, and nothing beyond."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from eventdemo.aggregates import Aggregate, Product, Purchase
@@ -10,8 +10,7 @@ from eventdemo.aws.deployment.data_plane import (
     PURCHASES,
     SESSION,
     WAKE,
-    dead_id,
-    queue_id,
+    queues_of,
     retries_id,
     topic_id,
 )
@@ -46,8 +45,8 @@ _CAUSES, _OUTBOX, _HEAD, _LOG = "cause-*", "outbox-*", "log", "log-*"
 _PURCHASES, _KEYS, _ACCEPTED, _COUNTS = "purchase-*", "key-*", "accepted", "counts"
 _LETTERS, _LETTER_NUMBERS = "letter-*", "letters"
 
-#: An empty partition, read when a table is opened, so that a wrong setup shows at once.
-_NOWHERE = "-"
+#: Read when a table is opened, and written by the first who opens it.
+_IDENTITY = "identity"
 
 
 def of_service(row: Row) -> list[Statement]:
@@ -57,7 +56,7 @@ def of_service(row: Row) -> list[Statement]:
     snapshots = [_STREAMS[aggregate] for aggregate in row.reads if aggregate.long_lived]
     return [
         *_opens(),
-        allow(_TAKE, _arns(queues_of(row.service))),
+        allow(_TAKE, [arn(queue) for queue in queues_of(row.service)]),
         allow(_SEND, [arn(retries_id(row.service))]),
         _publishes(topics_of(row)),
         *_handles_messages(),
@@ -71,11 +70,11 @@ def of_service(row: Row) -> list[Statement]:
 
 def of_api() -> list[Statement]:
     """Returns the permissions of the API, which also counts, redrives, and manages products."""
-    queues = [queue for service in SERVICES for queue in queues_of(service)]
+    queues = [arn(queue) for service in SERVICES for queue in queues_of(service)]
     products = [_STREAMS[Product]]
     return [
         *_opens(),
-        allow(_COUNT, _arns(queues)),
+        allow(_COUNT, queues),
         _publishes([TASK_QUEUE_TOPIC]),
         *_sweeps(),
         *_handles_messages(),
@@ -87,12 +86,6 @@ def of_api() -> list[Statement]:
         *_records(products),
         allow([*_READ, *_PUT], [arn(SESSION)]),
     ]
-
-
-def queues_of(service: str) -> list[str]:
-    """Returns the logical ids of all queues that a service receives from."""
-    queue, retries = queue_id(service), retries_id(service)
-    return [queue, dead_id(queue), retries, dead_id(retries)]
 
 
 def topics_of(row: Row) -> list[Topic]:
@@ -110,9 +103,9 @@ def records(row: Row) -> bool:
 
 
 def _opens() -> list[Statement]:
-    """Returns the permissions to find out whether the tables are there."""
+    """Returns the permissions to find out whether the tables are there and belong together."""
     return [
-        _items(table, ["dynamodb:BatchGetItem"], [_NOWHERE])
+        _items(table, ["dynamodb:BatchGetItem", *_PUT], [_IDENTITY])
         for table in (EVENTS, PURCHASES, SESSION)
     ]
 
@@ -153,7 +146,3 @@ def _items(table: str, actions: Sequence[str], partitions: Sequence[str]) -> Sta
 
 def _publishes(topics: Sequence[Topic]) -> Statement:
     return allow(["sns:Publish"], [*(ref(topic_id(topic.name)) for topic in topics), ref(WAKE)])
-
-
-def _arns(names: Iterable[str]) -> list[Any]:
-    return [arn(name) for name in names]

@@ -176,19 +176,20 @@ class Stack:
 
     async def _resources(self, kind: str) -> list[str]:
         """Returns the names of the stack's resources of one kind."""
-        names, page = list[str](), dict[str, str]()
+        return [
+            summary["PhysicalResourceId"]
+            async for answer in self._pages("list_stack_resources", self._prefix)
+            for summary in answer["StackResourceSummaries"]
+            if summary["ResourceType"] == kind and summary["ResourceStatus"] != "DELETE_COMPLETE"
+        ]
+
+    async def _pages(self, operation: str, stack: str) -> AsyncIterator[Any]:
+        page: dict[str, str] = {}
         while True:
-            answer = await self._api(
-                "cloudformation", "list_stack_resources", StackName=self._prefix, **page
-            )
-            names += [
-                summary["PhysicalResourceId"]
-                for summary in answer["StackResourceSummaries"]
-                if summary["ResourceType"] == kind
-                and summary["ResourceStatus"] != "DELETE_COMPLETE"
-            ]
+            answer = await self._api("cloudformation", operation, StackName=stack, **page)
+            yield answer
             if not (token := answer.get("NextToken")):
-                return names
+                return
             page = {"NextToken": token}
 
     async def _refuse_data(self, tables: list[str]) -> None:
@@ -225,16 +226,7 @@ class Stack:
 
     async def _events(self, stack_id: str) -> list[StackEvent]:
         """Returns all events of the stack, oldest first."""
-        events, page = list[dict[str, Any]](), dict[str, str]()
-        while True:
-            answer = await self._api(
-                "cloudformation", "describe_stack_events", StackName=stack_id, **page
-            )
-            events += answer["StackEvents"]
-            if not (token := answer.get("NextToken")):
-                break
-            page = {"NextToken": token}
-        return [
+        newest_first = [
             StackEvent(
                 event["EventId"],
                 event["LogicalResourceId"],
@@ -242,8 +234,10 @@ class Stack:
                 event["ResourceStatus"],
                 event.get("ResourceStatusReason", ""),
             )
-            for event in reversed(events)
+            async for answer in self._pages("describe_stack_events", stack_id)
+            for event in answer["StackEvents"]
         ]
+        return newest_first[::-1]
 
     # --- states in which no deployment is possible ---------------------------------------
 

@@ -22,10 +22,7 @@ _Line = Annotated[str, Meta(max_length=2_048, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 _Id = Annotated[str, Meta(pattern=r"^[0-9A-Za-z-]{1,64}\Z")]
 _Token = Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,1024}\Z")]
 _Time = Annotated[
-    str,
-    Meta(
-        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z\Z",
-    ),
+    str, Meta(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}(\.[0-9]{1,6})?Z\Z")
 ]
 
 _OF_CONFIRMATIONS = (
@@ -133,18 +130,11 @@ def origin_of(topic_arn: str) -> Origin:
             f"{topic_arn!r} is no ARN of a standard SNS topic, such as "
             "arn:aws:sns:eu-central-1:123456789012:shop-wake"
         )
-    host = f"https://sns.{arn['region']}.{suffix}"
-    return Origin(topic_arn, host, host, frozenset(_certificate_names(arn["region"], suffix)))
-
-
-def _certificate_names(region: str, suffix: str) -> tuple[str, ...]:
-    """Returns the names of signing certificates, which differ by the age of a region: those of
-    AWS's own verifier, ``SnsHostProvider`` of the AWS SDK for Java 2."""
+    region = arn["region"]
+    host = f"https://sns.{region}.{suffix}"
     # Both regions of GovCloud sign with one certificate.
     signer = "us-gov-west-1" if region.startswith("us-gov-") else region
-    return (
-        f"sns.{suffix}",
-        f"sns.{region}.{suffix}",
-        f"sns-signing.{region}.{suffix}",
-        f"sns-{signer}.{suffix}",
-    )
+    # The names differ by the age of a region; these are those of AWS's own verifier,
+    # SnsHostProvider of the AWS SDK for Java 2.
+    names = ("sns", f"sns.{region}", f"sns-signing.{region}", f"sns-{signer}")
+    return Origin(topic_arn, host, host, frozenset(f"{name}.{suffix}" for name in names))

@@ -5,10 +5,10 @@ import heapq
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from eventdemo.aws.push.envelope import Envelope, Origin, PushRefused, envelope_of
 from eventdemo.aws.push.signing_keys import SigningKeys
@@ -21,9 +21,6 @@ MAX_AHEAD_US = 60_000_000
 
 #: The number of message ids that are kept, so that none is admitted twice.
 MAX_REMEMBERED = 10_000
-
-#: The digest of each version of signatures.
-_DIGESTS = {"1": SHA1(), "2": SHA256()}  # noqa: S303 - version 1 is SNS's default
 
 Headers = Mapping[bytes, bytes]
 
@@ -52,6 +49,8 @@ class Verifier:
         _check_headers(envelope, headers)
         if envelope.topic_arn != self._topic_arn:
             raise PushRefused("it is of another topic")
+        if envelope.signature_version != "2":  # 1 is SNS's default
+            raise PushRefused("it is signed with SHA-1: set SignatureVersion 2 for the topic")
         at_us = envelope.at_us
         self._check_age(at_us)
         key = await self._keys.at(envelope.signing_cert_url)
@@ -124,11 +123,6 @@ def _check_headers(envelope: Envelope, headers: Headers) -> None:
 def _check_signature(envelope: Envelope, key: RSAPublicKey) -> None:
     try:
         signature = base64.b64decode(envelope.signature, validate=True)
-        digest = _DIGESTS[envelope.signature_version]
-        key.verify(signature, envelope.signed_text(), PKCS1v15(), digest)
+        key.verify(signature, envelope.signed_text(), PKCS1v15(), SHA256())
     except (ValueError, InvalidSignature):
         raise PushRefused("its signature is wrong") from None
-    except UnsupportedAlgorithm:
-        raise PushRefused(
-            "this machine knows no SHA-1: set SignatureVersion 2 for the topic"
-        ) from None

@@ -7,12 +7,7 @@ from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore.exceptions import (
-    BotoCoreError,
-    InvalidRegionError,
-    NoRegionError,
-    ProfileNotFound,
-)
+from botocore import exceptions
 from botocore.loaders import create_loader
 
 from eventdemo.errors import Misconfigured
@@ -52,18 +47,18 @@ class AwsClients:
                     service, region_name=os.environ.get("AWS_REGION") or None, config=config
                 )
             )
-        except NoRegionError as error:
+        except exceptions.NoRegionError as error:
             raise Misconfigured(
                 "no AWS region is set: set AWS_REGION, for instance to "
                 "eu-central-1, or run 'aws configure'"
             ) from error
-        except InvalidRegionError as error:
+        except exceptions.InvalidRegionError as error:
             raise Misconfigured(f"{str(error).rstrip('.')}: correct AWS_REGION") from error
-        except ProfileNotFound as error:
+        except exceptions.ProfileNotFound as error:
             raise Misconfigured(
                 f"{error}: correct AWS_PROFILE, or run 'aws configure --profile NAME'"
             ) from error
-        except (BotoCoreError, ValueError) as error:
+        except (exceptions.BotoCoreError, ValueError) as error:
             raise Misconfigured(
                 f"the AWS settings cannot be used ({error}): look at ~/.aws/config and at "
                 "environment variables that begin with AWS_"

@@ -5,23 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import ClientError as AiohttpError
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    CredentialRetrievalError,
-    EndpointConnectionError,
-    HTTPClientError,
-    IncompleteReadError,
-    LoginError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProxyConnectionError,
-    SSLError,
-    SSOError,
-    TokenRetrievalError,
-)
-from botocore.exceptions import ConnectionError as SdkConnectionError
+from botocore import exceptions
 from botocore.parsers import ResponseParserError
 from msgspec import Struct
 
@@ -53,10 +37,8 @@ class Resource(Struct, frozen=True):
         return f"the {self.kind} '{self.name}' in {self.region}"
 
 
-def codes_of(error: Exception) -> Sequence[str]:
+def codes_of(error: exceptions.ClientError) -> Sequence[str]:
     """Returns the service's code of its error; of a cancelled transaction, one for each action."""
-    if not isinstance(error, ClientError):
-        return ()
     reasons: list[dict[str, Any]] = error.response.get("CancellationReasons") or []
     code: str = error.response.get("Error", {}).get("Code", "")
     return [reason.get("Code", "None") for reason in reasons] or [code]
@@ -65,14 +47,14 @@ def codes_of(error: Exception) -> Sequence[str]:
 def _codes(error: Exception) -> Sequence[str]:
     """Returns the codes of an error, which some services write with ``Exception`` behind them, and
     the class of its HTTP status."""
-    if not isinstance(error, ClientError):
+    if not isinstance(error, exceptions.ClientError):
         return ()
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     codes = [code.removesuffix("Exception") for code in codes_of(error)]
     return [*codes, f"{status // 100}xx"]
 
 
-def _refusal(error: ClientError, resource: object) -> str:
+def _refusal(error: exceptions.ClientError, resource: object) -> str:
     message = str(error.response.get("Error", {}).get("Message", ""))
     refusal = _REFUSAL.search(message)
     if refusal is None:
@@ -91,7 +73,7 @@ _NO_ANSWER = (
 AWS_ERRORS = DriverErrors(
     (
         ErrorMeaning(
-            (ClientError,),
+            (exceptions.ClientError,),
             StorageThrottled,
             "AWS throttles {place} ({line}; tried {attempts} times): it goes on by itself when "
             "there is less to do; if it stays so, look at the quotas",
@@ -111,7 +93,7 @@ AWS_ERRORS = DriverErrors(
             transient=True,
         ),
         ErrorMeaning(
-            (ClientError,),
+            (exceptions.ClientError,),
             StorageThrottled,
             "too many write to the same items of {place} at once (tried {attempts} times): try "
             "again",
@@ -119,14 +101,14 @@ AWS_ERRORS = DriverErrors(
             transient=True,
         ),
         ErrorMeaning(
-            (ClientError,),
+            (exceptions.ClientError,),
             StorageDenied,
             "the AWS credentials for {place} have expired: sign in again, for instance with "
             "'aws sso login', and check this machine's clock",
             {"ExpiredToken", "RequestExpired"},
         ),
         ErrorMeaning(
-            (ClientError,),
+            (exceptions.ClientError,),
             StorageDenied,
             "AWS does not accept the credentials for {place} ({line}): check AWS_PROFILE or "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, that AWS_REGION is enabled for the "
@@ -142,7 +124,7 @@ AWS_ERRORS = DriverErrors(
             },
         ),
         ErrorMeaning(
-            (ClientError,),
+            (exceptions.ClientError,),
             StorageMissing,
             "there is no {place.kind} '{place.name}' in {place.region}: 'eventdemo aws deploy "
             "--prefix {place.prefix}' makes it; if it is elsewhere, set AWS_REGION",
@@ -154,7 +136,7 @@ AWS_ERRORS = DriverErrors(
             },
         ),
         ErrorMeaning(
-            (ClientError,),
+            (exceptions.ClientError,),
             StorageDenied,
             _refusal,
             {
@@ -166,30 +148,39 @@ AWS_ERRORS = DriverErrors(
             },
         ),
         ErrorMeaning(
-            (ClientError,),
+            (exceptions.ClientError,),
             StorageError,
             "{place} fails ({line}; tried {attempts} times): try again in a moment",
             {"5xx"},
             transient=True,
             lost=True,
         ),
-        ErrorMeaning((ClientError,), StorageError, "{place} refuses: {line}"),
+        ErrorMeaning((exceptions.ClientError,), StorageError, "{place} refuses: {line}"),
         ErrorMeaning(
-            (NoCredentialsError, PartialCredentialsError),
+            (exceptions.NoCredentialsError, exceptions.PartialCredentialsError),
             StorageDenied,
             "no AWS credentials were found for {place}: run 'aws configure', or set AWS_PROFILE, "
             "or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         ),
         ErrorMeaning(
-            (CredentialRetrievalError, LoginError, SSOError, TokenRetrievalError),
+            (
+                exceptions.CredentialRetrievalError,
+                exceptions.LoginError,
+                exceptions.SSOError,
+                exceptions.TokenRetrievalError,
+            ),
             StorageDenied,
             "no AWS credentials could be had for {place} ({line}): sign in again, for instance "
             "with 'aws sso login', or look at the role they come from",
         ),
         # The connection was never made, so nothing was sent.
-        ErrorMeaning((SSLError,), StorageUnreachable, _NO_ANSWER),
+        ErrorMeaning((exceptions.SSLError,), StorageUnreachable, _NO_ANSWER),
         ErrorMeaning(
-            (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError),
+            (
+                exceptions.EndpointConnectionError,
+                exceptions.ConnectTimeoutError,
+                exceptions.ProxyConnectionError,
+            ),
             StorageUnreachable,
             _NO_ANSWER,
             transient=True,
@@ -197,9 +188,9 @@ AWS_ERRORS = DriverErrors(
         # Nothing came back, or only a part.
         ErrorMeaning(
             (
-                HTTPClientError,
-                SdkConnectionError,
-                IncompleteReadError,
+                exceptions.HTTPClientError,
+                exceptions.ConnectionError,
+                exceptions.IncompleteReadError,
                 ResponseParserError,
                 AiohttpError,
                 OSError,
@@ -209,7 +200,7 @@ AWS_ERRORS = DriverErrors(
             transient=True,
             lost=True,
         ),
-        ErrorMeaning((BotoCoreError,), StorageError, "{place} cannot be used: {line}"),
+        ErrorMeaning((exceptions.BotoCoreError,), StorageError, "{place} cannot be used: {line}"),
     ),
     _codes,
 )

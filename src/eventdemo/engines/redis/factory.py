@@ -12,10 +12,12 @@ class RedisFactory:
 
     def __init__(self, options: FactoryOptions) -> None:
         self._opened = AsyncExitStack()
+        self._read_only = options.read_only
 
-    async def session_cache(self, url: str) -> SessionCache:
+    async def session_cache(self, url: str, pool_id: str) -> SessionCache:
         cache = await RedisSessionCache.open(url)
         self._opened.push_async_callback(cache.close)
+        await cache.claim(pool_id, only_check=self._read_only)
         return cache
 
     async def close(self) -> None:

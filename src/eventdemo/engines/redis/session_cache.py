@@ -15,13 +15,16 @@ from eventdemo.codec import UNDECODABLE, decode_outcome, encode_text
 from eventdemo.engines.calls import Backoff, retrying
 from eventdemo.engines.redis.errors import REDIS_ERRORS, place_of
 from eventdemo.engines.waiters import Waiters
-from eventdemo.errors import Misconfigured
+from eventdemo.errors import Misconfigured, StorageForeign
 from eventdemo.messages import Outcome
 
 T = TypeVar("T")
 
 #: All keys begin with it, so that a Redis can be shared.
 PREFIX = "eventdemo:outcome:"
+
+#: The key of the id of the event pool whose outcomes these are; it is kept for ever.
+IDENTITY = "eventdemo:pool"
 
 #: Where the request ids are said whose outcomes have come; it is one for all databases of a Redis.
 CHANNEL = "eventdemo:outcomes"
@@ -50,14 +53,13 @@ _request_ids = msgspec.json.Decoder(list[str])
 class RedisSessionCache:
     """All who wait in this process share one connection that hears which outcomes have come."""
 
-    def __init__(self, redis: Any, place: str, keep_s: int = KEEP_S) -> None:
+    def __init__(self, redis: Any, place: str) -> None:
         self._redis = redis
         self._place = place
-        self._keep_s = keep_s
         self._waiters = Waiters(self._follow)
 
     @classmethod
-    async def open(cls, url: str, keep_s: int = KEEP_S) -> Self:
+    async def open(cls, url: str) -> Self:
         """Connects to ``redis://…`` or, with TLS, to ``rediss://…``. What follows a question mark
         are the driver's own options, such as ``ssl_ca_certs``.
 
@@ -78,7 +80,24 @@ class RedisSessionCache:
         except BaseException:
             await redis.aclose()
             raise
-        return cls(redis, place, keep_s)
+        return cls(redis, place)
+
+    async def claim(self, pool_id: str, *, only_check: bool = False) -> None:
+        """Makes a database that belongs to no event pool a part of one, unless it is only to be
+        checked. Raises ``StorageForeign`` if it belongs to another one."""
+
+        async def call() -> str | None:
+            if pool_id and not only_check:
+                await self._redis.set(IDENTITY, pool_id, nx=True)
+            kept: str | None = await self._redis.get(IDENTITY)
+            return kept
+
+        kept = await retrying(call, REDIS_ERRORS, self._place, _CALLS)
+        if kept and pool_id and kept != pool_id:
+            raise StorageForeign(
+                f"{self._place} holds outcomes of the event pool {kept}, not of {pool_id}: give "
+                "another database number, or empty this one"
+            )
 
     async def put(self, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
@@ -88,7 +107,7 @@ class RedisSessionCache:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for outcome in outcomes:
                     key, body = PREFIX + outcome.request_id, encode_text(outcome)
-                    pipeline.set(key, body, nx=True, ex=self._keep_s)
+                    pipeline.set(key, body, nx=True, ex=KEEP_S)
                 # On the same connection after them: who hears it finds them.
                 ids = [outcome.request_id for outcome in outcomes]
                 pipeline.publish(CHANNEL, encode_text(ids))
@@ -100,7 +119,7 @@ class RedisSessionCache:
         return (await self._get([request_id])).get(request_id)
 
     async def scan(self) -> AsyncIterator[list[Outcome]]:
-        """What is put or removed meanwhile may be missed; what comes twice is the same."""
+        """Yields pages. One put or removed meanwhile may be missed; one may come twice."""
         cursor, begun = 0, False
         while cursor or not begun:
             scan = partial(self._redis.scan, cursor, match=f"{PREFIX}*", count=_PAGE)

@@ -11,8 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
-from eventdemo.engines.sqlite.file import Schema, SqliteFile, Unit, rows, translated
-from eventdemo.errors import StorageBusy, StorageError
+from eventdemo.engines.sqlite.errors import usable
+from eventdemo.engines.sqlite.file import OpenFiles, SqliteFile, Unit, rewrite_header, rows
+from eventdemo.engines.sqlite.opening import Schema
+from eventdemo.errors import StorageBusy, StorageError, StorageFull
 
 #: Work that waits for the next transaction goes into it up to here, so that none grows too long.
 MAX_UNITS_PER_COMMIT = 64
@@ -22,6 +24,9 @@ TURN_TIMEOUT_S = 10.0
 
 #: How long closing waits for a transaction that is under way.
 CLOSE_TIMEOUT_S = 4.0
+
+#: With less room than this a batch may not fit.
+LEAST_ROOM_BYTES = 1_048_576
 
 _PID_BYTES = 12
 
@@ -48,6 +53,19 @@ async def read_rows(database: Database, sql: str, bindings: Any = None) -> list[
     return result
 
 
+async def check_writable(database: Database) -> None:
+    """Writes a page as it is, which meets what any other unit would.
+
+    Raises a ``StorageError``; ``StorageFull`` also where there is only room for so small a unit.
+    """
+    await database.write(rewrite_header)
+    if database.path is not None:
+        with usable(database.path):
+            disk = os.statvfs(database.path.parent)
+        if disk.f_bavail * disk.f_frsize < LEAST_ROOM_BYTES:
+            raise StorageFull(f"no space is left for {database.path}: free some, then try again")
+
+
 class _Waiting(NamedTuple):
     unit: Unit
     done: asyncio.Future[Any]
@@ -61,12 +79,24 @@ class ThreadedDatabase:
     undoes the whole transaction, and every unit of it raises the ``StorageError``.
     """
 
-    def __init__(self, path: Path | None, schema: Schema, *, must_exist: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        schema: Schema,
+        *,
+        must_exist: bool = False,
+        read_only: bool = False,
+        files: OpenFiles | None = None,
+    ) -> None:
         """Opens or creates the file; ``path`` None keeps everything in memory."""
         self.path = path
-        self._store = SqliteFile(path, schema, must_exist=must_exist)
-        with translated(path):
-            self._lock = WriteLock(path) if path else None
+        self._store = SqliteFile(
+            path, schema, must_exist=must_exist, read_only=read_only, files=files
+        )
+        self._lock: WriteLock | None = None
+        if path and not read_only:
+            with usable(path):
+                self._lock = WriteLock(path)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
         self._waiting: list[_Waiting] = []
         self._wake = threading.Condition()
@@ -125,7 +155,7 @@ class ThreadedDatabase:
         while self._something_waits():
             group: list[_Waiting] = []
             try:
-                with translated(self.path), self._lock or nullcontext():
+                with self._lock or nullcontext():
                     # Taken only when it is its turn: what waited for it goes along.
                     group = self._take()
                     results = self._store.commit([waiting.unit for waiting in group])

@@ -8,31 +8,39 @@ from typing import Self
 import apsw
 
 from eventdemo.engines.peers import Peers
-from eventdemo.engines.sqlite import event_pool, session_cache, task_queue, topic_log
+from eventdemo.engines.sqlite import event_pool, identity, session_cache, task_queue, topic_log
 from eventdemo.engines.sqlite.context import SqliteContext
 from eventdemo.engines.sqlite.database import Database, ThreadedDatabase
 from eventdemo.engines.sqlite.dead_letters import SqliteDeadLetters
+from eventdemo.engines.sqlite.errors import usable
 from eventdemo.engines.sqlite.event_pool import SqliteEventPool
-from eventdemo.engines.sqlite.file import Schema
+from eventdemo.engines.sqlite.file import OpenFiles, Unit
 from eventdemo.engines.sqlite.flow_status import SqliteFlowStatus
 from eventdemo.engines.sqlite.message_log import SqliteMessageLog
+from eventdemo.engines.sqlite.opening import Schema
 from eventdemo.engines.sqlite.peers import SocketPeers
 from eventdemo.engines.sqlite.session_cache import SqliteSessionCache
 from eventdemo.engines.sqlite.subscription import offsets_of, settle, subscribe
 from eventdemo.engines.sqlite.task_queue import SqliteTaskQueue
 from eventdemo.engines.sqlite.topics import SqliteTopics
-from eventdemo.errors import AlreadyHandled, StorageCorrupt
+from eventdemo.errors import AlreadyHandled, StorageCorrupt, StorageMissing
 from eventdemo.ids import now_us
 from eventdemo.messages import Batch
 from eventdemo.ports import MessagingParts
 
 FLOW_SCHEMA = Schema(
-    topic_log.SQL["schema"] + ";" + event_pool.SQL["schema"],
+    ";".join((topic_log.SQL["schema"], event_pool.SQL["schema"], identity.SQL["schema"])),
     checkpoint_pages=8_000,
-    upgrades={2: event_pool.SQL["upgrade_to_2"]},
+    upgrades={2: event_pool.SQL["upgrade_to_2"], 3: identity.SQL["schema"]},
+    stand_ins={3: identity.SQL["unknown"]},
+    mark="event",
 )
 QUEUE_SCHEMA = Schema(
-    topic_log.SQL["schema"] + ";" + task_queue.SQL["schema"], checkpoint_pages=2_000
+    ";".join((topic_log.SQL["schema"], task_queue.SQL["schema"], identity.SQL["schema"])),
+    checkpoint_pages=2_000,
+    upgrades={3: identity.SQL["schema"]},
+    stand_ins={2: "", 3: identity.SQL["unknown"]},
+    mark="idempotency_key",
 )
 
 
@@ -51,8 +59,11 @@ class SqliteEngine:
         subscriptions: Mapping[str, str],
         queue_topic: str,
         clock: Callable[[], int] = now_us,
+        *,
+        read_only: bool = False,
     ) -> None:
         self._flow = flow
+        self._read_only = read_only
         self._open_queue = open_queue
         self._peers = peers
         self._subscriptions = subscriptions
@@ -69,16 +80,31 @@ class SqliteEngine:
         queue_topic: str,
         *,
         must_exist: bool = False,
+        read_only: bool = False,
+        files: OpenFiles | None = None,
     ) -> Self:
         """Opens or creates the files; ``path`` None keeps everything in memory. Raises a
         ``StorageError`` that says why a file can't be used."""
+        files = files or OpenFiles()
         queue_path = path and path.with_name(f"{path.stem}.queue{path.suffix}")
+        with usable(path):
+            if path and queue_path and not path.exists() and queue_path.exists():
+                raise StorageMissing(
+                    f"{path} is missing beside {queue_path}, whose purchases would be decided "
+                    "anew: restore both from one backup, or move that away to begin with nothing"
+                )
+        flow = ThreadedDatabase(
+            path, FLOW_SCHEMA, must_exist=must_exist, read_only=read_only, files=files
+        )
+        with usable(path):
+            peers = SocketPeers(None if read_only else path)
         return cls(
-            ThreadedDatabase(path, FLOW_SCHEMA, must_exist=must_exist),
-            lambda: ThreadedDatabase(queue_path, QUEUE_SCHEMA),
-            SocketPeers(path),
+            flow,
+            lambda: ThreadedDatabase(queue_path, QUEUE_SCHEMA, read_only=read_only, files=files),
+            peers,
             subscriptions,
             queue_topic,
+            read_only=read_only,
         )
 
     @cached_property
@@ -131,11 +157,31 @@ class SqliteEngine:
                     f"{self._queue.path} is older than {self._flow.path}, or was deleted: "
                     "restore both from one backup"
                 )
+        await self._claim(self._queue, await self.pool.identity(), lambda connection: None)
         return self.messaging
 
-    async def subscribe(self) -> None:
-        """Lets every service read its topic from the beginning, once."""
-        await self._flow.write(lambda connection: subscribe(connection, self._subscriptions))
+    async def claim(self, pool_id: str | None) -> None:
+        """Makes the file a part of an event pool, or the pool itself if ``pool_id`` is None, once;
+        lets every service read its topic from the beginning, once.
+
+        Raises ``StorageForeign`` if it belongs to another pool.
+        """
+        await self._claim(
+            self._flow, pool_id, lambda connection: subscribe(connection, self._subscriptions)
+        )
+
+    async def _claim(self, database: Database, pool_id: str | None, then: Unit) -> None:
+        def unit(connection: apsw.Connection) -> None:
+            identity.claim(connection, database.path, pool_id)
+            then(connection)
+
+        def check(connection: apsw.Connection) -> None:
+            identity.check(connection, database.path, pool_id)
+
+        if self._read_only:
+            await database.read(check)
+        else:
+            await database.write(unit)
 
     async def commit(self, batch: Batch) -> None:
         received, retries, dead = batch.received, batch.retries, batch.dead

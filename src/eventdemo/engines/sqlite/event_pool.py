@@ -11,11 +11,12 @@ from eventdemo.codec import decode_events, decode_product, encode_event, encode_
 from eventdemo.codec.sqlfile import load
 from eventdemo.codec.upcasters import schema_version, upcast
 from eventdemo.engines.peers import Notifier
-from eventdemo.engines.recordings import expected_versions, unreadable
-from eventdemo.engines.sqlite.database import Database, read_rows
+from eventdemo.engines.recordings import expected_versions, unreadable, unreadable_event
+from eventdemo.engines.sqlite.database import Database, check_writable, read_rows
+from eventdemo.engines.sqlite.identity import pool_id_of
 from eventdemo.engines.waiters import is_set_within
-from eventdemo.errors import Conflict
-from eventdemo.messages import RecordedEvent, Recording, Snapshot
+from eventdemo.errors import Conflict, EventdemoError
+from eventdemo.messages import PoolEvent, RecordedEvent, Recording, Snapshot
 
 SQL = load("eventdemo.engines.sqlite", "flow.sql")
 
@@ -36,6 +37,9 @@ class SqliteEventPool:
         self._notifier = notifier
         self._news: asyncio.Event | None = None
 
+    async def identity(self) -> str:
+        return str(await self._database.read(pool_id_of))
+
     async def append(self, recordings: Sequence[Recording]) -> None:
         new, expected = prepare(recordings)
         await self._database.write(lambda connection: append_rows(connection, new, expected))
@@ -49,8 +53,15 @@ class SqliteEventPool:
     ) -> list[RecordedEvent]:
         return await self._events(SQL["read_stream"], (stream, after_version, limit))
 
-    async def read_all(self, *, after_position: int, limit: int) -> list[RecordedEvent]:
-        return await self._events(SQL["read_all"], (after_position, limit))
+    async def read_all(self, *, after_position: int, limit: int) -> list[PoolEvent]:
+        bindings = (after_position, limit)
+        try:
+            return [*_recorded(await read_rows(self._database, SQL["read_all"], bindings))]
+        except EventdemoError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever a history can do to its reader
+            stored = await read_rows(self._database, SQL["read_all_bytes"], bindings)
+            return [_recorded_or_unreadable(row) for row in stored]
 
     async def caused_by(self, causation_id: str) -> list[RecordedEvent]:
         bindings = {"causation_id": causation_id, "limit": MAX_EVENTS_PER_RECORDING}
@@ -58,6 +69,9 @@ class SqliteEventPool:
 
     async def head(self) -> int:
         return int((await read_rows(self._database, SQL["head"], ()))[0][0])
+
+    async def check_writable(self) -> None:
+        await check_writable(self._database)
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         kept = snapshot_rows(snapshots)
@@ -115,6 +129,18 @@ def _check_readable(row: Any) -> None:
     except Exception as error:
         position, stream, version, *_ = row
         raise unreadable(f"{position} ({stream}, version {version})", error) from error
+
+
+def _recorded_or_unreadable(row: Any) -> PoolEvent:
+    """Returns the event of a row whose body is bytes, as they are stored."""
+    *place, body = row
+    try:
+        return _recorded([(*place, body.decode())])[0]
+    except Exception as error:  # noqa: BLE001 - whatever a history can do to its reader
+        position, stream, version, causation_id, ordinal, _, at_us = place
+        return unreadable_event(
+            position, stream, version, causation_id, ordinal, at_us, body, error
+        )
 
 
 def prepare(recordings: Sequence[Recording]) -> tuple[list[EventRow], str]:

@@ -1,46 +1,61 @@
-"""One SQLite file, opened: transactions of units of work, queries, and errors translated."""
+"""SQLite files, opened: transactions of units of work, queries, and whether the files are still
+there.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+A path is no identity: the folder behind it can be deleted, moved, mounted over or made anew while
+processes have its files open.
+"""
+
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from time import monotonic
+from typing import Any
 
 import apsw
 
-from eventdemo.errors import (
-    DriverErrors,
-    ErrorMeaning,
-    StorageBusy,
-    StorageCorrupt,
-    StorageError,
-    StorageFull,
-    StorageMissing,
-    StorageReadOnly,
-    StorageTooNew,
-)
-
-#: Marks a file as one of ours ("evdm"); SQLite keeps it in the file's header.
-APPLICATION_ID = 0x6576646D
-SCHEMA_VERSION = 2
-
-#: How long a statement waits for another program's lock.
-BUSY_TIMEOUT_MS = 3_000
+from eventdemo.engines.sqlite.errors import translated
+from eventdemo.engines.sqlite.opening import Schema, connect, open_or_create, open_to_read
+from eventdemo.errors import OutcomeUnknown, StorageError, StorageLost
 
 Unit = Callable[[apsw.Connection], Any]
 
+#: Reads look after the files at most this often; commits always do before they are answered.
+LOOK_EVERY_S = 0.1
 
-class Schema(NamedTuple):
-    """The tables of a new file, and after how many pages its log is copied into it.
+FileId = tuple[int, int]
 
-    Copying seldom makes commits cheap (a page that changes often is copied once) and leaves a
-    longer log to read when the file is opened after a crash. ``upgrades`` are the statements that
-    bring a file to a version from the one before it.
-    """
 
-    statements: str
-    checkpoint_pages: int
-    upgrades: Mapping[int, str] = MappingProxyType({})
+class OpenFiles:
+    """The files that a process has open. Their write-ahead logs hold what was committed last, so
+    they are looked after as well."""
+
+    def __init__(self) -> None:
+        self._files: tuple[tuple[str, FileId], ...] = ()
+        self._looked_at_s = 0.0
+
+    def add(self, path: Path) -> None:
+        """Remembers a file that was just opened, and its log if there is one."""
+        for name in (str(path), f"{path}-wal"):
+            if (file_id := file_id_of(name)) is not None:
+                self._files += ((name, file_id),)
+
+    def look_now_and_then(self) -> None:
+        """Looks unless somebody did a moment ago. Raises ``StorageLost`` as ``look`` does."""
+        if monotonic() - self._looked_at_s > LOOK_EVERY_S:
+            self.look()
+            self._looked_at_s = monotonic()
+
+    def look(self) -> None:
+        """Raises ``StorageLost`` if one of the files is gone from its path or is another one."""
+        for name, file_id in self._files:
+            there = file_id_of(name)
+            if there != file_id:
+                self._looked_at_s = 0.0  # until it is back, everyone looks
+                what = "is gone" if there is None else "is another file"
+                raise StorageLost(
+                    f"{name} {what}: it was removed, moved, replaced or mounted over while this "
+                    "process had it open; bring it back, or start again"
+                )
 
 
 class SqliteFile:
@@ -49,16 +64,32 @@ class SqliteFile:
     Not for use by two threads at once, but for one thread that writes and one that queries.
     """
 
-    def __init__(self, path: Path | None, schema: Schema, *, must_exist: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        schema: Schema,
+        *,
+        must_exist: bool = False,
+        read_only: bool = False,
+        files: OpenFiles | None = None,
+    ) -> None:
         """Opens or creates the file; ``path`` None keeps everything in memory, where what is
-        written and what is read is one connection."""
+        written and what is read is one connection. ``files`` are those that have to lie where
+        they were opened, this one among them."""
         self.path = path
-        self._writer = _open(path, schema, must_exist=must_exist)
+        self._files = files or OpenFiles()
+        if path and read_only:
+            self._reader = self._writer = open_to_read(path, schema)
+            return
+        self._writer = open_or_create(path, schema, must_exist=must_exist)
         with translated(path):
-            self._reader = _connect(path, schema) if path else self._writer
+            self._reader = connect(path, schema) if path else self._writer
+        if path:
+            self._files.add(path)
 
     def query(self, query: Unit) -> Any:
-        """Returns the result of a query against what is committed."""
+        """Returns the result of a query against what is committed. Raises ``StorageLost``."""
+        self._files.look_now_and_then()
         with translated(self.path):
             return query(self._reader)
 
@@ -66,10 +97,17 @@ class SqliteFile:
         """Returns the result or the exception of each unit, once all that succeeded is durable.
 
         A unit that raises is undone alone; trouble with the file undoes the whole transaction and
-        raises the ``StorageError``.
+        raises the ``StorageError``. Raises ``StorageLost`` if the file is gone from its path, and
+        ``OutcomeUnknown`` if that happened meanwhile.
         """
+        self._files.look_now_and_then()
         with translated(self.path):
-            return self._transaction(units)
+            results = self._transaction(units)
+        try:
+            self._files.look()
+        except StorageLost as lost:
+            raise OutcomeUnknown(str(lost)) from lost
+        return results
 
     def close(self) -> None:
         for connection in {self._reader, self._writer}:
@@ -104,95 +142,19 @@ class SqliteFile:
         return result
 
 
-# --- opening ----------------------------------------------------------------------------------
-
-
-def _connect(path: Path | None, schema: Schema) -> apsw.Connection:
-    connection = apsw.Connection(str(path) if path else ":memory:")
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.execute("PRAGMA journal_mode = WAL").fetchall()
-    # FULL: every commit is on the disk before it is answered, not just at the next checkpoint.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA fullfsync = ON")  # where fsync alone stops at the disk's own cache
-    connection.execute("PRAGMA cache_size = -65536")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {schema.checkpoint_pages}").fetchall()
-    return connection
-
-
-def _open(path: Path | None, schema: Schema, *, must_exist: bool) -> apsw.Connection:
-    if path and not path.exists():
-        if must_exist:
-            raise StorageMissing(f"no data at {path}: start the system once with `eventdemo up`")
-        _make_folder(path.parent)
-    with translated(path):
-        connection = _connect(path, schema)
-        try:
-            _check_or_create(connection, path, schema)
-        except BaseException:
-            connection.close()
-            raise
-    return connection
-
-
-def _make_folder(folder: Path) -> None:
+def file_id_of(path: str | Path) -> FileId | None:
+    """Returns the device and the inode of the file at a path; None if there is none that can be
+    seen."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageReadOnly(
-            f"cannot make the data folder {folder} ({error.strerror}): give a writable one "
-            "with --data"
-        ) from error
+        status = os.stat(path)  # noqa: PTH116 - for every commit, and a path costs as much again
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
-def _check_or_create(connection: apsw.Connection, path: Path | None, schema: Schema) -> None:
-    connection.execute("BEGIN IMMEDIATE")  # two processes may start at once
-    try:
-        _check_or_create_locked(connection, path, schema)
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-
-
-def _check_or_create_locked(connection: apsw.Connection, path: Path | None, schema: Schema) -> None:
-    application = connection.pragma("application_id")
-    version = connection.pragma("user_version")
-    if application == 0 and connection.pragma("page_count") <= 1:
-        connection.execute(schema.statements)
-        connection.pragma("application_id", APPLICATION_ID)
-        connection.pragma("user_version", SCHEMA_VERSION)
-    elif application != APPLICATION_ID:
-        raise StorageCorrupt(
-            f"{path} is not an eventdemo database: give another folder with --data"
-        )
-    elif version > SCHEMA_VERSION:
-        raise StorageTooNew(
-            f"{path} was written by a later eventdemo (schema {version}, this one reads up to "
-            f"{SCHEMA_VERSION}): upgrade eventdemo"
-        )
-    elif path:
-        _check_length(connection, path)
-        _upgrade(connection, schema, version)
-
-
-def _upgrade(connection: apsw.Connection, schema: Schema, version: int) -> None:
-    """Brings a file of an earlier version to this one, step by step."""
-    for step in range(version + 1, SCHEMA_VERSION + 1):
-        connection.execute(schema.upgrades.get(step, ""))
-        connection.pragma("user_version", step)
-
-
-def _check_length(connection: apsw.Connection, path: Path) -> None:
-    """Finds a file that was cut short; one with a log may be shorter than its header says."""
-    log = path.with_name(path.name + "-wal")
-    if log.exists() and log.stat().st_size:
-        return
-    promised = connection.pragma("page_count") * connection.pragma("page_size")
-    if path.stat().st_size < promised:
-        raise StorageCorrupt(
-            f"{path} is cut short ({path.stat().st_size} of {promised} bytes): "
-            "restore it from a backup"
-        )
+def rewrite_header(connection: apsw.Connection) -> None:
+    """Writes a page as it is: a unit that meets what any other would."""
+    connection.pragma("user_version", connection.pragma("user_version"))
 
 
 def rows(connection: apsw.Connection, sql: str, bindings: Any = None) -> list[Any]:
@@ -205,62 +167,3 @@ def value(connection: apsw.Connection, sql: str, bindings: Any = None) -> Any:
     """Returns the one value of a query of one row and column; None for no row."""
     result = rows(connection, sql, bindings)
     return result[0][0] if result else None
-
-
-# --- errors -----------------------------------------------------------------------------------
-
-
-def _lack_of_room(error: apsw.Error) -> Sequence[str]:
-    """Returns the signs that a disk is full. A file system over its quota says so in the middle of
-    a write, as any other trouble; the file through which readers and writers of a log meet can't
-    be made then."""
-    signs = [sign for sign in ("ENOSPC", "EDQUOT", "No space") if sign in str(error)]
-    meets = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
-    return [*signs, "SHMSIZE"] if meets else signs
-
-
-_NO_SPACE = "no space is left for {place}: free some, then try again"
-
-#: Any other error of the driver is a mistake of ours; the places are paths.
-SQLITE_ERRORS = DriverErrors(
-    (
-        ErrorMeaning(
-            (apsw.BusyError, apsw.LockedError),
-            StorageBusy,
-            "{place} is locked by another program: close whatever has it open",
-        ),
-        ErrorMeaning((apsw.FullError,), StorageFull, _NO_SPACE),
-        ErrorMeaning(
-            (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError),
-            StorageReadOnly,
-            "{place} cannot be written ({line}): check its permissions, or give another folder "
-            "with --data",
-        ),
-        ErrorMeaning(
-            (apsw.CorruptError, apsw.NotADBError),
-            StorageCorrupt,
-            "{place} is damaged or no database ({line}): restore it from a backup",
-        ),
-        ErrorMeaning(
-            (apsw.IOError,),
-            StorageFull,
-            _NO_SPACE,
-            {"ENOSPC", "EDQUOT", "No space", "SHMSIZE"},
-        ),
-        ErrorMeaning(
-            (apsw.IOError, apsw.NoMemError),
-            StorageError,
-            "{place} cannot be read or written ({line}): check the disk",
-        ),
-    ),
-    _lack_of_room,
-)
-
-
-@contextmanager
-def translated(path: Path | None) -> Iterator[None]:
-    """Turns the driver's errors into ours, each with what to do next."""
-    try:
-        yield
-    except SQLITE_ERRORS.kinds as error:
-        raise SQLITE_ERRORS.translated(error, path or "memory") from error

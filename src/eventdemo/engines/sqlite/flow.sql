@@ -121,6 +121,11 @@ FROM event WHERE stream = ? AND version > ? ORDER BY version LIMIT ?;
 SELECT position, stream, version, causation_id, ordinal, correlation_id, at_us, body
 FROM event WHERE position > ? ORDER BY position LIMIT ?;
 
+-- name: read_all_bytes
+-- The same where a body may be no text at all.
+SELECT position, stream, version, causation_id, ordinal, correlation_id, at_us, CAST(body AS BLOB)
+FROM event WHERE position > ? ORDER BY position LIMIT ?;
+
 -- name: caused_by
 -- A recording's events have neighbouring positions, the first of which its index finds.
 SELECT position, stream, version, causation_id, ordinal, correlation_id, at_us, body

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
+from eventdemo.engines.sqlite.file import file_id_of
 from eventdemo.errors import Misconfigured
 
 # Linux takes 107 bytes for a socket's path and others 103, so it can't lie in the data.
@@ -226,8 +227,9 @@ def _check(folder: Path) -> None:
 
 
 def _folder_for(path: Path) -> Path:
-    """Names the folder of all peers on one file; the first of them makes it."""
-    digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=8).hexdigest()
+    """Names the folder of all peers on one file, by what it is and not by its path; the first of
+    them makes it."""
+    digest = hashlib.blake2b(repr(file_id_of(path)).encode(), digest_size=8).hexdigest()
     name = f"eventdemo-{os.getuid()}-{digest}"
     folder = Path(tempfile.gettempdir()) / name
     if len(os.fsencode(folder)) + len("/") + _NAME_CHARS + len(_UNBORN) > _MAX_PATH_BYTES:

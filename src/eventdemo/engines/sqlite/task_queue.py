@@ -1,13 +1,15 @@
 """The task queue: what enters it is in TOPIC-1's log, so it is published by itself."""
 
+from typing import Any
+
 import apsw
 
 from eventdemo.codec import decode_messages
 from eventdemo.codec.sqlfile import load
-from eventdemo.engines.group_commit import GroupCommit, PendingPurchase
+from eventdemo.engines.group_commit import GroupCommit, PendingPurchase, repeated
 from eventdemo.engines.peers import Notifier
 from eventdemo.engines.sqlite import topic_log
-from eventdemo.engines.sqlite.database import Database
+from eventdemo.engines.sqlite.database import Database, check_writable
 from eventdemo.engines.sqlite.file import rows
 from eventdemo.errors import IdempotencyMismatch
 from eventdemo.ids import requested_at_us
@@ -35,6 +37,16 @@ class SqliteTaskQueue:
         self._commits.add(purchase)
         return await purchase.accepted
 
+    async def find_by_key(self, key: IdempotencyKey) -> Accepted | None:
+        def query(connection: apsw.Connection) -> list[tuple[Any, ...]]:
+            return rows(connection, SQL["key"], {"key": key.key})
+
+        claims = await self._database.read(query)
+        result = repeated(key, *claims[0]) if claims else None
+        if isinstance(result, IdempotencyMismatch):
+            raise result
+        return result
+
     async def find(self, request_id: str) -> Message | None:
         at_us = requested_at_us(request_id)
         bindings = {"topic": self._topic, "from_us": at_us, "to_us": at_us + 1_000}
@@ -49,6 +61,9 @@ class SqliteTaskQueue:
         body = await self._database.read(query)
         messages, _ = decode_messages(body or "[]", self._topic)
         return next((m for m in messages if m.correlation_id == request_id), None)
+
+    async def check_writable(self) -> None:
+        await check_writable(self._database)
 
     async def accepted(self) -> int:
         def query(connection: apsw.Connection) -> int:
@@ -99,7 +114,4 @@ def _claim(
     connection.execute(SQL["claim_key"], bindings)
     if connection.changes():
         return Accepted(request_id)
-    digest, first_request_id = rows(connection, SQL["key"], bindings)[0]
-    if digest != key.digest:
-        return IdempotencyMismatch(f"the key {key.key!r} was used for another purchase")
-    return Accepted(first_request_id, repeated=True)
+    return repeated(key, *rows(connection, SQL["key"], bindings)[0])

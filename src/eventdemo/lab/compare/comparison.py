@@ -22,7 +22,7 @@ from eventdemo.lab.compare.measuring import (
     stock_products,
 )
 from eventdemo.lab.compare.payment_service import payment_service
-from eventdemo.lab.compare.results import Results, Run, RunKey
+from eventdemo.lab.compare.results import ComparedRun, Results, RunKey
 from eventdemo.lab.compare.scenarios import Point, Scenario
 from eventdemo.lab.compare.servers import Servers, servers_for
 from eventdemo.lab.compare.system import RunningContender, running
@@ -63,7 +63,7 @@ class ComparisonPlan(Struct, frozen=True):
 class Progress(Struct, frozen=True):
     """A run that is over, and how much is left."""
 
-    run: Run
+    run: ComparedRun
     number: int
     total: int
     left_s: float
@@ -83,9 +83,9 @@ async def compare(plan: ComparisonPlan, results: Results, folder: Path) -> Async
             at = datetime.now(UTC).isoformat(timespec="seconds")
             try:
                 measures = await _measure(contender, point, servers, plan.seed + key.round)
-                run = Run(key=key, at=at, measures=measures)
+                run = ComparedRun(key=key, at=at, measures=measures)
             except (EventdemoError, OSError, TimeoutError) as error:
-                run = Run(key=key, at=at, failed=str(error) or type(error).__name__)
+                run = ComparedRun(key=key, at=at, failed=str(error) or type(error).__name__)
             results.add(run, contender.durability.value)
             seconds_each = (time.monotonic() - began) / number
             yield Progress(run, number, len(left), seconds_each * (len(left) - number))

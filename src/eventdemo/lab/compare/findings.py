@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from eventdemo.lab.compare.intervals import Ratio, ratio, variation
 from eventdemo.lab.compare.measures import Clock, RunMeasures
-from eventdemo.lab.compare.results import Run
+from eventdemo.lab.compare.results import ComparedRun
 from eventdemo.lab.compare.scenarios import Point, Scenario
 
 #: The contender that all others are compared with.
@@ -71,9 +71,9 @@ class Verdict(Struct, frozen=True):
     hit: bool
 
 
-def findings(scenarios: Sequence[Scenario], runs: Iterable[Run]) -> list[Finding]:
+def findings(scenarios: Sequence[Scenario], runs: Iterable[ComparedRun]) -> list[Finding]:
     """Returns the finding of each contender at each point that was measured."""
-    by_place: dict[tuple[str, str], dict[str, dict[int, Run]]] = defaultdict(dict)
+    by_place: dict[tuple[str, str], dict[str, dict[int, ComparedRun]]] = defaultdict(dict)
     for run in runs:
         place = by_place[run.key.scenario, run.key.point]
         place.setdefault(run.key.contender, {})[run.key.round] = run
@@ -112,8 +112,8 @@ def _finding(
     scenario: Scenario,
     point: Point,
     contender: str,
-    rounds: Mapping[int, Run],
-    ours: Mapping[int, Run],
+    rounds: Mapping[int, ComparedRun],
+    ours: Mapping[int, ComparedRun],
 ) -> Finding:
     measured = {n: run.measures for n, run in rounds.items() if run.measures}
     figures = {n: figure_of(scenario, m) for n, m in measured.items()}

@@ -27,6 +27,7 @@ from eventdemo.lab.compare.state import (
     StoredProduct,
     StoredPurchase,
 )
+from eventdemo.messages import RecordedEvent
 from eventdemo.runtime.wiring import open_engine
 from eventdemo.settings import Settings
 
@@ -163,7 +164,7 @@ async def read_event_pool(settings: Settings) -> DatabaseState:
     try:
         position = 0
         while page := await engine.pool.read_all(after_position=position, limit=PAGE):
-            events += [event.data for event in page]
+            events += [event.data for event in page if isinstance(event, RecordedEvent)]
             position = page[-1].position
     finally:
         await engine.close()

@@ -41,7 +41,7 @@ class RunKey(Struct, frozen=True):
     round: int
 
 
-class Run(Struct, frozen=True, kw_only=True):
+class ComparedRun(Struct, frozen=True, kw_only=True):
     """One run: its ``measures``, or the reason why it has ``failed``."""
 
     key: RunKey
@@ -58,7 +58,7 @@ class ContenderResults(Struct, kw_only=True):
     machine: Machine
     contender: str
     durability: str
-    runs: list[Run]
+    runs: list[ComparedRun]
 
 
 class Results:
@@ -72,11 +72,11 @@ class Results:
             self._files[file.stem] = read_results(file)
 
     @property
-    def runs(self) -> dict[RunKey, Run]:
+    def runs(self) -> dict[RunKey, ComparedRun]:
         """Every run so far."""
         return {run.key: run for file in self._files.values() for run in file.runs}
 
-    def add(self, run: Run, durability: str) -> None:
+    def add(self, run: ComparedRun, durability: str) -> None:
         """Keeps a run, in place of an earlier one of the same key."""
         name = run.key.contender
         file = self._files.get(name)

@@ -1,4 +1,4 @@
-"""wrk as a generator: as many purchases as a fixed number of connections can have answered.
+"""Load from wrk: as many purchases as a fixed number of connections can have answered.
 
 A closed loop: it sends less while a server is slow, so it tells a server's capacity, and nothing
 about how long buyers wait. That is why others' figures stand beside ours, in a column of their own.

@@ -7,12 +7,14 @@ much of a core on a request as the server does, and would be the limit of every 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import cast
 
 import httptools
 import msgspec
 from msgspec import Struct
 
+from eventdemo.errors import EventdemoError
 from eventdemo.flow import SESSION_CACHE
 
 #: ``done(status, body)``; status 0 when no answer came, and the body says why.
@@ -20,6 +22,19 @@ Done = Callable[[int, bytes], None]
 
 RECONNECT_DELAY_S = 0.1
 CALL_TIMEOUT_S = 30.0
+#: The shortest sleep that is one: uvloop turns a shorter one into a busy wait on the server's core.
+TICK_S = 0.001
+
+
+class LoadFailed(EventdemoError):
+    """The load could not be prepared, or nothing of it was accepted."""
+
+
+async def sleep_until(due: float) -> float:
+    """Sleeps until a time of ``perf_counter``; returns how many seconds later it is."""
+    while (early := due - perf_counter()) > 0:
+        await asyncio.sleep(max(early, TICK_S))
+    return -early
 
 
 class LoadClient:
@@ -82,6 +97,21 @@ class LoadClient:
         if body:
             headers += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         return f"{method} {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{headers}\r\n".encode() + body
+
+    async def get(self, path: str) -> tuple[int, bytes]:
+        """Returns the status and body of a GET."""
+        return await self.call(self.encode("GET", path))
+
+    async def put_on_sale(self, product_id: str, name: str, units: int, headers: str = "") -> None:
+        """Registers a product and its units. Raises ``LoadFailed`` with the server's reason."""
+        product = f"/products/{product_id}"
+        commands = [("PUT", product, msgspec.json.encode({"name": name, "price_cents": 100}))]
+        if units:
+            commands.append(("POST", f"{product}/stock", msgspec.json.encode({"quantity": units})))
+        for method, path, body in commands:
+            status, answer = await self.call(self.encode(method, path, body, headers))
+            if status not in (200, 201):
+                raise LoadFailed(f"{method} {path} was refused: {reason(status, answer)}")
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
@@ -192,6 +222,7 @@ class PurchaseResponse(Struct):
     """Where a purchase stands."""
 
     status: str
+    order_id: str | None = None
     failure: FailureReason | None = None
 
 

@@ -9,6 +9,7 @@ import secrets
 from array import array
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from math import ceil
 from time import perf_counter
@@ -16,15 +17,16 @@ from typing import Any
 
 import msgspec
 
-from eventdemo.errors import EventdemoError
 from eventdemo.facts import MAX_QUANTITY_PER_RESTOCK
 from eventdemo.lab.load.client import (
     Counts,
     LoadClient,
+    LoadFailed,
     read_accepted,
     read_counts,
     read_status,
     reason,
+    sleep_until,
 )
 from eventdemo.lab.load.measures import Latency, LoadResult, Outcomes, Workload
 
@@ -35,16 +37,10 @@ LONG_POLL_S = 20
 #: How often the flow's counts are asked for while the load runs, and while it drains.
 COUNT_EVERY_S = 0.25
 COUNT_EVERY_DRAINING_S = 0.05
-#: The shortest sleep that is one: uvloop turns a shorter one into a busy wait on the server's core.
-TICK_S = 0.001
 #: How many purchases that are overdue are sent before answers are read.
 SENT_AT_ONCE = 32
 #: How long the answers to the last requests are waited for.
 LAST_ANSWERS_S = 30.0
-
-
-class LoadFailed(EventdemoError):
-    """The load could not be prepared, or nothing of it was accepted."""
 
 
 class Load:
@@ -68,6 +64,8 @@ class Load:
         self._following: set[asyncio.Task[None]] = set()
         self._follow_every = max(1, ceil(workload.rate / FOLLOWED_PER_S))
         self._before = self._now = Counts()
+        self._on_sale: list[str] = []
+        self._began = 0.0
 
     @property
     def decided(self) -> int:
@@ -83,7 +81,8 @@ class Load:
         return Latency.of(self._outcome_s)
 
     async def run(self) -> LoadResult:
-        """Prepares products, sends, waits for the outcomes, looks them up again.
+        """Prepares products, sends, waits for the outcomes, looks them up again, and takes the
+        products off sale, also when it is interrupted.
 
         Raises ``OSError`` if nothing answers and ``LoadFailed`` with the server's reason.
         """
@@ -92,11 +91,12 @@ class Load:
             await self._followers.open()
             requests = await self._prepare()
             self._before = self._now = await self._count()
-            began = await self._send(requests)
+            await self._send(requests)
             await self._drain()
             await self._look_up()
-            return self._result(began)
+            return self.result
         finally:
+            await self._retire_all()
             await self._client.close()
             await self._followers.close()
 
@@ -109,7 +109,7 @@ class Load:
         if units is None:
             units = self.workload.purchases * self.workload.quantity
         units = min(units, MAX_QUANTITY_PER_RESTOCK)
-        await self._each(self._register(product_id, units) for product_id in ids)
+        await self._each(self._put_on_sale(product_id, units) for product_id in ids)
         encode, quantity = msgspec.json.encode, self.workload.quantity
         return [
             self._client.encode(
@@ -118,17 +118,19 @@ class Load:
             for product_id in ids
         ]
 
-    async def _register(self, product_id: str, units: int) -> None:
-        await self._operate("PUT", f"/products/{product_id}", {"name": "Load", "price_cents": 100})
-        if units:
-            await self._operate("POST", f"/products/{product_id}/stock", {"quantity": units})
+    async def _put_on_sale(self, product_id: str, units: int) -> None:
+        self._on_sale.append(product_id)
+        await self._client.put_on_sale(product_id, "Load", units, self._operator)
 
-    async def _operate(self, method: str, path: str, body: dict[str, str | int]) -> None:
-        encoded = msgspec.json.encode(body)
-        request = self._client.encode(method, path, encoded, self._operator)
-        status, answer = await self._client.call(request)
-        if status not in (200, 201):
-            raise LoadFailed(f"{method} {path} was refused: {reason(status, answer)}")
+    async def _retire_all(self) -> None:
+        """Takes what was put on sale off it; a server that is gone keeps it."""
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(LAST_ANSWERS_S):
+                await self._each(self._retire(product_id) for product_id in self._on_sale)
+
+    async def _retire(self, product_id: str) -> None:
+        request = self._client.encode("DELETE", f"/products/{product_id}", b"", self._operator)
+        await self._client.call(request)
 
     async def _each(self, works: Iterable[Coroutine[Any, Any, None]]) -> None:
         """Does many things, as many at once as there are connections."""
@@ -147,16 +149,14 @@ class Load:
 
     # --- the load ---------------------------------------------------------------------------
 
-    async def _send(self, requests: Sequence[bytes]) -> float:
-        """Sends each purchase when it is due; returns when the first one was."""
+    async def _send(self, requests: Sequence[bytes]) -> None:
+        """Sends each purchase when it is due."""
         self.phase = "sending"
         counting = asyncio.create_task(self._keep_counting())
-        began, interval = perf_counter(), 1 / self.workload.rate
+        self._began, interval = perf_counter(), 1 / self.workload.rate
         for number, product in enumerate(self.workload.choices(self.run_id)):
-            due = began + number * interval
-            while (early := due - perf_counter()) > 0:
-                await asyncio.sleep(max(early, TICK_S))
-            self._late_s.append(-early)
+            due = self._began + number * interval
+            self._late_s.append(await sleep_until(due))
             follow = number % self._follow_every == 0
             self._client.send(requests[product], partial(self._on_answer, due, follow))
             self.sent += 1
@@ -169,7 +169,6 @@ class Load:
         except TimeoutError:
             self.errors["no answer"] += self.sent - self._answered
         counting.cancel()
-        return began
 
     def _on_answer(self, due: float, follow: bool, status: int, answer: bytes) -> None:
         answered_at = perf_counter()
@@ -190,10 +189,10 @@ class Load:
 
     async def _follow(self, request_id: str, due: float) -> None:
         """Waits for one outcome, as its buyer would."""
-        path = f"/purchases/{request_id}?wait={LONG_POLL_S}"
-        request = self._followers.encode("GET", path)
         while True:
-            status, answer = await self._followers.call(request)
+            status, answer = await self._followers.get(
+                f"/purchases/{request_id}?wait={LONG_POLL_S}"
+            )
             if status != 200:
                 return
             if read_status(answer).status != "pending":
@@ -208,7 +207,7 @@ class Load:
             self._now = await self._count()
 
     async def _count(self) -> Counts:
-        status, answer = await self._followers.call(self._followers.encode("GET", "/flow"))
+        status, answer = await self._followers.get("/flow")
         if status != 200:
             return self._now
         counts = read_counts(answer)
@@ -235,16 +234,16 @@ class Load:
         self.phase = "looking up"
         accepted, checked = self.request_ids, self.workload.check
         if not accepted:
-            raise LoadFailed(f"nothing was accepted: {_most_common(self.errors)}")
+            common = self.errors.most_common(3)
+            reasons = ", ".join(f"{error} ({count} times)" for error, count in common)
+            raise LoadFailed(f"nothing was accepted: {reasons}")
         step = 1 if checked is None else max(1, ceil(len(accepted) / checked)) if checked else 0
         chosen = accepted[::step] if step else []
         await self._each(self._ask_again(request_id) for request_id in chosen)
 
     async def _ask_again(self, request_id: str) -> None:
         outcomes = self.outcomes
-        status, answer = await self._client.call(
-            self._client.encode("GET", f"/purchases/{request_id}")
-        )
+        status, answer = await self._client.get(f"/purchases/{request_id}")
         if status not in (200, 404):
             raise LoadFailed(f"a purchase could not be looked up: {reason(status, answer)}")
         outcomes.looked_up += 1
@@ -260,11 +259,13 @@ class Load:
         else:
             outcomes.pending += 1
 
-    def _result(self, began: float) -> LoadResult:
+    @property
+    def result(self) -> LoadResult:
+        """What was measured so far."""
         confirmed = self._now.confirmed - self._before.confirmed
         failed = self._now.failed - self._before.failed
-        accepting_s = max(self._last_answer_at - began, 1e-9)
-        deciding_s = max(self._last_outcome_at - began, 1e-9)
+        accepting_s = max(self._last_answer_at - self._began, 1e-9)
+        deciding_s = max(self._last_outcome_at - self._began, 1e-9)
         return LoadResult(
             run=self.run_id,
             rate=self.workload.rate,
@@ -284,7 +285,3 @@ class Load:
             generator_delay=Latency.of(self._late_s),
             outcomes=self.outcomes,
         )
-
-
-def _most_common(errors: Counter[str]) -> str:
-    return ", ".join(f"{error} ({count} times)" for error, count in errors.most_common(3))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 from eventdemo.errors import Conflict, NotFound, StorageError
 from eventdemo.lab.simulation import steps as s
@@ -12,7 +12,7 @@ from eventdemo.lab.simulation.determinism import SeededChance
 from eventdemo.lab.simulation.process import Process
 from eventdemo.lab.simulation.trace import Trace, TracingEngine
 from eventdemo.messages import IdempotencyKey, Outcome
-from eventdemo.runtime.commands import put_product, restock_product, task_of
+from eventdemo.runtime.commands import put_product, restock_product, retire_product, task_of
 from eventdemo.runtime.purchase_status import PurchaseStatusReader
 from eventdemo.services.buy_request import BuyRequest
 from eventdemo.services.product_management import ProductDetails, Restock
@@ -61,8 +61,21 @@ class Clients:
     async def reprice(self, step: s.Repriced) -> None:
         await self._put(f"price-{step.number}", step.product_id, step.price_cents)
 
-    async def _put(self, cause: str, product_id: str, price_cents: int) -> None:
-        details = ProductDetails(product_id, price_cents)
+    async def retire_for_a_while(self, step: s.Retired) -> None:
+        """Takes a product off sale, and puts it back at the price that it has then."""
+        await self._until_answered(
+            lambda s: retire_product(
+                s.engine.pool,
+                step.product_id,
+                causation_id=f"retire-{step.number}",
+                clock=s.process.clock,
+            )
+        )
+        await asyncio.sleep(step.back_after_s)
+        await self._put(f"return-{step.number}", step.product_id)
+
+    async def _put(self, cause: str, product_id: str, price_cents: int | None = None) -> None:
+        details = ProductDetails(product_id, UNSET if price_cents is None else price_cents)
         await self._until_answered(
             lambda s: put_product(
                 s.engine.pool, product_id, details, causation_id=cause, clock=s.process.clock
@@ -70,16 +83,21 @@ class Clients:
         )
 
     async def restock(self, cause: str, product_id: str, quantity: int) -> None:
-        await self._until_answered(
-            lambda s: restock_product(
-                s.engine.pool,
+        async def restock(server: Server) -> int:
+            pool = server.engine.pool
+            change = await restock_product(
+                pool,
                 product_id,
                 Restock(quantity),
                 causation_id=cause,
-                clock=s.process.clock,
+                clock=server.process.clock,
             )
-        )
-        self.received[product_id] = self.received.get(product_id, 0) + quantity
+            # A retired product takes no units, but may have been retired since it took them.
+            refused = change.product.retired and not await pool.caused_by(cause)
+            return 0 if refused else quantity
+
+        units = await self._until_answered(restock)
+        self.received[product_id] = self.received.get(product_id, 0) + units
 
     async def redrive_all(self) -> None:
         async def redrive(server: Server) -> int:

@@ -1,6 +1,5 @@
 """The promises that have to hold when a run has come to rest, as far as clients can tell."""
 
-import asyncio
 from collections import Counter
 
 from eventdemo.audit import audit
@@ -8,11 +7,9 @@ from eventdemo.facts import FailureCode
 from eventdemo.lab.simulation import steps as s
 from eventdemo.lab.simulation.buyers import SimulatedPurchase
 from eventdemo.lab.simulation.plan import ProductPlan
+from eventdemo.lab.simulation.rollback import READ_MODELS_S, broken_afterwards
 from eventdemo.lab.simulation.world import World
 from eventdemo.readmodels.read_models import ReadModels
-
-#: How long the read models may take to reach the last event.
-READ_MODELS_S = 60.0
 
 
 async def broken_promises(world: World) -> list[str]:
@@ -21,7 +18,8 @@ async def broken_promises(world: World) -> list[str]:
     for purchase in world.clients.purchases:
         broken += _of_purchase(purchase)
     broken += await _of_receipt(world)
-    broken += _of_products(world)
+    for product in world.plan.products:
+        broken += [f"{product.product_id}: {line}" for line in _of_product(world, product)]
     return broken
 
 
@@ -53,14 +51,19 @@ async def _of_receipt(world: World) -> list[str]:
     try:
         head = await engine.pool.head()
         reached = await read_models.reach(head, READ_MODELS_S) if head else True
+        still_aside = await broken_afterwards(read_models)
         receipt = await audit(engine, read_models)
     finally:
         await read_models.close()
-    broken = [f"Audit: {line}" for line in receipt.broken]
+    broken = [f"Audit: {line}" for line in receipt.broken] + still_aside
+    broken += [f"{row.stream} cannot be read: {row.reason}" for row in receipt.unreadable]
     if not reached:
         broken.append(f"The read models do not reach position {head}.")
     # What is put into the queue's log behind its back counts as accepted, and is nobody's purchase.
-    injected = 0 if world.plan.deployment == "aws" else _injected_messages(world)
+    injected = 0
+    if world.plan.deployment != "aws":
+        corrupt = [step for step in world.steps if isinstance(step, s.CorruptMessage)]
+        injected = sum(step.topic == 0 for step in corrupt)
     if receipt.pending > injected:
         broken.append(f"{receipt.pending} purchases are pending for ever.")
     promised = sum(bool(purchase.promised) for purchase in world.clients.purchases)
@@ -75,35 +78,29 @@ async def _of_receipt(world: World) -> list[str]:
     return broken
 
 
-def _injected_messages(world: World) -> int:
-    return sum(isinstance(step, s.CorruptMessage) and step.topic == 0 for step in world.steps)
-
-
-def _of_products(world: World) -> list[str]:
-    restocked = {step.product_id for step in world.steps if isinstance(step, s.Restocked)}
-    return [
-        f"{product.product_id}: {line}"
-        for product in world.plan.products
-        for line in _of_product(world, product, restocked=product.product_id in restocked)
-    ]
-
-
-def _of_product(world: World, product: ProductPlan, *, restocked: bool) -> list[str]:
+def _of_product(world: World, product: ProductPlan) -> list[str]:
     purchases = [p for p in world.clients.purchases if p.step.product_id == product.product_id]
     outcomes = [outcome for purchase in purchases for outcome in purchase.outcomes[:1]]
     codes = Counter(outcome.code for outcome in outcomes if outcome.code)
     sold = sum(outcome.quantity for outcome in outcomes if outcome.order_id)
     summary = f"{sold} of {product.units} units sold, {dict(codes)}"
     broken: list[str] = []
-    garbage = any(isinstance(step, s.CorruptMessage) for step in world.steps)
-    excused = garbage or product.product_id in world.failing.products
+    garbage = (s.CorruptMessage, s.LaterEvent, s.Rollback)
+    unreadable = any(isinstance(step, garbage) for step in world.steps)
+    excused = unreadable or product.product_id in world.failing.products
     if codes[FailureCode.INTERNAL_ERROR] and not excused:
         broken.append(f"internal errors without a cause: {summary}")
     if not product.registered and (sold or codes[FailureCode.OUT_OF_STOCK]):
         broken.append(f"it was never registered: {summary}")
     if product.registered and codes[FailureCode.UNKNOWN_PRODUCT]:
         broken.append(f"it was registered: {summary}")
-    if restocked:
+    retired = [step for step in world.steps if isinstance(step, s.Retired)]
+    if codes[FailureCode.PRODUCT_RETIRED] and all(
+        step.product_id != product.product_id for step in retired
+    ):
+        broken.append(f"it was never retired: {summary}")
+    restocks = [step for step in world.steps if isinstance(step, s.Restocked | s.LaterEvent)]
+    if any(step.product_id == product.product_id for step in restocks):
         return broken
     if sold > product.units:
         broken.append(f"oversold: {summary}")
@@ -116,11 +113,12 @@ def _of_product(world: World, product: ProductPlan, *, restocked: bool) -> list[
 
 
 async def at_rest(world: World) -> list[str]:
-    """Runs a world and checks it; an exception that escapes is a broken promise too."""
+    """Runs a world, checks it and ends it; an exception that escapes is a broken promise too."""
     try:
         await world.run()
-    except asyncio.CancelledError:
-        raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the run did not come to an end
         return [f"The run ended with {type(error).__name__}: {error}"]
-    return await broken_promises(world)
+    else:
+        return await broken_promises(world)
+    finally:
+        await world.end()

@@ -7,17 +7,18 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import apsw
-
+from eventdemo.engines.aws.dynamodb.encoding import pack, unpack
 from eventdemo.engines.aws.dynamodb.event_pool import DynamoEventPool
 from eventdemo.engines.aws.dynamodb.session_cache import DynamoSessionCache
+from eventdemo.engines.aws.dynamodb.table import Attributes
 from eventdemo.engines.aws.names import Names
 from eventdemo.engines.aws.sqs.context import LeaseSettings, MessagingContext
 from eventdemo.engines.aws.sqs.messaging import OutgoingMessage
 from eventdemo.engines.aws.sqs.parts import AwsMessaging
 from eventdemo.engines.sqlite import topic_log
 from eventdemo.engines.sqlite.engine import FLOW_SCHEMA, QUEUE_SCHEMA, SqliteEngine
-from eventdemo.engines.sqlite.file import Schema, SqliteFile, Unit
+from eventdemo.engines.sqlite.file import SqliteFile, Unit
+from eventdemo.engines.sqlite.opening import Schema
 from eventdemo.engines.sqlite.subscription import subscribe
 from eventdemo.errors import StorageError
 from eventdemo.flow import FLOW, TASK_QUEUE_TOPIC
@@ -60,8 +61,11 @@ class Faults:
         """Makes the next change, but answers it with a broken connection."""
         self._answers_to_lose += 1
 
-    def around(self, action: Callable[[], Any], *, writes: bool) -> Any:
-        """Does it, unless the part fails at the moment."""
+    async def io(self, process: Process, what: str, action: Callable[[], T], *, writes: bool) -> T:
+        """Does it for a process, unless the part fails by then."""
+        return await process.io(what, partial(self._around, action, writes=writes), writes=writes)
+
+    def _around(self, action: Callable[[], T], *, writes: bool) -> T:
         if self._error and asyncio.get_running_loop().time() < self._error_until_s:
             raise type(self._error)(*self._error.args)
         result = action()
@@ -102,9 +106,9 @@ class SimulatedDatabase:
     async def close(self) -> None:
         """The disk stays."""
 
-    async def _io(self, what: str, action: Callable[[], Any], *, writes: bool) -> Any:
-        guarded = partial(self._disk.faults.around, action, writes=writes)
-        return await self._process.io(f"{what} {self._disk.name}", guarded, writes=writes)
+    async def _io(self, what: str, action: Callable[[], T], *, writes: bool) -> T:
+        name = f"{what} {self._disk.name}"
+        return await self._disk.faults.io(self._process, name, action, writes=writes)
 
 
 class Deployment(Protocol):
@@ -126,6 +130,9 @@ class Deployment(Protocol):
     def delete_snapshots(self) -> None:
         """Deletes all snapshots, behind everybody's back."""
 
+    def rewrite_events(self, old: bytes, new: bytes) -> None:
+        """Replaces a part of each event that has it, behind everybody's back."""
+
 
 class OnDisks:
     """SQLite throughout: all in one transaction, or in parts that are committed step by step."""
@@ -138,7 +145,7 @@ class OnDisks:
         disks = (*self._flows.values(), self._queue)
         self.faults: Mapping[str, Faults] = {disk.name: disk.faults for disk in disks}
         for disk in self._flows.values():
-            disk.store.commit([_subscribe])
+            disk.store.commit([lambda connection: subscribe(connection, HEARS)])
 
     def engine_of(self, process: Process) -> Engine:
         engines = {name: self._open(disk, process) for name, disk in self._flows.items()}
@@ -172,9 +179,13 @@ class OnDisks:
     def delete_snapshots(self) -> None:
         self._execute("pool", "DELETE FROM snapshot")
 
-    def _execute(self, part: str, sql: str) -> None:
+    def rewrite_events(self, old: bytes, new: bytes) -> None:
+        parts = (old.decode(), new.decode())
+        self._execute("pool", "UPDATE event SET body = replace(body, ?, ?)", parts)
+
+    def _execute(self, part: str, sql: str, bindings: tuple[str, ...] = ()) -> None:
         disk = self._flows.get(part) or self._flows["flow"]
-        disk.store.commit([lambda connection: connection.execute(sql)])
+        disk.store.commit([lambda connection: connection.execute(sql, bindings)])
 
 
 class OnAws:
@@ -190,7 +201,9 @@ class OnAws:
         self.faults: Mapping[str, Faults] = {name: Faults() for name in self._tables}
 
     def engine_of(self, process: Process) -> Engine:
-        pool, purchases, session = (self._table(name, process) for name in self._tables)
+        pool, purchases, session = (
+            ModelTable(table, self._io(name, process)) for name, table in self._tables.items()
+        )
         messaging = ModelMessaging(self._messaging, self._io("topics", process), POLL_S)
         parts = AwsMessaging(
             MessagingContext(
@@ -218,15 +231,20 @@ class OnAws:
     def delete_snapshots(self) -> None:
         self._tables["pool"].clear(lambda key: key.sort.startswith("s"))
 
-    def _table(self, name: str, process: Process) -> ModelTable:
-        return ModelTable(self._tables[name], self._io(name, process))
+    def rewrite_events(self, old: bytes, new: bytes) -> None:
+        def rewritten(item: Attributes) -> Attributes:
+            if "events" not in item:
+                return item
+            rows = unpack(item["events"])[1:-1]
+            return {**item, "events": pack([rows.replace(old, new)])}
+
+        self._tables["pool"].rewrite(rewritten)
 
     def _io(self, part: str, process: Process) -> Io:
         faults = self.faults[part]
 
         async def io(what: str, action: Callable[[], T], *, writes: bool) -> T:
-            guarded = partial(faults.around, action, writes=writes)
-            return await process.io(f"{part} {what}", guarded, writes=writes)
+            return await faults.io(process, f"{part} {what}", action, writes=writes)
 
         return io
 
@@ -250,7 +268,3 @@ def deploy(plan: Plan, steps: list[s.Step], chance: SeededChance) -> Deployment:
 
 async def _nothing() -> None:
     """Closes nothing: the parts outlive every process."""
-
-
-def _subscribe(connection: apsw.Connection) -> None:
-    subscribe(connection, HEARS)

@@ -9,6 +9,7 @@ import asyncio
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import ceil
 
 from eventdemo.engines.aws.dynamodb.table import (
@@ -138,6 +139,12 @@ class TableModel:
             if selected(key):
                 self._remove(key)
 
+    def rewrite(self, change: Callable[[Attributes], Attributes]) -> None:
+        """Changes items behind everybody's back, also as they are seen before a transaction."""
+        for items in self._items.values():
+            items |= {sort: change(item) for sort, item in items.items()}
+        self._before = {key: item and change(item) for key, item in self._before.items()}
+
     def _write(self, key: Key, attributes: Attributes) -> None:
         if key.sort not in self._items[key.partition]:
             insort(self._order[key.partition], key.sort)
@@ -174,7 +181,7 @@ class ModelTable:
 
         for start in range(0, len(actions), ITEMS_PER_CALL):
             call = actions[start : start + ITEMS_PER_CALL]
-            await self._io("write", lambda call=call: write(call), writes=True)  # type: ignore[misc]
+            await self._io("write", partial(write, call), writes=True)
 
     async def get(self, keys: Sequence[Key], *, settled: bool = False) -> dict[Key, Attributes]:
         items: dict[Key, Attributes] = {}
@@ -187,7 +194,7 @@ class ModelTable:
 
         for start in range(0, len(keys), ITEMS_PER_GET):
             call = keys[start : start + ITEMS_PER_GET]
-            await self._io("get", lambda call=call: read(call), writes=False)  # type: ignore[misc]
+            await self._io("get", partial(read, call), writes=False)
         return items
 
     async def query(
@@ -201,11 +208,8 @@ class ModelTable:
     ) -> list[Item]:
         items: list[Item] = []
         while True:
-            page, last = await self._io(
-                f"query {partition}",
-                lambda: self._model.query(partition, after, before, descending=descending),  # noqa: B023
-                writes=False,
-            )
+            read = partial(self._model.query, partition, after, before, descending=descending)
+            page, last = await self._io(f"query {partition}", read, writes=False)
             items += page
             if last is None or (limit is not None and len(items) >= limit):
                 return items[:limit]

@@ -1,7 +1,7 @@
 """The flow with handlers that fail for some product, until that is disabled."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 
 from eventdemo.facts import Fact, PurchaseMessage
@@ -28,7 +28,7 @@ class FailingHandlers:
 
     def flow(self) -> tuple[Row, ...]:
         """Returns the table of the flow with deciders that may fail."""
-        return tuple(_failing_row(self, row) for row in FLOW)
+        return tuple(self._failing(row) for row in FLOW)
 
     def maybe_fail(self, service: str, message: PurchaseMessage) -> None:
         """Raises ``InjectedFailure`` if this delivery is to fail."""
@@ -38,18 +38,11 @@ class FailingHandlers:
             if self._deliveries[service, message.request_id] <= times:
                 raise InjectedFailure(f"{service} cannot handle {message.product_id}")
 
+    def _failing(self, row: Row) -> Row:
+        def decide_or_fail(message: PurchaseMessage, *states: object) -> tuple[Fact, ...]:
+            self.maybe_fail(row.service, message)
+            return row.decide(message, *states)
 
-def _failing_row(failing: FailingHandlers, row: Row) -> Row:
-    module = ModuleType(row.module.__name__)
-    module.decide = _failing_decide(failing, row.service, row.decide)  # type: ignore[attr-defined]
-    return Row(box=row.box, module=module, hears=row.hears, reads=row.reads, says=row.says)
-
-
-def _failing_decide(
-    failing: FailingHandlers, service: str, decide: Callable[..., tuple[Fact, ...]]
-) -> Callable[..., tuple[Fact, ...]]:
-    def decide_or_fail(message: PurchaseMessage, *states: object) -> tuple[Fact, ...]:
-        failing.maybe_fail(service, message)
-        return decide(message, *states)
-
-    return decide_or_fail
+        module = ModuleType(row.module.__name__)
+        module.decide = decide_or_fail  # type: ignore[attr-defined]
+        return Row(box=row.box, module=module, hears=row.hears, reads=row.reads, says=row.says)

@@ -19,6 +19,11 @@ TROUBLE_ENDS_S = 20.0
 GARBAGE = (b"\xff\xfe", b"{", b"null", b'[["a"]]', b'["x","%b","y",1,{"type":"Nonsense"}]')
 
 
+#: What a later version may record in a shape of its own.
+RECORDED = ("ProductRegistered.v2", "StockReceived", "StockReserved", "PurchaseApproved",
+            "OrderCreated", "PurchaseFailed", "ProductRetired")  # fmt: skip
+
+
 class ProductPlan(Struct, frozen=True):
     """A product, its first units, and whether it was registered at all."""
 
@@ -61,14 +66,16 @@ def plan_of(seed: int) -> Plan:
     workers = tuple(f"worker-{n}" for n in range(1, random.randint(1, 3) + 1))
     draw = _Draw(random, deployment, products, apis, workers)
     steps = [*draw.purchases(), *draw.commands(), *draw.faults()]
+    failures, retention_s = draw.failures(), random.choice((3, 86_400))
+    steps += [*draw.retirements(), *_rollback(seed, products)]
     return Plan(
         seed,
         deployment,
         products,
-        draw.failures(),
+        failures,
         apis,
         workers,
-        retention_s=random.choice((3, 86_400)),
+        retention_s=retention_s,
         steps=tuple(sorted(steps, key=lambda step: step.at_s)),
     )
 
@@ -77,6 +84,22 @@ def _products(random: Random) -> tuple[ProductPlan, ...]:
     names = ("lamp", "vase", "desk", "sofa")[: random.randint(1, 4)]
     known = [ProductPlan(name, random.randint(0, 20)) for name in names]
     return (*known, ProductPlan("ghost", 0, registered=False))
+
+
+def _rollback(seed: int, products: tuple[ProductPlan, ...]) -> list[s.Step]:
+    """In every eleventh run what one version records cannot be read by the one that runs; drawn
+    apart, so that all else of a seed is as it would be without."""
+    if seed % 11 != 4:
+        return []
+    random = Random(f"rollback {seed}")
+    known = [product.product_id for product in products if product.registered]
+    later = [
+        # No other restock has this quantity, by which the event is found again.
+        s.LaterEvent(random.uniform(0.5, TROUBLE_ENDS_S), n, random.choice(known), 50 + n)
+        for n in range(random.randint(1, 3))
+    ]
+    at_s, back_after_s = random.uniform(5.0, TROUBLE_ENDS_S), random.choice((0.05, 0.5, 3.0))
+    return [*later, s.Rollback(at_s, random.choice(RECORDED), back_after_s)]
 
 
 class _Draw:
@@ -123,6 +146,17 @@ class _Draw:
             if random.random() < 0.7
             else s.Repriced(self._at_the_rush(), n, random.choice(known), random.randint(0, 900))
             for n in range(random.randint(0, 8))
+        ]
+
+    def retirements(self) -> list[s.Step]:
+        """In every fourth run products are taken off sale for a while."""
+        random = self._random
+        if random.random() > 0.25:
+            return []
+        known = [product.product_id for product in self._products if product.registered]
+        return [
+            s.Retired(self._at_the_rush(), n, random.choice(known), self._while())
+            for n in range(random.randint(1, 3))
         ]
 
     def failures(self) -> tuple[HandlerFailure, ...]:

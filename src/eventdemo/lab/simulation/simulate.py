@@ -14,9 +14,8 @@ from msgspec import Struct
 from eventdemo.lab.scratch import scratch
 from eventdemo.lab.simulation.checks import at_rest
 from eventdemo.lab.simulation.determinism import SimulatedLoop
-from eventdemo.lab.simulation.plan import Plan, plan_of
+from eventdemo.lab.simulation.plan import plan_of
 from eventdemo.lab.simulation.process import make_task
-from eventdemo.lab.simulation.steps import Step
 from eventdemo.lab.simulation.trace import Trace
 from eventdemo.lab.simulation.world import World
 
@@ -50,8 +49,8 @@ def simulate(seed: int, keep: Collection[int] | None = None) -> Run:
     ):
         loop = runner.get_loop()
         loop.set_task_factory(make_task)
-        steps = [plan.steps[n] for n in kept]
-        world, broken = runner.run(_run(plan, steps, trace, folder))
+        world = World(plan, [plan.steps[n] for n in kept], trace, folder)
+        broken = runner.run(at_rest(world))
         simulated_s = loop.time()
     decided = [purchase for purchase in world.clients.purchases if purchase.outcomes]
     outcomes = Counter(str(purchase.outcomes[0].code or "confirmed") for purchase in decided)
@@ -62,19 +61,10 @@ def simulate(seed: int, keep: Collection[int] | None = None) -> Run:
         broken,
         simulated_s,
         dict(outcomes),
-        dict(Counter(type(step).__name__ for step in steps)),
+        dict(Counter(type(step).__name__ for step in world.steps)),
         trace.lines,
         trace.digest,
     )
-
-
-async def _run(
-    plan: Plan, steps: list[Step], trace: Trace, folder: Path
-) -> tuple[World, list[str]]:
-    world = World(plan, steps, trace, folder)
-    broken = await at_rest(world)
-    await world.end()
-    return world, broken
 
 
 def shorten(failed: Run, progress: Callable[[int], None] = lambda steps: None) -> Run:

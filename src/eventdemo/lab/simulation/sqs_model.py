@@ -11,6 +11,7 @@ import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from eventdemo.engines.aws.names import FIFO, Names
 from eventdemo.engines.aws.sqs.messaging import (
@@ -209,45 +210,31 @@ class ModelMessaging:
 
     async def publish(self, topic: str, messages: Sequence[OutgoingMessage]) -> None:
         for call in calls_of(messages):
-            await self._io(
-                f"publish {topic}",
-                lambda call=call: self._model.publish(topic, call),  # type: ignore[misc]
-                writes=True,
-            )
+            publish = partial(self._model.publish, topic, call)
+            await self._io(f"publish {topic}", publish, writes=True)
 
     async def send(self, queue: str, messages: Sequence[OutgoingMessage]) -> None:
         for call in calls_of(messages):
-            await self._io(
-                f"send {queue}",
-                lambda call=call: self._model.send(queue, call),  # type: ignore[misc]
-                writes=True,
-            )
+            await self._io(f"send {queue}", partial(self._model.send, queue, call), writes=True)
 
     async def receive(
         self, queue: str, *, visibility_timeout_s: int, wait_s: int = 0
     ) -> list[QueueMessage]:
         until_s = _now_s() + wait_s
+        receive = partial(self._model.receive, queue, visibility_timeout_s)
         while True:
-            messages = await self._io(
-                f"receive {queue}",
-                lambda: self._model.receive(queue, visibility_timeout_s),
-                writes=False,
-            )
+            messages = await self._io(f"receive {queue}", receive, writes=False)
             if messages or _now_s() >= until_s:
                 return messages
             await asyncio.sleep(self._poll_s)
 
     async def extend(self, queue: str, handles: Sequence[str], visibility_timeout_s: int) -> None:
-        await self._io(
-            f"extend {queue}",
-            lambda: self._model.extend(queue, handles, visibility_timeout_s),
-            writes=False,
-        )
+        extend = partial(self._model.extend, queue, handles, visibility_timeout_s)
+        await self._io(f"extend {queue}", extend, writes=False)
 
     async def delete(self, queue: str, handles: Sequence[str]) -> bool:
-        return await self._io(
-            f"delete {queue}", lambda: self._model.delete(queue, handles), writes=True
-        )
+        delete = partial(self._model.delete, queue, handles)
+        return await self._io(f"delete {queue}", delete, writes=True)
 
     async def depth(self, queue: str) -> Depth:
         return await self._io(f"depth {queue}", lambda: self._model.depth(queue), writes=False)

@@ -43,6 +43,14 @@ class Repriced(Step, frozen=True):
     price_cents: int
 
 
+class Retired(Step, frozen=True):
+    """The operator takes a product off sale, and puts it back later."""
+
+    number: int
+    product_id: str
+    back_after_s: float
+
+
 class Crash(Step, frozen=True):
     """A process dies at its nth write from then on, with that write done or not, and comes back."""
 
@@ -125,6 +133,22 @@ class Redriven(Step, frozen=True):
     """The operator sends all dead letters again; ``twice`` is once too often."""
 
     twice: bool
+
+
+class LaterEvent(Step, frozen=True):
+    """Units arrive, and a later version records them in a shape that this one cannot read."""
+
+    number: int
+    product_id: str
+    quantity: int
+
+
+class Rollback(Step, frozen=True):
+    """All processes start again in a version that cannot read the facts of one kind that were
+    recorded so far, and build the read models anew. The later version is back after all trouble."""
+
+    fact: str
+    back_after_s: float
 
 
 class Condition(Step, frozen=True):

@@ -15,6 +15,7 @@ from eventdemo.lab.simulation.failing_handlers import FailingHandlers
 from eventdemo.lab.simulation.fault_injection import inject
 from eventdemo.lab.simulation.plan import Plan
 from eventdemo.lab.simulation.process import Process
+from eventdemo.lab.simulation.rollback import LaterShapes, broken_meanwhile
 from eventdemo.lab.simulation.trace import Trace, TracingEngine
 from eventdemo.messages import Message
 from eventdemo.readmodels.projector import Projector
@@ -42,6 +43,7 @@ class World:
         self.trace = trace
         self.failing = FailingHandlers(plan.failures)
         self.deployment = deploy(plan, steps, self.chance)
+        self.later_shapes = LaterShapes(self.deployment)
         self.clients = Clients(self._server, self.chance, trace)
         self.read_models = folder
         self.steps = steps
@@ -58,11 +60,20 @@ class World:
         self._buyers = [
             asyncio.create_task(self._at(step)) for step in self.steps if isinstance(step, s.Buy)
         ]
-        await asyncio.gather(
-            *(self._at(step) for step in self.steps if not isinstance(step, s.Buy))
-        )
+        others = {
+            step: asyncio.create_task(self._at(step))
+            for step in self.steps
+            if not isinstance(step, s.Buy)
+        }
+        rolled_back = any(isinstance(step, s.Rollback | s.LaterEvent) for step in self.steps)
+        # What cannot be read is changed by nobody.
+        commands = (s.Restocked, s.Repriced, s.Retired, s.LaterEvent) if rolled_back else ()
+        await asyncio.gather(*(t for step, t in others.items() if not isinstance(step, commands)))
         self.trace.add("simulation", "no more trouble from here on")
         await self._rest()
+        if rolled_back:
+            await self._upgrade()
+        await asyncio.gather(*others.values())
         await self._check_dead_purchases()
         self.failing.disable()
         await self.clients.redrive_all()
@@ -72,9 +83,21 @@ class World:
                 buyer.result()
         await self.clients.look_again()
 
+    async def _upgrade(self) -> None:
+        """Checks the version that cannot read everything, and starts the later one."""
+        self.clients.broken += await broken_meanwhile(self.unfaulted_engine(), self.read_models)
+        self.trace.add("simulation", "the later version starts")
+        for name in self.plan.processes:
+            self.running[name][0].process.kill()
+        self.later_shapes.become_known()
+        await asyncio.gather(*(self.restart(name, 0.5) for name in self.plan.processes))
+        await self._rest()
+
     def unfaulted_engine(self) -> TracingEngine:
         """Returns an engine of a process that no fault is injected into."""
-        process = Process("bystander", self.chance, self.trace)
+        return self._engine_of(Process("bystander", self.chance, self.trace))
+
+    def _engine_of(self, process: Process) -> TracingEngine:
         return TracingEngine(self.deployment.engine_of(process), process.name, self.trace)
 
     def _describe(self) -> None:
@@ -106,8 +129,7 @@ class World:
     def _start(self, name: str) -> None:
         process = Process(name, self.chance, self.trace)
         process.skew_us = self.skews.get(name, 0)
-        engine = TracingEngine(self.deployment.engine_of(process), process.name, self.trace)
-        stop = asyncio.Event()
+        engine, stop = self._engine_of(process), asyncio.Event()
         self.running[name] = Server(process, engine, PurchaseStatusReader(engine)), stop
         if name in self.plan.workers:
             process.spawn(self._work(process, engine, stop))
@@ -150,9 +172,6 @@ class World:
         await asyncio.sleep(max(0.0, step.at_s - asyncio.get_running_loop().time()))
         if not isinstance(step, s.Buy):
             self.trace.add("fault" if not isinstance(step, s.Restocked) else "operator", str(step))
-        await self._do(step)
-
-    async def _do(self, step: s.Step) -> None:
         match step:
             case s.Buy():
                 await self.clients.buy(step)
@@ -161,6 +180,8 @@ class World:
                 await self.clients.restock(cause, step.product_id, step.quantity)
             case s.Repriced():
                 await self.clients.reprice(step)
+            case s.Retired():
+                await self.clients.retire_for_a_while(step)
             case s.Redriven():
                 for _ in range(1 + step.twice):
                     await self.clients.redrive_all()
@@ -211,7 +232,9 @@ class World:
             counts = await engine.flow_status.counts()
             under_way = sum(hop.waiting + hop.in_flight for hop in counts.values())
             dead = 0 if decided else sum(hop.dead for hop in counts.values())
-            if not under_way and (dead or all(buyer.done() for buyer in self._buyers)):
+            if not under_way and (
+                dead or self.later_shapes or all(buyer.done() for buyer in self._buyers)
+            ):
                 return
             await asyncio.sleep(LOOK_S)
         waiting = sum(not buyer.done() for buyer in self._buyers)

@@ -5,19 +5,16 @@ from collections import Counter, deque
 from functools import partial
 from math import inf
 from random import Random
-from time import monotonic
+from time import perf_counter
 
 import msgspec
 from msgspec import Struct
 
-from eventdemo.lab.load.client import LoadClient, read_accepted, reason
-from eventdemo.lab.load.load import LoadFailed
+from eventdemo.lab.load.client import TICK_S, LoadClient, read_accepted, reason, sleep_until
 from eventdemo.lab.soak.ledger import Ledger
 
 CONNECTIONS = 32
 FOLLOWERS = 64
-#: The shortest sleep that is one.
-TICK_S = 0.001
 #: How long a buyer waits before a purchase that failed is sent again with the same key.
 AGAIN_AFTER_S = 0.5
 #: So many of the purchases with a key are sent once more though they were answered, so much later.
@@ -84,8 +81,7 @@ class Buyers:
         await self._client.open()
         await self._asking.open()
         for product_id, units in self._mix.stock.items():
-            await self._operate("PUT", f"/products/{product_id}", name="Soak", price_cents=100)
-            await self._operate("POST", f"/products/{product_id}/stock", quantity=units)
+            await self._client.put_on_sale(product_id, "Soak", units)
 
     async def close(self) -> None:
         await self._client.close()
@@ -93,7 +89,7 @@ class Buyers:
 
     def mark(self) -> None:
         """Notes the moment, for ``first_after_s``."""
-        self._mark, self._first_after = monotonic(), 0.0
+        self._mark, self._first_after = perf_counter(), 0.0
 
     @property
     def first_after_s(self) -> float | None:
@@ -104,12 +100,11 @@ class Buyers:
 
     async def run(self) -> None:
         """Sends each purchase when it is due, answered or not."""
-        began, number = monotonic(), 0
+        began, number = perf_counter(), 0
         while True:
             due = began + number / self._rate
             number += 1
-            while (early := due - monotonic()) > 0:
-                await asyncio.sleep(max(early, TICK_S))
+            await sleep_until(due)
             self._send_twice(until=due)
             product_id = self._mix.choice(self._random)
             key = f"soak-{number}" if product_id in self._mix.keyed else None
@@ -120,8 +115,8 @@ class Buyers:
     async def finish(self) -> None:
         """Waits for the last answers, also to what is sent again."""
         self._send_twice(until=inf)
-        deadline = monotonic() + LAST_ANSWERS_S
-        while (self.waiting or self._open_keys) and monotonic() < deadline:
+        deadline = perf_counter() + LAST_ANSWERS_S
+        while (self.waiting or self._open_keys) and perf_counter() < deadline:
             await asyncio.sleep(TICK_S)
         self.ledger.unanswered.update(self._open_keys.values())
 
@@ -130,7 +125,7 @@ class Buyers:
         headers = f"Idempotency-Key: {key}\r\n" if key else ""
         request = self._client.encode("POST", "/purchases", body, headers)
         self.sent += 1
-        self._client.send(request, partial(self._on_answer, monotonic(), product_id, key))
+        self._client.send(request, partial(self._on_answer, perf_counter(), product_id, key))
 
     def _on_answer(
         self, due: float, product_id: str, key: str | None, status: int, answer: bytes
@@ -140,9 +135,9 @@ class Buyers:
             self.accepted += 1
             is_new = self.ledger.promise(read_accepted(answer).request_id, product_id, key)
             if is_new and due >= self._mark and not self._first_after:
-                self._first_after = monotonic()
+                self._first_after = perf_counter()
             if key and self._open_keys.pop(key, None) and self._random.random() < SHARE_SENT_TWICE:
-                self._twice.append((monotonic() + TWICE_AFTER_S, product_id, key))
+                self._twice.append((perf_counter() + TWICE_AFTER_S, product_id, key))
             return
         self.errors[reason(status, answer)] += 1
         if key in self._open_keys:
@@ -186,14 +181,8 @@ class Buyers:
         path = f"/purchases/{request_id}" + (f"?wait={wait_s}" if wait_s else "")
         known = self.ledger.outcomes.get(request_id)
         self._asks += 1
-        status, answer = await self._asking.call(self._asking.encode("GET", path))
+        status, answer = await self._asking.get(path)
         self._asks -= 1
         if status != 200:
             self.errors[reason(status, answer)] += 1
         return self.ledger.hear(request_id, status, answer, known)
-
-    async def _operate(self, method: str, path: str, **body: str | int) -> None:
-        request = self._client.encode(method, path, msgspec.json.encode(body))
-        status, answer = await self._client.call(request)
-        if status not in (200, 201):
-            raise LoadFailed(f"{method} {path} was refused: {reason(status, answer)}")

@@ -133,7 +133,8 @@ class Injector:
         """A process of the target, waited for if it is just being started."""
         for _ in range(ATTEMPTS):
             if target == "projecting":
-                pid = holder(self._read_models / "projector.lock")
+                locks = self._read_models.glob("*/projector.lock")
+                pid = next(filter(None, map(holder, locks)), None)
                 if pid and pid in self._system.pids_of("all"):
                     return pid
             elif pids := self._system.pids_of(target):

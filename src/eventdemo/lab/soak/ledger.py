@@ -3,26 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 
-import msgspec
-from msgspec import Struct
-
 from eventdemo.audit.receipt import Findings, Receipt
 from eventdemo.facts import FailureCode
 from eventdemo.ids import order_id
-from eventdemo.lab.load.client import FailureReason
+from eventdemo.lab.load.client import read_status
 from eventdemo.readmodels.projection import SalesView
 
 CONFIRMED = "confirmed"
 PENDING = "pending"
-
-
-class _StatusAnswer(Struct):
-    status: str
-    order_id: str | None = None
-    failure: FailureReason | None = None
-
-
-_read = msgspec.json.Decoder(_StatusAnswer).decode
 
 
 class Ledger:
@@ -60,7 +48,7 @@ class Ledger:
             self.findings.add(f"{request_id} got a 202 and then a 404")
         if status != 200:
             return False
-        purchase = _read(response)
+        purchase = read_status(response)
         outcome = purchase.failure.code if purchase.failure else purchase.status
         before = known if outcome == PENDING else self.outcomes.get(request_id)
         if before and before != outcome:

@@ -18,20 +18,10 @@ class FaultKind(StrEnum):
     WIPE = "wipe"
 
 
-#: Targets of each kind; one that stands there twice is twice as likely. What is killed or paused
+#: Targets of each kind, the likelier the more often it stands there. What is killed or paused
 #: is a role of the system, or whichever process holds a lock at that moment.
 TARGETS = {
-    FaultKind.KILL: (
-        "worker",
-        "worker",
-        "worker",
-        "deciders",
-        "api",
-        "api",
-        "api",
-        "projecting",
-        "all",
-    ),
+    FaultKind.KILL: (*3 * ("worker",), "deciders", *3 * ("api",), "projecting", "all"),
     FaultKind.PAUSE: ("worker", "deciders", "api", "writing flow", "writing flow", "writing queue"),
     FaultKind.DISK: ("disk",),
     FaultKind.LOCK: ("flow", "queue"),

@@ -169,7 +169,7 @@ class Soak:
         self._phase("auditing")
         settings = system.settings
         engine = await open_engine(settings, must_exist=True)
-        models = ReadModels(settings.read_models)
+        models = ReadModels(settings.read_models / await engine.pool.identity())
         try:
             if not await models.reach(await engine.pool.head(), DRAIN_WITHIN_S):
                 raise SoakFailed("the read models did not catch up")

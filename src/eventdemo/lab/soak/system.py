@@ -88,10 +88,12 @@ class SystemUnderTest:
     def pids_of(self, role: str) -> list[int]:
         """The living processes of a role: ``worker`` includes those that ``up`` supervises, and
         ``all`` is everything."""
-        if role == "all":
-            return [*self._alive(), *self._adopted()]
-        alive = [self._running[role].pid] if self._running[role].poll() is None else []
-        return [*alive, *self._adopted()] if role == "worker" else alive
+        alive = [
+            process.pid
+            for name, process in self._running.items()
+            if role in (name, "all") and process.poll() is None
+        ]
+        return [*alive, *self._adopted()] if role in ("worker", "all") else alive
 
     def kill(self, pids: list[int]) -> None:
         """``kill -9``."""
@@ -177,10 +179,7 @@ class SystemUnderTest:
             else:
                 writer.close()
                 return
-        raise DidNotStart(f"nothing answered at {self.settings.url} in {START_WITHIN_S:g} s")
-
-    def _alive(self) -> list[int]:
-        return [process.pid for process in self._running.values() if process.poll() is None]
+        raise DidNotStart(f"nothing answered at {self.settings.local_url} in {START_WITHIN_S:g} s")
 
     def _adopted(self) -> list[int]:
         """The workers that ``up`` started."""

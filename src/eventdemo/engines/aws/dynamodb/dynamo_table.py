@@ -179,23 +179,19 @@ def _progressed(before: Sequence[Wire], left: list[Wire], operation: str) -> lis
 
 
 def _condition(partition: str, after: str, before: str | None) -> Wire:
-    """A partition's items between two sort keys. Where there are two, items at them are found as
+    """A partition's items between two sort keys. Where there are two, items at them come as
     well: DynamoDB takes one condition on the sort key only."""
-    conditions, values = [f"{PARTITION} = :p"], {":p": {"S": partition}}
-    if after:
-        values[":a"] = {"S": after}
-    if before is not None:
-        values[":b"] = {"S": before}
-    match bool(after), before is not None:
-        case True, True:
-            conditions.append(f"{SORT} BETWEEN :a AND :b")
-        case True, False:
-            conditions.append(f"{SORT} > :a")
-        case False, True:
-            conditions.append(f"{SORT} < :b")
+    condition = f"{PARTITION} = :p"
+    if after and before:
+        condition += f" AND {SORT} BETWEEN :a AND :b"
+    elif after:
+        condition += f" AND {SORT} > :a"
+    elif before:
+        condition += f" AND {SORT} < :b"
+    values = {":p": partition, ":a": after, ":b": before}
     return {
-        "KeyConditionExpression": " AND ".join(conditions),
-        "ExpressionAttributeValues": values,
+        "KeyConditionExpression": condition,
+        "ExpressionAttributeValues": {name: {"S": text} for name, text in values.items() if text},
     }
 
 

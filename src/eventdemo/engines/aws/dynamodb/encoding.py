@@ -14,8 +14,8 @@ from msgspec import Raw, Struct
 from eventdemo.codec import UNDECODABLE, encode
 from eventdemo.codec.upcasters import StoredEvent, schema_version, upcast
 from eventdemo.engines.aws.dynamodb.table import Attributes, Value
-from eventdemo.engines.recordings import unreadable
-from eventdemo.messages import RecordedEvent, Recording
+from eventdemo.engines.recordings import unreadable, unreadable_event
+from eventdemo.messages import PoolEvent, RecordedEvent, Recording
 
 #: A text up to this many bytes shares its item's first kilobyte with the keys.
 _PLAIN_BYTES = 800
@@ -31,6 +31,18 @@ class LogRow(Struct, array_like=True, frozen=True, gc=False):
     correlation_id: str
     at_us: int
     data: StoredEvent
+
+
+class _LogRowPlace(Struct, array_like=True, frozen=True, gc=False):
+    """The place of an event whose content may be anything."""
+
+    stream: str
+    version: int
+    causation_id: str
+    ordinal: int
+    correlation_id: str
+    at_us: int
+    data: Raw
 
 
 class ChunkRow(Struct, array_like=True, frozen=True, gc=False):
@@ -68,6 +80,8 @@ class StreamChunk(NamedTuple):
 
 
 _rows = msgspec.json.Decoder(list[LogRow])
+_row = msgspec.json.Decoder(LogRow)
+_row_place = msgspec.json.Decoder(_LogRowPlace)
 _chunk_rows = msgspec.json.Decoder(list[ChunkRow])
 _raw_rows = msgspec.json.Decoder(list[Raw])
 
@@ -78,13 +92,8 @@ def encoded(recording: Recording) -> EncodedRecording:
     places = [(write.stream, write.expected_version + 1) for write in recording.writes]
     result = EncodedRecording(caused, [], {}, {})
     for ordinal, (stream, version) in enumerate(places):
-        common = (
-            caused,
-            ordinal,
-            correlated,
-            recording.at_us,
-            Raw(encode(recording.writes[ordinal].event)),
-        )
+        event = Raw(encode(recording.writes[ordinal].event))
+        common = (caused, ordinal, correlated, recording.at_us, event)
         sibling_events = [place for place in places if place[0] != stream]
         result.rows.append(encode((stream, version, *common)))
         chunk_row = encode((*common, sibling_events) if sibling_events else common)
@@ -94,7 +103,7 @@ def encoded(recording: Recording) -> EncodedRecording:
 
 
 def pack(rows: Sequence[bytes]) -> Value:
-    """EncodedRecording rows as one attribute."""
+    """Rows of events as one attribute."""
     body = b"[" + b",".join(rows) + b"]"
     return body.decode() if len(body) <= _PLAIN_BYTES else zlib.compress(body, 6)
 
@@ -112,18 +121,48 @@ def unpack(value: Value, name: str = "without a position") -> bytes:
         raise unreadable(name, error) from error
 
 
-def events_of(
-    attributes: Attributes, name: str, first_position: int | None = None
-) -> list[RecordedEvent]:
-    """The events of an item; with positions from ``first_position`` on, else with 0.
-
-    Raises ``HistoryUnreadable``.
-    """
+def events_of(attributes: Attributes, name: str) -> list[RecordedEvent]:
+    """The events of an item, without positions. Raises ``HistoryUnreadable``."""
     rows = _decoded(attributes, name, _rows.decode)
-    return [
-        _event(index + first_position if first_position else 0, row.stream, row.version, row)
-        for index, row in enumerate(rows)
-    ]
+    return [_event(0, row.stream, row.version, row) for row in rows]
+
+
+def log_events_of(attributes: Attributes, name: str, first_position: int) -> list[PoolEvent]:
+    """The events of an item of the log, also those that cannot be read.
+
+    Raises ``HistoryUnreadable`` if not even their streams can.
+    """
+    body = unpack(attributes["events"], name)
+    try:
+        rows = _rows.decode(body)
+        return [
+            _event(position, row.stream, row.version, row)
+            for position, row in enumerate(rows, first_position)
+        ]
+    except Exception as error:  # noqa: BLE001 - whatever a history can do to its reader
+        try:
+            raw_rows = _raw_rows.decode(body)
+            return [_recorded_or_unreadable(*row) for row in enumerate(raw_rows, first_position)]
+        except UNDECODABLE:
+            raise unreadable(name, error) from error
+
+
+def _recorded_or_unreadable(position: int, raw: Raw) -> PoolEvent:
+    try:
+        row = _row.decode(raw)
+        return _event(position, row.stream, row.version, row)
+    except Exception as error:  # noqa: BLE001 - whatever a history can do to its reader
+        place = _row_place.decode(raw)
+        return unreadable_event(
+            position,
+            place.stream,
+            place.version,
+            place.causation_id,
+            place.ordinal,
+            place.at_us,
+            bytes(place.data),
+            error,
+        )
 
 
 def chunk_of(stream: str, first: int, attributes: Attributes) -> StreamChunk:
@@ -161,7 +200,7 @@ def _decoded(attributes: Attributes, name: str, decode: Callable[[bytes], list[A
 
 
 def _first_bad(body: bytes, decode: Callable[[bytes], list[Any]]) -> str:
-    """What the first row that cannot be read says of itself, if anything."""
+    """Returns the beginning of the first row that cannot be read, if there is one."""
     try:
         rows = _raw_rows.decode(body)
     except UNDECODABLE:

@@ -7,10 +7,10 @@ in docs/adr/0018-positions-after-appending.md.
 
 import asyncio
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from eventdemo.engines.aws.dynamodb.encoding import concatenated, events_of
+from eventdemo.engines.aws.dynamodb.encoding import concatenated, log_events_of
 from eventdemo.engines.aws.dynamodb.event_outbox import (
     SHARDS,
     OutboxEntry,
@@ -33,7 +33,7 @@ from eventdemo.engines.aws.dynamodb.table import (
 from eventdemo.engines.calls import gather_bounded
 from eventdemo.engines.record_batches import limited_runs
 from eventdemo.errors import HistoryUnreadable, StorageError
-from eventdemo.messages import RecordedEvent
+from eventdemo.messages import PoolEvent, RecordedEvent
 
 HEAD = Key("log", "head")
 
@@ -45,6 +45,9 @@ ENTRIES_PER_PAGE = 100
 MAX_LOG_ITEM_BYTES = 250_000
 
 _MAX_ENTRIES_PER_MOVE = MAX_ACTIONS - 2
+
+#: The place in each shard of the outbox before its first entry.
+_FROM_THE_START: Mapping[int, str] = dict.fromkeys(range(SHARDS), "")
 
 #: So many entries that were moved, places in the log, and its items are remembered.
 _MAX_MOVED, _MAX_PLACES, _MAX_ITEMS = 10_000, 4_096, 8
@@ -64,7 +67,11 @@ class LogItem(NamedTuple):
     """A run of events, the first at position ``first``."""
 
     first: int
-    events: list[RecordedEvent]
+    events: list[PoolEvent]
+
+    @property
+    def is_readable(self) -> bool:
+        return all(isinstance(event, RecordedEvent) for event in self.events)
 
 
 class EventLog:
@@ -85,12 +92,13 @@ class EventLog:
         await self._drain()
         return (await self._read_head(settled=True)).position
 
-    async def read(self, after_position: int, limit: int) -> list[RecordedEvent]:
-        """Returns a page of events by position. Raises ``HistoryUnreadable``."""
+    async def read(self, after_position: int, limit: int) -> list[PoolEvent]:
+        """Returns a page of events by position; those that cannot be read are named there. Raises
+        ``HistoryUnreadable`` for an item that names no stream."""
         if self._head.position < after_position + limit:
             await self._drain()
             await self._read_head(settled=True)
-        head, events = self._head, list[RecordedEvent]()
+        head, events = self._head, list[PoolEvent]()
         if limit <= 0 or after_position >= head.position:
             return events
         number = await self._number_of(after_position + 1, head)
@@ -104,14 +112,13 @@ class EventLog:
 
     async def look(self) -> tuple[int, int]:
         """Returns how many items the log has, and about how many entries wait."""
-        pages = await self._pages(dict.fromkeys(range(SHARDS), ""), limit=1)
+        pages = await self._pages(_FROM_THE_START, limit=1)
         return (await self._read_head()).number, sum(map(len, pages.values()))
 
     async def drain_some(self) -> None:
         """Moves some of what waits, so that it does not grow where nobody reads."""
         try:
-            pages = await self._pages(dict.fromkeys(range(SHARDS), ""), ENTRIES_PER_PAGE // SHARDS)
-            await self._order_and_append(_entries(pages))
+            await self._move(_FROM_THE_START, ENTRIES_PER_PAGE // SHARDS)
         except StorageError:
             return  # what was appended is durable, and whoever reads moves it
 
@@ -124,19 +131,19 @@ class EventLog:
             if self._drained >= turn:
                 return
             self._drains += 1
-            this = self._drains
-            cursors = dict.fromkeys(range(SHARDS), "")
+            cursors = _FROM_THE_START
             while cursors:
-                pages = await self._pages(cursors, ENTRIES_PER_PAGE)
-                await self._order_and_append(_entries(pages))
-                cursors = {
-                    shard: page[-1].key.sort
-                    for shard, page in pages.items()
-                    if len(page) == ENTRIES_PER_PAGE
-                }
-            self._drained = this
+                cursors = await self._move(cursors, ENTRIES_PER_PAGE)
+            self._drained = self._drains
 
-    async def _pages(self, cursors: dict[int, str], limit: int) -> dict[int, list[Item]]:
+    async def _move(self, cursors: Mapping[int, str], limit: int) -> dict[int, str]:
+        """Moves a page of entries of each shard, and returns where to go on in those with more."""
+        pages = await self._pages(cursors, limit)
+        entries = [entry_of(*item) for page in pages.values() for item in page]
+        await self._order_and_append({entry.name: entry for entry in entries})
+        return {shard: page[-1].key.sort for shard, page in pages.items() if len(page) == limit}
+
+    async def _pages(self, cursors: Mapping[int, str], limit: int) -> dict[int, list[Item]]:
         pages = await gather_bounded(
             lambda cursor: self._table.query(partition(cursor[0]), after=cursor[1], limit=limit),
             cursors.items(),
@@ -199,7 +206,7 @@ class EventLog:
             await self._table.transact(actions)
         except ConditionFailed:
             return False
-        self._advance(new)
+        self._head = max(self._head, new)
         self._remember_moved(entry.name for entry in group)
         return True
 
@@ -214,11 +221,9 @@ class EventLog:
         """Returns the head; ``settled``: behind every move that was seen to have taken an entry."""
         items = await self._table.get([HEAD], settled=settled)
         if HEAD in items:
-            self._advance(LogHead(int(items[HEAD]["number"]), int(items[HEAD]["position"])))
+            head = LogHead(int(items[HEAD]["number"]), int(items[HEAD]["position"]))
+            self._head = max(self._head, head)
         return self._head
-
-    def _advance(self, head: LogHead) -> None:
-        self._head = max(self._head, head)
 
     # --- reading ---
 
@@ -249,7 +254,8 @@ class EventLog:
         for number, item in items.items():
             self._remember_place(item.first, number)
             self._remember_place(item.first + len(item.events), number + 1)
-        self._items |= items
+        # What cannot be read may be repaired.
+        self._items |= {number: item for number, item in items.items() if item.is_readable}
         while len(self._items) > _MAX_ITEMS:
             del self._items[next(iter(self._items))]
         return [items[number] for number in numbers]
@@ -262,16 +268,11 @@ class EventLog:
             del self._places[1::2]
 
 
-def _entries(pages: dict[int, list[Item]]) -> dict[str, OutboxEntry]:
-    entries = [entry_of(*item) for page in pages.values() for item in page]
-    return {entry.name: entry for entry in entries}
-
-
 def _item_of(number: int, attributes: Attributes | None) -> LogItem:
     if attributes is None:
         raise HistoryUnreadable(f"item {number} of the log is missing: restore a backup")
     first, count = int(attributes["first"]), int(attributes["count"])
-    return LogItem(first, events_of(attributes, f"{first} to {first + count - 1}", first))
+    return LogItem(first, log_events_of(attributes, f"{first} to {first + count - 1}", first))
 
 
 def _log_key(number: int) -> Key:

@@ -47,13 +47,12 @@ def key_of(name: str) -> Key:
 
 def put(name: str, rows: Sequence[bytes], after: Iterable[str]) -> Put:
     """Returns the action that writes an entry."""
-    attributes: dict[str, Value] = {
+    attributes: Attributes = {
         "events": pack(rows),
         "count": len(rows),
         "size": sum(map(len, rows)),
+        "after": " ".join(dict.fromkeys(after)),
     }
-    if names := " ".join(dict.fromkeys(after)):
-        attributes["after"] = names
     return Put(key_of(name), attributes)
 
 

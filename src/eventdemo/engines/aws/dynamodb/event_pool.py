@@ -1,11 +1,11 @@
 """The event pool on DynamoDB: one transaction for as many recordings as it holds."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from eventdemo.aggregates import SNAPSHOT_SHAPE
 from eventdemo.codec import decode_product, encode_text
-from eventdemo.engines.aws.dynamodb import event_outbox
+from eventdemo.engines.aws.dynamodb import event_outbox, identity
 from eventdemo.engines.aws.dynamodb.encoding import EncodedRecording, encoded, events_of, pack
 from eventdemo.engines.aws.dynamodb.event_log import EventLog
 from eventdemo.engines.aws.dynamodb.streams import StreamEnd, Streams, chunk_key
@@ -22,7 +22,7 @@ from eventdemo.engines.calls import gather_bounded
 from eventdemo.engines.recordings import expected_versions
 from eventdemo.engines.waiters import is_set_within
 from eventdemo.errors import Conflict
-from eventdemo.messages import RecordedEvent, Recording, Snapshot
+from eventdemo.messages import PoolEvent, RecordedEvent, Recording, Snapshot
 
 #: The events of one transaction take at most so many bytes before they are compressed, unless a
 #: single recording has more.
@@ -46,8 +46,9 @@ class DynamoEventPool:
     of one product, for instance. ``new_id`` makes texts that never come twice.
     """
 
-    def __init__(self, table: Table, new_id: Callable[[], str]) -> None:
+    def __init__(self, table: Table, new_id: Callable[[], str], *, read_only: bool = False) -> None:
         self._table = table
+        self._read_only = read_only
         self._new_id = new_id
         self._log = EventLog(table)
         self._streams = Streams(table)
@@ -56,15 +57,23 @@ class DynamoEventPool:
         self._looked: tuple[int, int] | None = None
         self._pause_s = _PAUSES_S[0]
 
+    async def identity(self) -> str:
+        return await identity.claim(self._table, "" if self._read_only else self._new_id())
+
     async def append(self, recordings: Sequence[Recording]) -> None:
         before: tuple[str, ...] = ()
-        for part in list(_parts(recordings)):
+        for part in _parts(recordings):
             before = (await self._append(part, before),)
 
     async def _append(self, part: Sequence[EncodedRecording], before: tuple[str, ...]) -> str:
         """Appends the events of one transaction, whose entry in the outbox comes behind those of
         ``before``, and returns the name of that entry."""
-        expected, chunks = _chunks(part)
+        expected: dict[str, int] = {}
+        chunks: dict[str, list[bytes]] = {}
+        for recording in part:
+            for stream, rows in recording.by_stream.items():
+                expected.setdefault(stream, recording.expected[stream])
+                chunks.setdefault(stream, []).extend(rows)
         after = await self._streams.ends(expected)
         entry = event_outbox.name_of(self._new_id())
         actions: list[Action] = [
@@ -95,13 +104,16 @@ class DynamoEventPool:
     ) -> list[RecordedEvent]:
         return await self._streams.read(stream, after_version, limit)
 
-    async def read_all(self, *, after_position: int, limit: int) -> list[RecordedEvent]:
+    async def read_all(self, *, after_position: int, limit: int) -> list[PoolEvent]:
         return await self._log.read(after_position, limit)
 
     async def caused_by(self, causation_id: str) -> list[RecordedEvent]:
         key = _cause_key(causation_id)
         items = await self._table.get([key])
         return events_of(items[key], f"caused by {causation_id}") if items else []
+
+    async def check_writable(self) -> None:
+        await self.head()
 
     async def head(self) -> int:
         return await self._log.head()
@@ -162,38 +174,25 @@ class DynamoEventPool:
         return self._looked != before or self._looked[1] > 0
 
 
-def _parts(recordings: Sequence[Recording]) -> Iterator[list[EncodedRecording]]:
-    """Yields recordings, as many together as one transaction holds: a cause each, a chunk for each
+def _parts(recordings: Sequence[Recording]) -> list[list[EncodedRecording]]:
+    """Returns recordings, as many together as one transaction holds: a cause each, a chunk for each
     stream, and an entry in the outbox.
 
     Raises ``Conflict`` if one does not go on where those before it ended, or comes twice.
     """
-    part: list[EncodedRecording] = []
+    expected_versions(recordings)
+    parts: list[list[EncodedRecording]] = []
     streams: set[str] = set()
     size_bytes = 0
-    expected_versions(recordings)
     for recording in [encoded(r) for r in recordings if r.writes]:
-        grown = streams.union(recording.by_stream)
+        streams |= recording.by_stream.keys()
         size_bytes += recording.size_bytes
-        full = len(part) + len(grown) + 2 > MAX_ACTIONS or size_bytes > MAX_EVENT_BYTES
-        if part and full:
-            yield part
-            part, grown, size_bytes = [], set(recording.by_stream), recording.size_bytes
-        part.append(recording)
-        streams = grown
-    if part:
-        yield part
-
-
-def _chunks(part: Sequence[EncodedRecording]) -> tuple[dict[str, int], dict[str, list[bytes]]]:
-    """Returns the version that each stream is expected to be at, and the rows to append."""
-    expected: dict[str, int] = {}
-    chunks: dict[str, list[bytes]] = {}
-    for recording in part:
-        for stream, rows in recording.by_stream.items():
-            expected.setdefault(stream, recording.expected[stream])
-            chunks.setdefault(stream, []).extend(rows)
-    return expected, chunks
+        full = not parts or len(parts[-1]) + len(streams) + 2 > MAX_ACTIONS
+        if full or size_bytes > MAX_EVENT_BYTES:
+            parts.append([])
+            streams, size_bytes = set(recording.by_stream), recording.size_bytes
+        parts[-1].append(recording)
+    return parts
 
 
 def _put_chunk(stream: str, version: int, rows: Sequence[bytes], entry: str) -> Put:

@@ -27,7 +27,6 @@ _SORT = "outcome"
 
 #: The pause between two looks for an outcome that someone waits for, at first and at most.
 _PAUSES_S = (0.05, 1.0)
-_PAUSES_GROW = 1.5
 
 
 class _Schedule:
@@ -38,19 +37,16 @@ class _Schedule:
         self.due_s = now_s + self.pause_s
 
     def postpone(self, now_s: float) -> None:
-        self.pause_s = min(self.pause_s * _PAUSES_GROW, _PAUSES_S[1])
+        self.pause_s = min(self.pause_s * 1.5, _PAUSES_S[1])
         self.due_s = now_s + self.pause_s
 
 
 class DynamoSessionCache:
     """One reader looks for all who wait in this process, and for the newest most often."""
 
-    def __init__(
-        self, table: Table, clock: Callable[[], int], retention_s: int = RETENTION_S
-    ) -> None:
+    def __init__(self, table: Table, clock: Callable[[], int]) -> None:
         self._table = table
         self._clock = clock
-        self._retention_s = retention_s
         self._schedules: dict[str, _Schedule] = {}
         self._waiters = Waiters(self._follow)
 
@@ -64,7 +60,7 @@ class DynamoSessionCache:
 
     async def _put(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         """Keeps those that are the first of their request, and returns them."""
-        expires_at = self._clock() // 1_000_000 + self._retention_s
+        expires_at = self._clock() // 1_000_000 + RETENTION_S
         while outcomes:
             puts = [
                 Put(
@@ -77,8 +73,7 @@ class DynamoSessionCache:
             try:
                 await self._table.transact(puts)
             except ConditionFailed as failed:
-                known = set(failed.indexes)
-                outcomes = [o for index, o in enumerate(outcomes) if index not in known]
+                outcomes = [o for i, o in enumerate(outcomes) if i not in failed.indexes]
             else:
                 break
         return outcomes
@@ -111,11 +106,7 @@ class DynamoSessionCache:
         while self._waiters:
             await asyncio.sleep(_PAUSES_S[0])
             now_s = _now_s()
-            due = {
-                id_: schedule
-                for id_, schedule in self._schedules.items()
-                if schedule.due_s <= now_s
-            }
+            due = {id_: look for id_, look in self._schedules.items() if look.due_s <= now_s}
             # Who waits times out and asks again, and is told of the trouble then.
             with suppress(StorageError):
                 for outcome in (await self._read(list(due))).values():

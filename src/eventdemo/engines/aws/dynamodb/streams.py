@@ -83,14 +83,14 @@ class Streams:
         together, all that are in these streams or none. Raises ``HistoryUnreadable``."""
         chunks = await self._next_chunks(after)
         while True:
-            last = {stream: run[-1].last for stream, run in chunks.items() if run}
-            sibling_events = dict.fromkeys(
+            reached = {**after, **{s: run[-1].last for s, run in chunks.items() if run}}
+            siblings = (
                 place for run in chunks.values() for chunk in run for place in chunk.sibling_events
             )
             missing = {
-                stream: last.get(stream, after[stream])
-                for stream, version in sibling_events
-                if stream in after and version > last.get(stream, after[stream])
+                stream: reached[stream]
+                for stream, version in siblings
+                if version > reached.get(stream, version)
             }
             if not missing:
                 break

@@ -9,9 +9,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from eventdemo.codec import UNDECODABLE, encode
 from eventdemo.engines.aws.dynamodb.table import (
@@ -38,8 +38,6 @@ _ADDED_AT_ONCE, _BYTES_AT_ONCE, _CHANGED_AT_ONCE = 40, 2_000_000, 90
 _SEARCHED_AT_ONCE = 100
 _SEEN, _AFTER_SEEN = "letter-", "letter."
 
-_FIELDS = [field for field in DeadLetter.__struct_fields__ if field != "id"]
-
 
 class AwsDeadLetters:
     """The dead letters of all services."""
@@ -51,10 +49,8 @@ class AwsDeadLetters:
         outbox: MessageOutbox,
         counters: Counters,
     ) -> None:
+        self._context = context
         self._table = context.table
-        self._services = frozenset(context.subscriptions)
-        self._clock = context.clock
-        self._new_id = context.new_id
         self._publisher = publisher
         self._outbox = outbox
         self._counters = counters
@@ -77,8 +73,8 @@ class AwsDeadLetters:
             ids = range(after_id + 1, await self.last_id() + 1)
         matches: list[DeadLetter] = []
         for start in range(0, len(ids), _SEARCHED_AT_ONCE):
-            page = await self._read(ids[start : start + _SEARCHED_AT_ONCE])
-            matches += [letter for letter, product in page if _meets(letter, product, filter_)]
+            page = await self.known(ids[start : start + _SEARCHED_AT_ONCE])
+            matches += [letter for letter in page.values() if _meets(letter, filter_)]
             if len(matches) >= limit:
                 break
         return matches[:limit]
@@ -92,7 +88,7 @@ class AwsDeadLetters:
 
     async def redrive(self, *dead_letter_ids: int) -> int:
         for letter in await self._existing(dead_letter_ids):
-            if letter.service not in self._services:
+            if letter.service not in self._context.subscriptions:
                 raise NotFound(f"{letter.service}, where dead letter {letter.id} died, is no more")
         runs = limited_runs(sorted(set(dead_letter_ids)), _CHANGED_AT_ONCE)
         redriven = sum([await self._redrive(ids) for ids in runs])
@@ -100,12 +96,11 @@ class AwsDeadLetters:
         return redriven
 
     async def _redrive(self, ids: Sequence[int]) -> int:
-        entry_id = self._new_id()
         while letters := [
             letter for letter in await self._existing(ids) if letter.redriven_at_us is None
         ]:
             redriven = [(letter.service, letter.id) for letter in letters]
-            entry = self._outbox.letters(entry_id, redriven)
+            entry = self._outbox.letters(self._context.new_id(), redriven)
             if await self._change(letters, "redriven_at_us", entry):
                 with suppress(StorageError):  # they are in the outbox, and go out with it
                     await self._publisher.send_letters(redriven)
@@ -137,7 +132,7 @@ class AwsDeadLetters:
         marks = [
             Update(
                 _key(letter.id),
-                set={mark: self._clock()},
+                set={mark: self._context.clock()},
                 expected={
                     "redriven_at_us": letter.redriven_at_us,
                     "discarded_at_us": letter.discarded_at_us,
@@ -157,13 +152,10 @@ class AwsDeadLetters:
     async def add(self, letters: Sequence[DeadLetter], redriven_from: Mapping[str, int]) -> None:
         """Sets messages aside. One that died in this way before is passed over, so that settling
         twice adds once."""
-        new = {
-            _seen_key(letter): letter
-            for letter in (
-                msgspec.structs.replace(letter, redriven_from=redriven_from.get(letter.message_id))
-                for letter in letters
-            )
-        }
+        new: dict[Key, DeadLetter] = {}
+        for died in letters:
+            letter = replace(died, redriven_from=redriven_from.get(died.message_id))
+            new[_seen_key(letter)] = letter
         for run in limited_runs(
             new.items(),
             _ADDED_AT_ONCE,
@@ -172,31 +164,53 @@ class AwsDeadLetters:
         ):
             await self._add(dict(run))
 
-    async def _add(self, letters: dict[Key, DeadLetter]) -> None:
-        while letters:
-            known = await self._table.get([_NUMBERS, *letters])
-            last = int(known.get(_NUMBERS, {}).get("last", 0))
-            letters = {key: letter for key, letter in letters.items() if key not in known}
+    async def _add(self, letters: Mapping[Key, DeadLetter]) -> None:
+        while True:
+            items = await self._table.get([_NUMBERS, *letters])
+            new = [(seen, letter) for seen, letter in letters.items() if seen not in items]
+            if not new:
+                return
+            last = int(items.get(_NUMBERS, {}).get("last", 0))
+            numbers = Update(
+                _NUMBERS,
+                set={"last": last + len(new)},
+                add=Counter(_DEAD + letter.service for _, letter in new),
+                expected={"last": last or None},
+            )
+            puts = [
+                put
+                for letter_id, (seen, letter) in enumerate(new, last + 1)
+                for put in (
+                    Put(_key(letter_id), _attributes(letter), absent=True),
+                    Put(seen, {"id": letter_id}, absent=True),
+                )
+            ]
             try:
-                if letters:
-                    await self._table.transact(_addition(last, letters))
+                await self._table.transact([numbers, *puts])
             except ConditionFailed:
                 continue  # another process was first to give numbers, or these are known
             return
 
     async def known(self, ids: Iterable[int]) -> dict[int, DeadLetter]:
         """The existing ones of these letters, by their ids."""
-        return {letter.id: letter for letter, _ in await self._read(ids)}
+        keys = {letter_id: _key(letter_id) for letter_id in ids}
+        items = await self._table.get(list(keys.values()))
+        if missing := [key for key in keys.values() if key not in items]:
+            # No letter ever goes: the transaction that adds one may be seen in part.
+            items |= await self._table.get(missing, settled=True)
+        return {
+            letter_id: msgspec.convert({**items[key], "id": letter_id}, DeadLetter)
+            for letter_id, key in keys.items()
+            if key in items
+        }
 
     async def dead(self) -> Counter[str]:
         """The number of each service's letters that nobody has dealt with."""
-        return Counter(
-            {
-                name.removeprefix(_DEAD): int(count)
-                for name, count in (await self._numbers()).items()
-                if name.startswith(_DEAD)
-            }
-        )
+        counts: Counter[str] = Counter()
+        for name, count in (await self._numbers()).items():
+            if name.startswith(_DEAD):
+                counts[name.removeprefix(_DEAD)] = int(count)
+        return counts
 
     # --- reading --------------------------------------------------------------------------
 
@@ -206,8 +220,7 @@ class AwsDeadLetters:
     async def _of_purchase(self, request_id: str, after_id: int) -> list[int]:
         if not 0 < len(request_id) <= MAX_ID_CHARS:
             return []
-        partition = partition_of(request_id)
-        seen = await self._table.query(partition, after=_SEEN, before=_AFTER_SEEN)
+        seen = await self._table.query(partition_of(request_id), after=_SEEN, before=_AFTER_SEEN)
         ids = sorted(int(item.attributes["id"]) for item in seen)
         return [letter_id for letter_id in ids if letter_id > after_id]
 
@@ -218,20 +231,6 @@ class AwsDeadLetters:
             if letter_id not in letters:
                 raise NotFound(f"there is no dead letter {letter_id}")
         return list(letters.values())
-
-    async def _read(self, ids: Iterable[int]) -> list[tuple[DeadLetter, str]]:
-        """The existing ones of these letters, and the product that each is about."""
-        keys = {letter_id: _key(letter_id) for letter_id in ids}
-        items = await self._table.get(list(keys.values()))
-        if len(items) < len(keys):  # no letter ever goes: its transaction was not to be seen yet
-            missing = [key for key in keys.values() if key not in items]
-            items |= await self._table.get(missing, settled=True)
-        letters = []
-        for letter_id, key in keys.items():
-            if kept := items.get(key):
-                fields: dict[str, Any] = {name: kept[name] for name in _FIELDS if name in kept}
-                letters.append((DeadLetter(**fields, id=letter_id), str(kept["product_id"])))
-        return letters
 
 
 def _key(letter_id: int) -> Key:
@@ -245,45 +244,27 @@ def _seen_key(letter: DeadLetter) -> Key:
     return Key(partition_of(letter.correlation_id), _SEEN + digest)
 
 
-def _addition(last: int, letters: Mapping[Key, DeadLetter]) -> list[Action]:
-    dead = Counter(_DEAD + letter.service for letter in letters.values())
-    actions: list[Action] = [
-        Update(
-            _NUMBERS,
-            set={"last": last + len(letters)},
-            add=dead,
-            expected={"last": last or None},
-        )
-    ]
-    for letter_id, (seen, letter) in enumerate(letters.items(), last + 1):
-        actions.append(Put(_key(letter_id), _attributes(letter), absent=True))
-        actions.append(Put(seen, {"id": letter_id}, absent=True))
-    return actions
-
-
 def _attributes(letter: DeadLetter) -> Attributes:
-    given = {field: getattr(letter, field) for field in _FIELDS}
-    kept = {field: value for field, value in given.items() if value is not None}
-    return kept | {"product_id": _product_of(letter.body)}
+    """Returns all but the id, which is in the key."""
+    fields = asdict(letter)
+    return {name: fields[name] for name in fields if name != "id" and fields[name] is not None}
 
 
-def _product_of(body: bytes) -> str:
+def _product_of(body: bytes) -> object:
     """The product that a message is about, as far as it can be read."""
     try:
-        product_id = msgspec.json.decode(body)[4]["product_id"]
+        return msgspec.json.decode(body)[4]["product_id"]
     except (*UNDECODABLE, LookupError, TypeError):
-        return ""
-    fits = isinstance(product_id, str) and len(product_id) <= MAX_ID_CHARS
-    return product_id if fits else ""
+        return None
 
 
-def _meets(letter: DeadLetter, product_id: str, filter_: DeadLetterFilter) -> bool:
+def _meets(letter: DeadLetter, filter_: DeadLetterFilter) -> bool:
     return (
         filter_.service in (None, letter.service)
         and filter_.topic in (None, letter.topic)
         and (filter_.reason is None or filter_.reason.casefold() in letter.reason.casefold())
         and filter_.request_id in (None, letter.correlation_id)
-        and filter_.product_id in (None, product_id)
+        and (filter_.product_id is None or filter_.product_id == _product_of(letter.body))
         and filter_.state in (None, letter.state)
         and (filter_.up_to_id is None or letter.id <= filter_.up_to_id)
     )

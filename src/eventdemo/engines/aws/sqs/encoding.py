@@ -6,7 +6,6 @@ be anything and SQS takes only text.
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 import msgspec
 from msgspec import Struct
@@ -143,26 +142,21 @@ def _open(stored: QueueMessage) -> _RetryEnvelope | None:
 def _without_oversized_ids(delivery: SqsDelivery) -> SqsDelivery:
     """The delivery, in which messages whose ids no table takes as keys are undecodable, and are
     called after the SQS message."""
-    contents = chain[Message | Undecodable](delivery.messages, delivery.undecodable)
-    if not any(map(_has_oversized_ids, contents)):
-        return delivery
     name = delivery.stored.id
-    renamed = [
-        replace(undecodable, id=f"{name}?{number}", correlation_id="")
-        if _has_oversized_ids(undecodable)
-        else undecodable
-        for number, undecodable in enumerate(delivery.undecodable)
+    undecodable = [
+        replace(item, id=f"{name}?{number}", correlation_id="")
+        if _has_oversized_ids(item)
+        else item
+        for number, item in enumerate(delivery.undecodable)
     ]
-    oversized = [
-        Undecodable(f"{name}#{number}", "", encode(message), "its ids are too long")
-        for number, message in enumerate(delivery.messages)
-        if _has_oversized_ids(message)
-    ]
-    return replace(
-        delivery,
-        messages=[message for message in delivery.messages if not _has_oversized_ids(message)],
-        undecodable=[*renamed, *oversized],
-    )
+    messages: list[Message] = []
+    for number, message in enumerate(delivery.messages):
+        if _has_oversized_ids(message):
+            reason, body = "its ids are too long", encode(message)
+            undecodable.append(Undecodable(f"{name}#{number}", "", body, reason))
+        else:
+            messages.append(message)
+    return replace(delivery, messages=messages, undecodable=undecodable)
 
 
 def _has_oversized_ids(message: Message | Undecodable) -> bool:

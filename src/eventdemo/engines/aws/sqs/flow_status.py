@@ -44,17 +44,17 @@ class AwsFlowStatus:
             return self._counts
         self._changes = self._counters.changes
         totals, dead = await self._counters.totals(), await self._letters.dead()
-        outbox = await self._outbox.unpublished()
+        purchases, letters = await self._outbox.unpublished()
         subscriptions = self._context.subscriptions
         depths = await asyncio.gather(*map(self._depths, subscriptions))
         counts: dict[str, HopCounts] = {}
         for (service, topic), (new, retries) in zip(subscriptions.items(), depths, strict=True):
             batches = totals[f"record-batches-{topic}"]
             mean = totals[f"messages-{topic}"] / batches if batches else 1.0
-            tasks = outbox.purchases if topic == self._context.queue_topic else 0
+            tasks = purchases if topic == self._context.queue_topic else 0
             counts[service] = HopCounts(
                 waiting=round(new.visible * mean) + tasks,
-                in_flight=round(new.in_flight * mean) + sum(retries) + outbox.letters[service],
+                in_flight=round(new.in_flight * mean) + sum(retries) + letters[service],
                 done=totals[f"done-{service}"],
                 dead=dead[service],
             )

@@ -8,7 +8,6 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -32,13 +31,6 @@ OVERDUE_US = 5_000_000
 _ENTRIES_PER_LOOK = 100
 
 _letters = msgspec.json.Decoder(list[tuple[str, int]])
-
-
-class Unpublished(NamedTuple):
-    """The numbers of purchases and, by service, of dead letters that wait to be published."""
-
-    purchases: int
-    letters: Counter[str]
 
 
 class MessageOutbox:
@@ -66,28 +58,24 @@ class MessageOutbox:
         """Forgets entries that were carried out."""
         await self._table.delete_all([entry.key for entry in entries])
 
-    async def unpublished(self) -> Unpublished:
-        """The purchases and letters in the outbox; of very many, a part."""
+    async def unpublished(self) -> tuple[int, Counter[str]]:
+        """The number of purchases in the outbox, and of dead letters by service; of very many, a
+        part."""
         looks = (self._table.query(name, limit=_ENTRIES_PER_LOOK) for name in _PARTITIONS)
         items = [item for page in await asyncio.gather(*looks) for item in page]
         letters = Counter(service for item in items for service, _ in _letters_of(item))
-        return Unpublished(sum(len(_request_ids(item)) for item in items), letters)
+        return sum(len(_request_ids(item)) for item in items), letters
 
     async def sweep(self, publisher: "Publisher") -> int:
         """Carries out what is overdue; returns how many entries."""
         return sum(await asyncio.gather(*(self._sweep(name, publisher) for name in _PARTITIONS)))
 
     async def _sweep(self, partition: str, publisher: "Publisher") -> int:
-        claimed = [
-            item
-            for item in await self._table.query(partition, limit=_ENTRIES_PER_LOOK)
-            if await self._claim(item)
-        ]
+        page = await self._table.query(partition, limit=_ENTRIES_PER_LOOK)
+        claimed = [item for item in page if await self._claim(item)]
         purchases = [item for item in claimed if _request_ids(item)]
-        if purchases:
-            request_ids = [name for item in purchases for name in _request_ids(item)]
-            await publisher.publish_accepted(request_ids)
-            await self._table.delete_all([item.key for item in purchases])
+        await publisher.publish_accepted([id_ for item in purchases for id_ in _request_ids(item)])
+        await self._table.delete_all([item.key for item in purchases])
         for item in claimed:
             if item not in purchases:
                 await publisher.send_letters(_letters_of(item))
@@ -113,11 +101,7 @@ class Publisher:
     def __init__(
         self, context: MessagingContext, outbox: MessageOutbox, counters: Counters
     ) -> None:
-        self.queue_topic = context.queue_topic
-        self._messaging = context.messaging
-        self._table = context.table
-        self._names = context.names
-        self._clock = context.clock
+        self._context = context
         self._outbox = outbox
         self._counters = counters
         self._sweeping: asyncio.Task[None] | None = None
@@ -126,7 +110,7 @@ class Publisher:
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
         """Makes messages durable and visible to every subscribed service."""
         batches = record_batches(messages)
-        await self._messaging.publish(self._names.topic(topic), batches)
+        await self._context.messaging.publish(self._context.names.topic(topic), batches)
         self._counters.add(f"messages-{topic}", len(messages))
         self._counters.add(f"record-batches-{topic}", len(batches))
         await self._counters.flush_if_due()
@@ -136,14 +120,16 @@ class Publisher:
         for a process that can, or for the dead letters."""
         readable: list[Message] = []
         unreadable: list[OutgoingMessage] = []
-        for text in await accepted_texts(self._table, request_ids):
+        for text in await accepted_texts(self._context.table, request_ids):
             messages, undecodable = decode_singly(text.encode(), "")
             readable += messages
             unreadable += [OutgoingMessage(f"[{text}]", group_of("")) for _ in undecodable]
         if unreadable:
-            await self._messaging.publish(self._names.topic(self.queue_topic), unreadable)
+            await self._context.messaging.publish(
+                self._context.names.topic(self._context.queue_topic), unreadable
+            )
         if readable:
-            await self.publish(self.queue_topic, readable)
+            await self.publish(self._context.queue_topic, readable)
 
     async def send_letters(self, letters: Sequence[tuple[str, int]]) -> None:
         """Hands dead letters, by service and id, out once more."""
@@ -151,11 +137,11 @@ class Publisher:
         for service, letter_id in letters:
             by_service[service].append(redrive_message(letter_id))
         for service, messages in by_service.items():
-            await self._messaging.send(self._names.retries(service), messages)
+            await self._context.messaging.send(self._context.names.retries(service), messages)
 
     def start_sweep_if_due(self) -> None:
         """Carries out what other processes left in the outbox, now and then."""
-        if self._clock() >= self._sweep_due_us and self._sweeping is None:
+        if self._context.clock() >= self._sweep_due_us and self._sweeping is None:
             self._sweeping = asyncio.create_task(self._sweep())
 
     async def _sweep(self) -> None:
@@ -164,7 +150,7 @@ class Publisher:
                 while await self._outbox.sweep(self):
                     pass
         finally:
-            self._sweep_due_us = self._clock() + OVERDUE_US
+            self._sweep_due_us = self._context.clock() + OVERDUE_US
             self._sweeping = None
 
     async def close(self) -> None:

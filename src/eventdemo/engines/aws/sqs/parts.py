@@ -2,7 +2,6 @@
 of a Lambda function."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -90,13 +89,6 @@ class EventSource:
         return None not in ended
 
 
-class LambdaInvocation(NamedTuple):
-    """The messages that a queue handed out, and the parts that handle them, to be closed."""
-
-    source: EventSource
-    messaging: AwsMessaging
-
-
 class LambdaInvocations:
     """Makes what each invocation of a function works with."""
 
@@ -104,10 +96,11 @@ class LambdaInvocations:
         # An invocation is too short to sweep: the clock's does that.
         self._context = replace(context, sweeps=False)
 
-    def of(self, queue: str, messages: Sequence[QueueMessage]) -> LambdaInvocation:
-        """Returns an invocation with the messages that a queue handed out."""
+    def of(self, queue: str, messages: Sequence[QueueMessage]) -> tuple[EventSource, AwsMessaging]:
+        """Returns the messages that a queue handed out, and the parts that handle them, to be
+        closed."""
         source = EventSource(self._context.messaging, queue, messages)
-        return LambdaInvocation(source, AwsMessaging(replace(self._context, messaging=source)))
+        return source, AwsMessaging(replace(self._context, messaging=source))
 
     async def sweep(self) -> None:
         """Carries out what is overdue in the outbox."""

@@ -125,7 +125,7 @@ class QueueConsumer:
 
     def keep_alive(self) -> None:
         """Prolongs the leases for another while: somebody works on these messages."""
-        self._used_s = _now_s()
+        self._used_s = asyncio.get_running_loop().time()
         self._start_heartbeat()
 
     def requeue_unsettled(self) -> None:
@@ -162,8 +162,8 @@ class QueueConsumer:
         if not self._ready:
             return None
         chosen = choose(self._ready, limit)
-        gone = set(map(id, chosen))
-        self._ready = deque(item for item in self._ready if id(item) not in gone)
+        gone = set(chosen)
+        self._ready = deque(item for item in self._ready if item not in gone)
         self._unsettled += chosen
         return LeaseReceipt(self, chosen)
 
@@ -171,8 +171,8 @@ class QueueConsumer:
         """Ends messages; returns whether all were still held."""
         handles = [item.delivery.stored.handle for item in leased]
         all_held = await self._messaging.delete(self.queue, handles)
-        gone = set(map(id, leased))
-        self._unsettled = [item for item in self._unsettled if id(item) not in gone]
+        gone = set(leased)
+        self._unsettled = [item for item in self._unsettled if item not in gone]
         for item, handle in zip(leased, handles, strict=True):
             item.receipt = None
             item.lease.handles.discard(handle)
@@ -227,9 +227,7 @@ class QueueConsumer:
     # --- leases ---------------------------------------------------------------------------
 
     def _leases(self) -> list[Lease]:
-        return list(
-            {id(item.lease): item.lease for item in (*self._ready, *self._unsettled)}.values()
-        )
+        return list(dict.fromkeys(item.lease for item in (*self._ready, *self._unsettled)))
 
     def _drop_expired(self) -> None:
         self._ready = deque(item for item in self._ready if not item.lease.expired)
@@ -243,14 +241,13 @@ class QueueConsumer:
         """Prolongs leases, until there is none or nobody works on their messages any more."""
         interval_s = self._settings.heartbeat_s
         while leases := [lease for lease in self._leases() if not lease.expired]:
-            if _now_s() - self._used_s > self._settings.idle_s:
+            if asyncio.get_running_loop().time() - self._used_s > self._settings.idle_s:
                 return
-            await self._prolong([lease for lease in leases if lease.left_s <= 2 * interval_s])
+            if due := [lease for lease in leases if lease.left_s <= 2 * interval_s]:
+                await self._prolong(due)
             await asyncio.sleep(interval_s)
 
     async def _prolong(self, leases: Sequence[Lease]) -> None:
-        if not leases:
-            return
         now = leases[0].now()
         handles = [handle for lease in leases for handle in lease.handles]
         with suppress(StorageError, TimeoutError):  # it is tried again before the lease ends
@@ -276,7 +273,3 @@ class QueueConsumer:
         with suppress(StorageError):  # then they come again when the lease ends
             if handles:
                 await self._messaging.extend(self.queue, handles, 0)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

@@ -3,8 +3,9 @@
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import zip_longest
-from typing import Any, TypeVar
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -18,10 +19,9 @@ from eventdemo.engines.aws.sqs.messaging import (
     QueueMessage,
     calls_of,
 )
-from eventdemo.engines.calls import BACKOFF, Backoff, gather_bounded, retrying
+from eventdemo.engines.calls import gather_bounded, retrying
 from eventdemo.engines.record_batches import limited_runs
 
-T = TypeVar("T")
 Wire = dict[str, Any]
 BatchCall = Callable[[Sequence[Wire]], Awaitable[Wire]]
 
@@ -54,21 +54,12 @@ class SqsAndSns:
     of ``service``: no permission but reading its attributes is needed for that.
     """
 
-    def __init__(
-        self,
-        sqs: Any,
-        polls: Any,
-        sns: Any,
-        names: Names,
-        service: str,
-        backoff: Backoff = BACKOFF,
-    ) -> None:
+    def __init__(self, sqs: Any, polls: Any, sns: Any, names: Names, service: str) -> None:
         self._sqs = sqs
         self._polls = polls
         self._sns = sns
         self._names = names
         self._service = service
-        self._backoff = backoff
         self._urls: dict[str, str] = {}
         self._arn_of_topics = ""
 
@@ -125,9 +116,11 @@ class SqsAndSns:
 
         async def put(batch: Sequence[OutgoingMessage]) -> None:
             once = uuid.uuid4().hex
-            ids = {f"{once}-{number}": message for number, message in enumerate(batch)}
-            entries = {id_: _entry(id_, message, body, fifo=fifo) for id_, message in ids.items()}
-            await self._all_of(entries, call, resource, passed_over=frozenset())
+            entries = [
+                _entry(f"{once}-{number}", message, body, fifo=fifo)
+                for number, message in enumerate(batch)
+            ]
+            await self._all_of(entries, call, resource)
 
         for wave in _waves(messages) if fifo else [messages]:
             await gather_bounded(put, calls_of(wave))
@@ -137,10 +130,8 @@ class SqsAndSns:
     async def receive(
         self, queue: str, *, visibility_timeout_s: int, wait_s: int = 0
     ) -> list[QueueMessage]:
-        url = await self._url(queue)
         client = self._polls if wait_s else self._sqs
         parameters: Wire = {
-            "QueueUrl": url,
             "MaxNumberOfMessages": MAX_MESSAGES_PER_CALL,
             "VisibilityTimeout": visibility_timeout_s,
             "WaitTimeSeconds": min(wait_s, MAX_WAIT_S),
@@ -149,9 +140,7 @@ class SqsAndSns:
         if queue.endswith(FIFO):
             # A call whose answer was lost brings the same messages when it is tried again.
             parameters["ReceiveRequestAttemptId"] = uuid.uuid4().hex
-        answer = await self._retrying(
-            lambda: client.receive_message(**parameters), self._resource("queue", queue)
-        )
+        answer = await self._call(client.receive_message, queue, **parameters)
         return [_queue_message(wire) for wire in answer.get("Messages", ())]
 
     async def extend(self, queue: str, handles: Sequence[str], visibility_timeout_s: int) -> None:
@@ -172,60 +161,57 @@ class SqsAndSns:
         url, resource = await self._url(queue), self._resource("queue", queue)
 
         async def change(batch: Sequence[str]) -> bool:
-            entries = {
-                str(number): {"Id": str(number), "ReceiptHandle": handle, **changes}
+            entries = [
+                {"Id": str(number), "ReceiptHandle": handle, **changes}
                 for number, handle in enumerate(batch)
-            }
+            ]
             return await self._all_of(
-                entries,
-                lambda left: operation(QueueUrl=url, Entries=left),
-                resource,
-                passed_over=_NOT_HELD,
+                entries, lambda left: operation(QueueUrl=url, Entries=left), resource, _NOT_HELD
             )
 
         return all(await gather_bounded(change, limited_runs(handles, MAX_MESSAGES_PER_CALL)))
 
     async def depth(self, queue: str) -> Depth:
-        url = await self._url(queue)
-        answer = await self._retrying(
-            lambda: self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_DEPTHS)),
-            self._resource("queue", queue),
-        )
-        return Depth(*(int(answer["Attributes"][name]) for name in _DEPTHS))
+        attributes = await self._attributes(queue, _DEPTHS)
+        return Depth(*(int(attributes[name]) for name in _DEPTHS))
 
     # --- calls ----------------------------------------------------------------------------
 
+    async def _call(self, operation: Any, queue: str, **parameters: Any) -> Wire:
+        """Returns the answer to a call that is about one queue."""
+        url, resource = await self._url(queue), self._resource("queue", queue)
+        answer: Wire = await retrying(
+            lambda: operation(QueueUrl=url, **parameters), AWS_ERRORS, resource
+        )
+        return answer
+
+    async def _attributes(self, queue: str, names: Sequence[str]) -> Wire:
+        answer = await self._call(self._sqs.get_queue_attributes, queue, AttributeNames=names)
+        attributes: Wire = answer["Attributes"]
+        return attributes
+
     async def _all_of(
         self,
-        entries: Wire,
+        entries: Sequence[Wire],
         call: BatchCall,
         resource: Resource,
-        *,
-        passed_over: frozenset[str],
+        passed_over: AbstractSet[str] = frozenset(),
     ) -> bool:
         """Calls until no entry has failed, but for those whose code is one that is passed over;
         returns whether there were none of these."""
-        left, none_passed_over = dict(entries), True
+        left, none_passed_over = entries, True
 
         async def attempt() -> None:
-            nonlocal none_passed_over
-            answer = await call(list(left.values()))
-            failed = {entry["Id"]: entry for entry in answer.get("Failed", ())}
-            for entry_id in tuple(left):
-                if entry_id not in failed or failed[entry_id]["Code"] in passed_over:
-                    del left[entry_id]
-            if len(left) < len(failed):
-                none_passed_over = False
+            nonlocal left, none_passed_over
+            failures = (await call(left)).get("Failed", ())
+            failed = {entry["Id"]: entry for entry in failures if entry["Code"] not in passed_over}
+            none_passed_over = none_passed_over and len(failed) == len(failures)
+            left = [entry for entry in left if entry["Id"] in failed]
             if left:
-                raise _error(failed[next(iter(left))], resource)
+                raise _error(failed[left[0]["Id"]], resource)
 
-        await self._retrying(attempt, resource, writes=True)
+        await retrying(attempt, AWS_ERRORS, resource, writes=True)
         return none_passed_over
-
-    async def _retrying(
-        self, call: Callable[[], Awaitable[T]], resource: Resource, *, writes: bool = False
-    ) -> T:
-        return await retrying(call, AWS_ERRORS, resource, self._backoff, writes=writes)
 
     def _resource(self, kind: str, name: str) -> Resource:
         region: str = self._sqs.meta.region_name
@@ -235,8 +221,10 @@ class SqsAndSns:
 
     async def _url(self, queue: str) -> str:
         if queue not in self._urls:
-            answer = await self._retrying(
-                lambda: self._sqs.get_queue_url(QueueName=queue), self._resource("queue", queue)
+            answer = await retrying(
+                lambda: self._sqs.get_queue_url(QueueName=queue),
+                AWS_ERRORS,
+                self._resource("queue", queue),
             )
             self._urls[queue] = answer["QueueUrl"]
         return self._urls[queue]
@@ -244,12 +232,8 @@ class SqsAndSns:
     async def _arn(self, topic: str) -> str:
         if not self._arn_of_topics:
             queue = next(iter(self._urls), self._names.queue(self._service))
-            url = await self._url(queue)
-            answer = await self._retrying(
-                lambda: self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"]),
-                self._resource("queue", queue),
-            )
-            partition, _, region, account, _ = answer["Attributes"]["QueueArn"].split(":")[1:]
+            arn = (await self._attributes(queue, ["QueueArn"]))["QueueArn"]
+            partition, _, region, account, _ = arn.split(":")[1:]
             self._arn_of_topics = f"arn:{partition}:sns:{region}:{account}:"
         return self._arn_of_topics + topic
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from math import inf
 from zlib import crc32
 
 from msgspec import Struct
@@ -20,11 +21,7 @@ from eventdemo.engines.aws.sqs.encoding import (
     retry_message,
 )
 from eventdemo.engines.aws.sqs.messaging import QueueMessage
-from eventdemo.engines.aws.sqs.queue_consumer import (
-    LeasedDelivery,
-    LeaseReceipt,
-    QueueConsumer,
-)
+from eventdemo.engines.aws.sqs.queue_consumer import LeasedDelivery, LeaseReceipt, QueueConsumer
 from eventdemo.engines.deliveries import RETRIES_PER_DELIVERY
 from eventdemo.errors import StorageError
 
@@ -53,9 +50,8 @@ class SqsSubscription:
     def __init__(self, service: str, context: MessagingContext, letters: AwsDeadLetters) -> None:
         names = context.names
         self._service = service
-        self._messaging = context.messaging
+        self._context = context
         self._letters = letters
-        self._clock = context.clock
         self._retry_queue = names.retries(service)
         self._queue = names.queue(service)
         consumer = partial(QueueConsumer, context)
@@ -71,7 +67,7 @@ class SqsSubscription:
                 _Turn(self._new, self._look_for_new, _up_to),
             ]
         )
-        self._expected_us: int | None = None
+        self._expected_us = inf
         self._next_look_us = 0
         self._next_look_at_dead_us = 0
 
@@ -109,8 +105,7 @@ class SqsSubscription:
 
     def expect_retry(self, delay_s: int) -> None:
         """Notes that a message was sent to be retried so much later."""
-        due_us = self._clock() + delay_s * 1_000_000
-        self._expected_us = min(due_us, due_us if self._expected_us is None else self._expected_us)
+        self._expected_us = min(self._expected_us, self._context.clock() + delay_s * 1_000_000)
 
     async def close(self) -> None:
         """Gives back what is held."""
@@ -123,19 +118,19 @@ class SqsSubscription:
             await self._new.fill(limit)
 
     async def _look_for_retries(self, limit: int) -> None:
-        now_us = self._clock()
-        expected = self._expected_us is not None and self._expected_us <= now_us
+        now_us = self._context.clock()
+        expected = self._expected_us <= now_us
         waits = now_us < self._next_look_us or self._retries.polling
         if waits and not (expected or self._retries.has_more):
             return
         if expected:
-            self._expected_us = None
+            self._expected_us = inf
         self._next_look_us = now_us + LOOK_EVERY_US
         if await self._retries.fill(min(limit, RETRIES_PER_DELIVERY)):
             self._next_look_us = 0
 
     async def _look_at_dead(self, limit: int) -> None:
-        now_us = self._clock()
+        now_us = self._context.clock()
         if now_us >= self._next_look_at_dead_us:
             self._next_look_at_dead_us = now_us + LOOK_AT_DEAD_EVERY_US
             await asyncio.gather(self._dead_new.fill(1), self._dead_retries.fill(1))
@@ -149,13 +144,13 @@ class SqsSubscription:
         suspected = [item for item in deliveries if _is_suspected(item) and item.messages]
         if not suspected:
             return deliveries
-        await self._messaging.send(
+        await self._context.messaging.send(
             self._retry_queue,
             [retry_message(message, 1) for item in suspected for message in item.messages],
         )
         self.expect_retry(0)
         gone = [item.stored.handle for item in suspected if not item.undecodable]
-        await self._messaging.delete(self._queue, gone)
+        await self._context.messaging.delete(self._queue, gone)
         return [item for item in deliveries if item not in suspected] + [
             replace(item, messages=[]) for item in suspected if item.undecodable
         ]

@@ -30,7 +30,7 @@ from eventdemo.engines.aws.sqs.purchases import (
     shard_of,
     totals,
 )
-from eventdemo.engines.group_commit import GroupCommit, PendingPurchase
+from eventdemo.engines.group_commit import GroupCommit, PendingPurchase, repeated
 from eventdemo.errors import IdempotencyMismatch, StorageError
 from eventdemo.messages import Accepted, IdempotencyKey, Message
 
@@ -50,7 +50,6 @@ GATHER_S = 0.03
 
 _COUNT = "purchases"
 
-
 #: What is claimed: an idempotency key, or else the request id that nobody else has.
 _Claims = dict[Key, list[PendingPurchase]]
 
@@ -61,9 +60,7 @@ class AwsTaskQueue:
     def __init__(
         self, context: MessagingContext, publisher: Publisher, outbox: MessageOutbox
     ) -> None:
-        self._table = context.table
-        self._clock = context.clock
-        self._new_id = context.new_id
+        self._context = context
         self._publisher = publisher
         self._outbox = outbox
         self._purchases: deque[PendingPurchase] = deque()
@@ -86,14 +83,26 @@ class AwsTaskQueue:
             asyncio.get_running_loop().call_soon(self._start)
         return await purchase.accepted
 
+    async def find_by_key(self, key: IdempotencyKey) -> Accepted | None:
+        claim = _key_of(key)
+        items = await self._context.table.get([claim], settled=True)
+        if claim not in items:
+            return None
+        result = repeated(key, str(items[claim]["digest"]), str(items[claim]["request_id"]))
+        if isinstance(result, IdempotencyMismatch):
+            raise result
+        return result
+
     async def find(self, request_id: str) -> Message | None:
-        for text in await accepted_texts(self._table, [request_id]):
-            messages, _ = decode_singly(text.encode(), "")
-            return next(iter(messages), None)
-        return None
+        texts = await accepted_texts(self._context.table, [request_id])
+        messages = [message for text in texts for message in decode_singly(text.encode(), "")[0]]
+        return messages[0] if messages else None
+
+    async def check_writable(self) -> None:
+        await self.accepted()
 
     async def accepted(self) -> int:
-        return (await totals(self._table, ACCEPTED_COUNTS))[_COUNT]
+        return (await totals(self._context.table, ACCEPTED_COUNTS))[_COUNT]
 
     async def close(self, within_s: float = 2.0) -> None:
         """Finishes what was begun, in time; the outbox knows what was not."""
@@ -146,7 +155,7 @@ class AwsTaskQueue:
 
     async def _write(self, claims: _Claims, lane: int) -> dict[Key, Attributes]:
         """Writes what nobody claimed before, and returns the earlier claims on the others."""
-        entry_id = self._new_id()
+        entry_id = self._context.new_id()
         earlier: dict[Key, Attributes] = {}
         while fresh := {
             claim: purchases[0] for claim, purchases in claims.items() if claim not in earlier
@@ -161,11 +170,11 @@ class AwsTaskQueue:
             shard = str((self._first_shard + lane) % COUNTER_SHARDS)
             count = Update(Key(ACCEPTED_COUNTS, shard), add={_COUNT: len(fresh)})
             try:
-                await self._table.transact([*actions, count, waiting])
+                await self._context.table.transact([*actions, count, waiting])
             except ConditionFailed:
-                found = await self._table.get(list(fresh), settled=True)
-                if all(item["entry"] != entry_id for item in found.values()):
-                    earlier |= found
+                items = await self._context.table.get(list(fresh), settled=True)
+                if all(item["entry"] != entry_id for item in items.values()):
+                    earlier |= items
                     continue
                 # Only the answer was lost: this very transaction was carried out.
             if self._unpublished_messages < MAX_UNPUBLISHED:
@@ -176,7 +185,7 @@ class AwsTaskQueue:
 
     def _claim(self, claim: Key, purchase: PendingPurchase, entry_id: str) -> list[Action]:
         message = purchase.message
-        accepted = {**remembered(message, self._clock()), "entry": entry_id}
+        accepted = {**remembered(message, self._context.clock()), "entry": entry_id}
         if purchase.key is None:
             return [Put(claim, accepted, absent=True)]
         named = {
@@ -195,7 +204,7 @@ class AwsTaskQueue:
         """Publishes all that was accepted meanwhile together."""
         messages = [message for _, accepted in transactions for message in accepted]
         with suppress(StorageError):
-            await self._publisher.publish(self._publisher.queue_topic, messages)
+            await self._publisher.publish(self._context.queue_topic, messages)
             await self._outbox.done([waiting for waiting, _ in transactions])
         self._unpublished_messages -= len(messages)
         return len(messages)
@@ -209,7 +218,11 @@ def _actions(purchase: PendingPurchase) -> int:
 def _claim_key(purchase: PendingPurchase) -> Key:
     if purchase.key is None:
         return accepted_key(purchase.message.correlation_id)
-    return Key(f"key-{purchase.key.key}", "key")
+    return _key_of(purchase.key)
+
+
+def _key_of(key: IdempotencyKey) -> Key:
+    return Key(f"key-{key.key}", "key")
 
 
 def _result(
@@ -219,13 +232,10 @@ def _result(
     other claimed it earlier."""
     request_id = first.message.correlation_id
     if purchase.key and first.key:
-        digest = first.key.digest
         if earlier:
-            digest, request_id = str(earlier["digest"]), str(earlier["request_id"])
-        if digest != purchase.key.digest:
-            return IdempotencyMismatch(
-                f"the key {purchase.key.key!r} was used for another purchase"
-            )
+            return repeated(purchase.key, str(earlier["digest"]), str(earlier["request_id"]))
+        if number > 0:
+            return repeated(purchase.key, first.key.digest, request_id)
     return Accepted(request_id, repeated=number > 0 or earlier is not None)
 
 

@@ -95,8 +95,7 @@ class AwsTopics:
 
     async def close(self) -> None:
         """Gives back what is held."""
-        open_ = self._subscriptions.values()
-        await asyncio.gather(*(subscription.close() for subscription in open_))
+        await asyncio.gather(*(opened.close() for opened in self._subscriptions.values()))
 
 
 def _delay_s(retry: Retry, now_us: int) -> int:

@@ -12,9 +12,13 @@ from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.domain import Aggregate, event
 from eventsourcing.persistence import IntegrityError
 
-from eventdemo.lab.compare.contenders.shapes import Decision, PlacedOrder, StockedProduct
+from eventdemo.lab.compare.contenders.shapes import (
+    Decision,
+    NewProduct,
+    PlacedOrder,
+    StockedProduct,
+)
 from eventdemo.lab.compare.contenders.web import CONNECTIONS, application
-from eventdemo.services.product_management import ProductDetails
 
 
 class StockAggregate(Aggregate):
@@ -101,7 +105,7 @@ class ShopApplication(Application[UUID]):
                 continue
             return outcome
 
-    def put(self, product_id: str, details: ProductDetails) -> None:
+    def put(self, product_id: str, details: NewProduct) -> None:
         stock = self.stock(product_id)
         if stock is None:
             stock = StockAggregate(product_id, details.name, details.price_cents)
@@ -177,7 +181,7 @@ class EventsourcedShop:
         units = (p.received, p.reserved, p.received - p.reserved)
         return StockedProduct(product_id, p.name, p.price_cents, *units)
 
-    async def put_product(self, product_id: str, details: ProductDetails) -> None:
+    async def put_product(self, product_id: str, details: NewProduct) -> None:
         await asyncio.to_thread(self._application.put, product_id, details)
 
     async def restock(self, product_id: str, quantity: int) -> bool:

@@ -12,9 +12,13 @@ from typing import Any, TypeVar
 import apsw
 
 from eventdemo.lab.compare.contenders.batching import Batcher, PurchaseOrder, decide
-from eventdemo.lab.compare.contenders.shapes import Decision, PlacedOrder, StockedProduct
+from eventdemo.lab.compare.contenders.shapes import (
+    Decision,
+    NewProduct,
+    PlacedOrder,
+    StockedProduct,
+)
 from eventdemo.lab.compare.contenders.web import application
-from eventdemo.services.product_management import ProductDetails
 
 T = TypeVar("T")
 
@@ -68,7 +72,7 @@ class SqliteShop:
         )
         return StockedProduct(*row) if row else None
 
-    async def put_product(self, product_id: str, details: ProductDetails) -> None:
+    async def put_product(self, product_id: str, details: NewProduct) -> None:
         await self._row(
             "INSERT INTO products (id, name, price_cents) VALUES (?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET (name, price_cents)"

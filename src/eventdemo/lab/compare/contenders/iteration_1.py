@@ -17,9 +17,13 @@ import redis.asyncio
 from redis.exceptions import ConnectionError as RedisAway
 
 from eventdemo.lab.compare.contenders.documents import Documents
-from eventdemo.lab.compare.contenders.shapes import Decision, PlacedOrder, StockedProduct
+from eventdemo.lab.compare.contenders.shapes import (
+    Decision,
+    NewProduct,
+    PlacedOrder,
+    StockedProduct,
+)
 from eventdemo.lab.compare.contenders.web import application
-from eventdemo.services.product_management import ProductDetails
 
 TASKS, ORDERS = "tasks", "orders"
 #: So many announced outcomes are remembered; older ones are in the document store.
@@ -83,7 +87,7 @@ class IterationOneShop:
         units = (p["received"], p["reserved"], p["received"] - p["reserved"])
         return StockedProduct(product_id, p["name"], p["price_cents"], *units)
 
-    async def put_product(self, product_id: str, details: ProductDetails) -> None:
+    async def put_product(self, product_id: str, details: NewProduct) -> None:
         while True:
             revision, product = await self._documents.read(f"product-{product_id}")
             product = product or {"received": 0, "reserved": 0, "holds": []}

@@ -29,7 +29,12 @@ from eventdemo.facts import (
     purchase_stream,
 )
 from eventdemo.lab.compare.contenders.batching import Batcher, PurchaseOrder
-from eventdemo.lab.compare.contenders.shapes import Decision, PlacedOrder, StockedProduct
+from eventdemo.lab.compare.contenders.shapes import (
+    Decision,
+    NewProduct,
+    PlacedOrder,
+    StockedProduct,
+)
 from eventdemo.lab.compare.contenders.web import application
 from eventdemo.services import (
     order_creation,
@@ -105,9 +110,10 @@ class ModularShop:
             product_id, p.name, p.price_cents, p.received, p.reserved, p.available
         )
 
-    async def put_product(self, product_id: str, details: ProductDetails) -> None:
+    async def put_product(self, product_id: str, details: NewProduct) -> None:
         def put(product: Product) -> Iterable[ProductEvent]:
-            return product_management.put(product_id, details, product)
+            same = ProductDetails(details.name, details.price_cents)
+            return product_management.put(product_id, same, product)
 
         await self._do(lambda: self._change(product_id, put))
 

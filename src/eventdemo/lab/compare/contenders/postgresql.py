@@ -6,9 +6,13 @@ from uuid import UUID
 
 import asyncpg
 
-from eventdemo.lab.compare.contenders.shapes import Decision, PlacedOrder, StockedProduct
+from eventdemo.lab.compare.contenders.shapes import (
+    Decision,
+    NewProduct,
+    PlacedOrder,
+    StockedProduct,
+)
 from eventdemo.lab.compare.contenders.web import CONNECTIONS
-from eventdemo.services.product_management import ProductDetails
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 
@@ -53,7 +57,7 @@ class PostgresqlShop:
         )
         return StockedProduct(*row) if row else None
 
-    async def put_product(self, product_id: str, details: ProductDetails) -> None:
+    async def put_product(self, product_id: str, details: NewProduct) -> None:
         await self.pool.execute(
             "INSERT INTO products (id, name, price_cents) VALUES ($1, $2, $3)"
             " ON CONFLICT (id) DO UPDATE SET name = $2, price_cents = $3",

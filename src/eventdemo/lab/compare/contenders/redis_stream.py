@@ -13,9 +13,8 @@ import redis.asyncio
 from redis.exceptions import RedisError, ResponseError
 
 from eventdemo.lab.compare.contenders.postgresql import PostgresqlShop
-from eventdemo.lab.compare.contenders.shapes import Decision, StockedProduct
+from eventdemo.lab.compare.contenders.shapes import Decision, NewProduct, StockedProduct
 from eventdemo.lab.compare.contenders.web import application
-from eventdemo.services.product_management import ProductDetails
 
 STREAM, GROUP, WORKER = "orders", "writers", "writer"
 BATCH = 500
@@ -70,7 +69,7 @@ class StreamShop(PostgresqlShop):
         units = (received, reserved, received - reserved)
         return StockedProduct(product_id, row["name"], price_cents, *units)
 
-    async def put_product(self, product_id: str, details: ProductDetails) -> None:
+    async def put_product(self, product_id: str, details: NewProduct) -> None:
         key = f"product:{product_id}"
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.hset(key, mapping={"name": details.name, "price_cents": details.price_cents})

@@ -8,13 +8,13 @@
 A purchase that is sold out or of an unknown product has failed: that is an outcome, no error.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from eventdemo.services.buy_request import BuyRequest
-from eventdemo.services.product_management import ProductDetails, Restock
+from eventdemo.services.product_management import Restock
 
 OUT_OF_STOCK = "out_of_stock"
 UNKNOWN_PRODUCT = "unknown_product"
@@ -24,8 +24,16 @@ _CONFIRMED = b'{"request_id":"%s","status":"confirmed","order_id":"%s"}'
 _PENDING = b'{"request_id":"%s","status":"pending"}'
 _FAILED = b'{"request_id":"%s","status":"failed","failure":{"code":"%s","detail":"%s."}}'
 
+
+class NewProduct(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body that puts a product on sale, or changes it."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    price_cents: Annotated[int, Meta(ge=0)]
+
+
 read_purchase = msgspec.json.Decoder(BuyRequest).decode
-read_details = msgspec.json.Decoder(ProductDetails).decode
+read_details = msgspec.json.Decoder(NewProduct).decode
 read_restock = msgspec.json.Decoder(Restock).decode
 
 

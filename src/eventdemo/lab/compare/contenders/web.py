@@ -15,6 +15,7 @@ from starlette.routing import Route
 from eventdemo.lab.compare.contenders.payment import PaymentFailed, pay
 from eventdemo.lab.compare.contenders.shapes import (
     Decision,
+    NewProduct,
     PlacedOrder,
     StockedProduct,
     decision_json,
@@ -23,7 +24,6 @@ from eventdemo.lab.compare.contenders.shapes import (
     read_purchase,
     read_restock,
 )
-from eventdemo.services.product_management import ProductDetails
 
 #: The pool of a contender that has one; its modes set it.
 CONNECTIONS = int(os.environ.get("COMPARE_CONNECTIONS", "10"))
@@ -50,7 +50,7 @@ class Shop(Protocol):
 
     async def product(self, product_id: str) -> StockedProduct | None: ...
 
-    async def put_product(self, product_id: str, details: ProductDetails) -> None: ...
+    async def put_product(self, product_id: str, details: NewProduct) -> None: ...
 
     async def restock(self, product_id: str, quantity: int) -> bool: ...
 

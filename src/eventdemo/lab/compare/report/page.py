@@ -11,7 +11,7 @@ from eventdemo import __version__
 from eventdemo.lab.compare.contender import Contender
 from eventdemo.lab.compare.findings import OURS, Finding, findings, verdicts
 from eventdemo.lab.compare.report.charts import scenario_chart, waterfall
-from eventdemo.lab.compare.results import Machine, Run
+from eventdemo.lab.compare.results import ComparedRun, Machine
 from eventdemo.lab.compare.scenarios import Scenario
 
 LIMITATIONS = (
@@ -71,24 +71,13 @@ def write_report(
     machine: Machine,
     scenarios: Sequence[Scenario],
     contenders: Sequence[Contender],
-    runs: Sequence[Run],
+    runs: Sequence[ComparedRun],
 ) -> None:
     """Writes the page to a file."""
     found = findings(scenarios, runs)
     titles = {contender.name: contender.title for contender in contenders}
-    sections = [
-        ScenarioSection(
-            scenario.name,
-            scenario.title,
-            scenario.question,
-            scenario.unit,
-            answer(scenario, own, titles),
-            scenario_chart(scenario, own, titles),
-            own,
-        )
-        for scenario in scenarios
-        if (own := [finding for finding in found if finding.scenario == scenario.name])
-    ]
+    names = {finding.scenario for finding in found}
+    measured_scenarios = [scenario for scenario in scenarios if scenario.name in names]
     measured = {run.key.contender for run in runs if run.measures}
     missing = {
         run.key.contender: run.failed
@@ -106,7 +95,7 @@ def write_report(
         version=__version__,
         ours=OURS,
         limitations=LIMITATIONS,
-        scenarios=sections,
+        scenarios=[_section(scenario, found, titles) for scenario in measured_scenarios],
         titles=titles,
         raw={contender.name: f"{contender.name}.json" for contender in contenders},
         contenders=[_row(contender, found) for contender in contenders],
@@ -118,6 +107,21 @@ def write_report(
         waterfall_answer=sentence,
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _section(
+    scenario: Scenario, found: Sequence[Finding], titles: Mapping[str, str]
+) -> ScenarioSection:
+    own = [finding for finding in found if finding.scenario == scenario.name]
+    return ScenarioSection(
+        scenario.name,
+        scenario.title,
+        scenario.question,
+        scenario.unit,
+        answer(scenario, own, titles),
+        scenario_chart(scenario, own, titles),
+        own,
+    )
 
 
 def answer(scenario: Scenario, found: Sequence[Finding], titles: Mapping[str, str]) -> str:
