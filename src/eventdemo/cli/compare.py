@@ -22,6 +22,7 @@ from eventdemo.lab.scratch import scratch
 if TYPE_CHECKING:
     from eventdemo.lab.compare.comparison import ComparisonPlan
     from eventdemo.lab.compare.findings import Finding, Verdict
+    from eventdemo.lab.compare.intervals import Ratio
     from eventdemo.lab.compare.results import Results
     from eventdemo.lab.compare.scenarios import Scenario
 
@@ -130,6 +131,7 @@ def compare(
         _chosen("contender", contenders, rows),
         rounds or (_QUICK_ROUNDS if quick else _ROUNDS),
         seed=1,
+        first_modes_only=quick,
     )
     day = date or datetime.now(UTC).date().isoformat()
     kept = Results(results, day, this_machine(machine))
@@ -199,9 +201,14 @@ def _print_report(scenarios: "Sequence[Scenario]", report: ComparisonReport) -> 
         e, r = verdict.expectation, verdict.ratio
         say(
             f"{'hit ' if verdict.hit else 'MISS'}  {e.point}, {e.contender}: expected {e.low:g} to "
-            f"{e.high:g}, measured {r.median:.2f} ({r.low:.2f} to {r.high:.2f})"
+            f"{e.high:g}, measured {_ratio(r)}"
         )
     say(f"raw data and report: {report.results}")
+
+
+def _ratio(ratio: "Ratio") -> str:
+    interval = f" ({ratio.low:.2f} to {ratio.high:.2f})" if ratio.rounds > 1 else ""
+    return f"{ratio.median:.2f}{interval}"
 
 
 def _row(finding: "Finding") -> tuple[Cell, ...]:
@@ -210,10 +217,10 @@ def _row(finding: "Finding") -> tuple[Cell, ...]:
     measured = finding.ratio
     return (
         finding.point,
-        finding.contender,
+        finding.label({}),
         finding.figure,
         f"{finding.variation:.0%}" if finding.rounds > 1 else None,
-        f"{measured.median:.2f} ({measured.low:.2f} to {measured.high:.2f})" if measured else None,
+        _ratio(measured) if measured else None,
         finding.refused,
         "; ".join(notes),
     )

@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from eventdemo.errors import Misconfigured
+from eventdemo.lab.compare.comparison import ComparisonPlan
+from eventdemo.lab.compare.contender import AS_WRITTEN
 from eventdemo.lab.compare.findings import OURS, findings, verdicts
 from eventdemo.lab.compare.intervals import ratio, variation
 from eventdemo.lab.compare.measures import Clock, RunMeasures
@@ -134,3 +136,25 @@ def test_results_of_another_format_are_refused(tmp_path: Path) -> None:
     file.write_bytes(msgspec.json.encode(fields | {"format": 2}))
     with pytest.raises(Misconfigured, match="format 2"):
         Results(tmp_path, "2026-01-01", this_machine("here"))
+
+
+def test_contenders_are_measured_in_all_modes_where_a_scenario_asks_for_them() -> None:
+    monolith = next(row for row in CONTENDERS if row.name == "monolith")
+    full = ComparisonPlan([CAPACITY, scenario("idle")], [monolith], rounds=1, seed=1)
+    quick = ComparisonPlan([CAPACITY], [monolith], rounds=1, seed=1, first_modes_only=True)
+    modes = [key.mode for key, _, point in full.runs() if point.label == HOT]
+    assert modes == list(monolith.modes)
+    assert [key.mode for key, *_ in full.runs() if key.scenario == "idle"] == [AS_WRITTEN]
+    assert {key.mode for key, *_ in quick.runs()} == {AS_WRITTEN}
+
+
+def test_in_every_round_contenders_take_turns_in_another_order_that_the_seed_repeats() -> None:
+    plan = ComparisonPlan([CAPACITY], CONTENDERS, rounds=6, seed=1, first_modes_only=True)
+    orders = {
+        tuple(k.contender for k, _, p in plan.runs() if p.label == HOT and k.round == round_)
+        for round_ in range(1, 7)
+    }
+    assert len(orders) == 6
+    assert all(sorted(order) == sorted(row.name for row in CONTENDERS) for order in orders)
+    again = ComparisonPlan([CAPACITY], CONTENDERS, rounds=6, seed=1, first_modes_only=True)
+    assert [key for key, *_ in plan.runs()] == [key for key, *_ in again.runs()]

@@ -36,12 +36,14 @@ WARM_UP_RATE = 100
 
 
 class ComparisonPlan(Struct, frozen=True):
-    """What is compared: each point of each scenario, by each contender, in each round."""
+    """What is compared: each point of each scenario, by each contender, in each round; in all of a
+    contender's modes where the scenario asks for them, unless only the first are wanted."""
 
     scenarios: Sequence[Scenario]
     contenders: Sequence[Contender]
     rounds: int
     seed: int
+    first_modes_only: bool = False
 
     def runs(self) -> list[tuple[RunKey, Contender, Point]]:
         """Returns all runs in their order: in every round, contenders take turns at each point in
@@ -54,10 +56,14 @@ class ComparisonPlan(Struct, frozen=True):
                     for contender in random.sample(self.contenders, len(self.contenders)):
                         if point.instances > contender.max_instances:
                             continue
-                        mode = next(iter(contender.modes))
-                        key = RunKey(scenario.name, point.label, contender.name, mode, round_)
-                        runs.append((key, contender, point))
+                        for mode in self._modes(scenario, contender):
+                            key = RunKey(scenario.name, point.label, contender.name, mode, round_)
+                            runs.append((key, contender, point))
         return runs
+
+    def _modes(self, scenario: Scenario, contender: Contender) -> list[str]:
+        modes = list(contender.modes)
+        return modes if scenario.in_all_modes and not self.first_modes_only else modes[:1]
 
 
 class Progress(Struct, frozen=True):
@@ -82,7 +88,7 @@ async def compare(plan: ComparisonPlan, results: Results, folder: Path) -> Async
         for number, (key, contender, point) in enumerate(left, 1):
             at = datetime.now(UTC).isoformat(timespec="seconds")
             try:
-                measures = await _measure(contender, point, servers, plan.seed + key.round)
+                measures = await _measure(key, contender, point, servers, plan.seed)
                 run = ComparedRun(key=key, at=at, measures=measures)
             except (EventdemoError, OSError, TimeoutError) as error:
                 run = ComparedRun(key=key, at=at, failed=str(error) or type(error).__name__)
@@ -91,14 +97,16 @@ async def compare(plan: ComparisonPlan, results: Results, folder: Path) -> Async
             yield Progress(run, number, len(left), seconds_each * (len(left) - number))
 
 
-async def _measure(contender: Contender, point: Point, servers: Servers, seed: int) -> RunMeasures:
+async def _measure(
+    key: RunKey, contender: Contender, point: Point, servers: Servers, seed: int
+) -> RunMeasures:
     async with AsyncExitStack() as opened:
         payment = None
         if point.payment_ms is not None:
             service = payment_service(point.payment_ms / 1_000)
             payment = (await opened.enter_async_context(service)).url
         system = await opened.enter_async_context(
-            running(contender, servers, instances=point.instances, payment=payment)
+            running(contender, servers, mode=key.mode, instances=point.instances, payment=payment)
         )
         await check_contract(system)
         port = system.site.port
@@ -111,9 +119,9 @@ async def _measure(contender: Contender, point: Point, servers: Servers, seed: i
             alpha=point.alpha,
         )
         if point.rate is None:
-            return await measure_closed_loop(system, buying, products, seed)
+            return await measure_closed_loop(system, buying, products, seed + key.round)
         fault = _FAULTS[point.fault](point) if point.fault else None
-        return await measure_open_loop(system, buying, products, seed, fault)
+        return await measure_open_loop(system, buying, products, seed + key.round, fault)
 
 
 async def _warm_up(port: int) -> None:

@@ -6,6 +6,7 @@ from statistics import median
 
 from msgspec import Struct
 
+from eventdemo.lab.compare.contender import AS_WRITTEN
 from eventdemo.lab.compare.intervals import Ratio, ratio, variation
 from eventdemo.lab.compare.measures import Clock, RunMeasures
 from eventdemo.lab.compare.results import ComparedRun
@@ -40,7 +41,7 @@ EXPECTATIONS = (
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """What the rounds of one contender at one point say.
+    """What the rounds of one contender in one mode at one point say.
 
     ``figure`` is the median of the scenario's figure, None if no run has one; ``ratio`` is ours
     divided by it; ``failed`` are the reasons of runs that failed, ``anomalies`` of receipts.
@@ -49,6 +50,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     scenario: str
     point: str
     contender: str
+    mode: str
     rounds: int
     figure: float | None
     variation: float
@@ -62,6 +64,11 @@ class Finding(Struct, frozen=True, kw_only=True):
     anomalies: dict[str, int]
     failed: list[str]
 
+    def label(self, titles: Mapping[str, str]) -> str:
+        """Names the contender, and its mode unless that is how people write it."""
+        title = titles.get(self.contender, self.contender)
+        return title if self.mode == AS_WRITTEN else f"{title}, {self.mode}"
+
 
 class Verdict(Struct, frozen=True):
     """An expectation and what was measured; ``hit`` if the intervals overlap."""
@@ -73,12 +80,13 @@ class Verdict(Struct, frozen=True):
 
 def findings(scenarios: Sequence[Scenario], runs: Iterable[ComparedRun]) -> list[Finding]:
     """Returns the finding of each contender at each point that was measured."""
-    by_place: dict[tuple[str, str], dict[str, dict[int, ComparedRun]]] = defaultdict(dict)
+    by_place: dict[tuple[str, str], dict[tuple[str, str], dict[int, ComparedRun]]]
+    by_place = defaultdict(dict)
     for run in runs:
         place = by_place[run.key.scenario, run.key.point]
-        place.setdefault(run.key.contender, {})[run.key.round] = run
+        place.setdefault((run.key.contender, run.key.mode), {})[run.key.round] = run
     return [
-        _finding(scenario, point, contender, rounds, contenders.get(OURS, {}))
+        _finding(scenario, point, contender, rounds, contenders.get((OURS, AS_WRITTEN), {}))
         for scenario in scenarios
         for point in scenario.points
         if (contenders := by_place.get((scenario.name, point.label)))
@@ -88,7 +96,11 @@ def findings(scenarios: Sequence[Scenario], runs: Iterable[ComparedRun]) -> list
 
 def verdicts(found: Iterable[Finding]) -> list[Verdict]:
     """Returns hit or miss of each expectation that was measured."""
-    ratios = {(f.scenario, f.point, f.contender): f.ratio for f in found if f.ratio}
+    ratios = {
+        (f.scenario, f.point, f.contender): f.ratio
+        for f in found
+        if f.ratio and f.mode == AS_WRITTEN
+    }
     return [
         Verdict(e, measured, measured.low <= e.high and e.low <= measured.high)
         for e in EXPECTATIONS
@@ -111,7 +123,7 @@ def figure_of(scenario: Scenario, measures: RunMeasures) -> float | None:
 def _finding(
     scenario: Scenario,
     point: Point,
-    contender: str,
+    contender: tuple[str, str],
     rounds: Mapping[int, ComparedRun],
     ours: Mapping[int, ComparedRun],
 ) -> Finding:
@@ -135,7 +147,8 @@ def _finding(
     return Finding(
         scenario=scenario.name,
         point=point.label,
-        contender=contender,
+        contender=contender[0],
+        mode=contender[1],
         rounds=len(measured),
         figure=median(known) if known else None,
         variation=variation(known),

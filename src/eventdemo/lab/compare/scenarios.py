@@ -31,7 +31,8 @@ class Point(Struct, frozen=True, kw_only=True):
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
-    """``figure`` names the measure that answers the question; ``more`` whether more is better."""
+    """``figure`` names the measure that answers the question; ``more`` whether more is better;
+    ``in_all_modes`` whether contenders are measured as they are tuned, too."""
 
     name: str
     title: str
@@ -41,6 +42,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     more: bool
     points: tuple[Point, ...]
     quick: bool = False
+    in_all_modes: bool = False
 
 
 SCENARIOS = (
@@ -56,6 +58,7 @@ SCENARIOS = (
             Point(label="1,000 products", seconds=3, products=MANY_PRODUCTS),
         ),
         quick=True,
+        in_all_modes=True,
     ),
     Scenario(
         name="contention",

@@ -23,7 +23,7 @@ def scenario_chart(
     """Returns bars of the scenario's figure, best first, a group for each point."""
     rows = [
         {
-            "contender": titles.get(finding.contender, finding.contender),
+            "contender": finding.label(titles),
             "point": finding.point,
             "figure": finding.figure,
             "ours": finding.contender == OURS,

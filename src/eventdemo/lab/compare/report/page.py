@@ -8,7 +8,7 @@ import jinja2
 from msgspec import Struct
 
 from eventdemo import __version__
-from eventdemo.lab.compare.contender import Contender
+from eventdemo.lab.compare.contender import AS_WRITTEN, Contender
 from eventdemo.lab.compare.findings import OURS, Finding, findings, verdicts
 from eventdemo.lab.compare.report.charts import scenario_chart, waterfall
 from eventdemo.lab.compare.results import ComparedRun, Machine
@@ -37,7 +37,17 @@ CHOICES: tuple[tuple[str, str], ...] = (
         ),
     ),
 )
-STEPS = ("monolith", "monolith-tuned", "group-commit-postgresql", "group-commit-sqlite", OURS)
+#: The way from the monolith as people write it, a contender and its mode at a time.
+STEPS = (
+    ("monolith", AS_WRITTEN),
+    ("monolith", "same pool"),
+    ("monolith", "tuned"),
+    ("monolith-tuned", AS_WRITTEN),
+    ("monolith-tuned", "tuned"),
+    ("group-commit-postgresql", AS_WRITTEN),
+    ("group-commit-sqlite", AS_WRITTEN),
+    (OURS, AS_WRITTEN),
+)
 _REPOSITORY = "../../.."  # seen from the folder of a report
 
 
@@ -128,22 +138,22 @@ def answer(scenario: Scenario, found: Sequence[Finding], titles: Mapping[str, st
     """Returns the answer to the scenario's question in one sentence, from its first point."""
     point = scenario.points[0].label
     measured = {
-        finding.contender: finding.figure
+        finding.label(titles): finding.figure
         for finding in found
         if finding.point == point and finding.figure is not None
     }
+    ours = titles[OURS]
     if not measured:
         return "Nothing was measured."
     ordered = sorted(measured, key=lambda name: measured[name], reverse=scenario.more)
     best = ordered[0]
-    sentence = f"{titles[best]} leads with {figure(measured[best])} {scenario.unit}"
-    if best == OURS:
+    sentence = f"{best} leads with {figure(measured[best])} {scenario.unit}"
+    if best == ours:
         if len(ordered) > 1:
-            second = ordered[1]
-            sentence += f"; next is {titles[second]} with {figure(measured[second])}"
-    elif OURS in measured:
-        place = ordered.index(OURS) + 1
-        sentence += f"; this design has {figure(measured[OURS])}, place {place} of {len(ordered)}"
+            sentence += f"; next is {ordered[1]} with {figure(measured[ordered[1]])}"
+    elif ours in measured:
+        place = ordered.index(ours) + 1
+        sentence += f"; this design has {figure(measured[ours])}, place {place} of {len(ordered)}"
     return f"{sentence} ({point})."
 
 
@@ -171,8 +181,12 @@ def _row(contender: Contender, found: Sequence[Finding]) -> ContenderRow:
 
 def _waterfall(found: Sequence[Finding], titles: Mapping[str, str]) -> tuple[str, str]:
     """Returns the chart of the steps to this design and the largest of them in a sentence."""
-    hot = {f.contender: f.figure for f in found if f.point == "one hot product" and f.figure}
-    steps = [(titles[name], value) for name in STEPS if (value := hot.get(name))]
+    hot = {
+        (f.contender, f.mode): (f.label(titles), f.figure)
+        for f in found
+        if f.scenario == "capacity" and f.point == "one hot product" and f.figure
+    }
+    steps = [hot[step] for step in STEPS if step in hot]
     if len(steps) < 2:
         return "", ""
     factors = [(now / before, title) for (_, before), (title, now) in pairwise(steps)]
