@@ -1,6 +1,8 @@
 """The checks of contenders find those that do not do the whole job, or forget what they said."""
 
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,11 +22,15 @@ from eventdemo.lab.compare.system import running
 
 pytestmark = pytest.mark.anyio
 
+REPOSITORY = Path(__file__).parents[3]
+SOURCES = (str(REPOSITORY), str(REPOSITORY / "src"))
+
 
 def flawed(flaw: str) -> Contender:
     def commands(site: Site) -> tuple[Command, ...]:
         line = (sys.executable, "-m", "uvicorn", "tests.lab.compare.flawed:app")
-        return (Command("flawed", (*line, "--port", str(site.port)), {"FLAW": flaw}),)
+        environment = {"FLAW": flaw, "PYTHONPATH": os.pathsep.join(SOURCES)}
+        return (Command("flawed", (*line, "--port", str(site.port)), environment),)
 
     async def read(site: Site) -> DatabaseState:
         return DatabaseState({}, [])
