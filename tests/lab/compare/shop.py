@@ -16,6 +16,7 @@ class Shop:
         self.purchases = 0
         self.pending = pending
         self.refuse_every = refuse_every
+        self.connections: set[asyncio.Transport] = set()
         self.running = asyncio.Event()
         self.running.set()
 
@@ -47,6 +48,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self.shop.connections.add(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.shop.connections.discard(self.transport)
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
@@ -71,8 +76,14 @@ async def open_shop(shop: Shop) -> AsyncIterator[Shop]:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(shop), "127.0.0.1", 0)
     shop.port = server.sockets[0].getsockname()[1]
-    yield shop
-    server.close()
+    try:
+        yield shop
+    finally:
+        server.close()
+        for transport in tuple(shop.connections):
+            transport.abort()
+        await asyncio.sleep(0)  # lets the connections end
+        assert not shop.connections
 
 
 def _body(request_id: str, status: str) -> bytes:

@@ -18,6 +18,7 @@ class PaymentService:
         self.fails = False
         self.payments = 0
         self.port = 0
+        self.connections: set[asyncio.Transport] = set()
 
     @property
     def url(self) -> str:
@@ -41,6 +42,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._service.connections.add(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._service.connections.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -64,3 +69,6 @@ async def payment_service(delay_s: float) -> AsyncIterator[PaymentService]:
         yield service
     finally:
         server.close()
+        for transport in tuple(service.connections):
+            transport.abort()
+        await asyncio.sleep(0)  # lets the connections end
