@@ -69,17 +69,6 @@ async def test_pending_purchases_are_followed_to_their_outcome_the_last_of_them_
     assert 0 < len(arrivals.decide_s) < 200
 
 
-async def test_a_server_that_goes_away_leaves_purchases_without_answer_and_no_exception() -> None:
-    async with open_shop(Shop()) as shop:
-        arrivals = Arrivals(shop.port, Buying(rate=100, seconds=0.5), ["lamp"], seed=1)
-        shop.running.clear()
-        run = asyncio.create_task(arrivals.run())
-        await asyncio.sleep(0.2)
-        shop.running.set()
-        await run
-    assert len(arrivals.accepted) + arrivals.refused.total() == 50
-
-
 def test_zipf_makes_the_first_product_the_more_popular_the_larger_its_exponent() -> None:
     shares = []
     for alpha in (0.0, 0.5, 1.0, 1.5):
